@@ -194,12 +194,14 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
 
 # A whole frame
 
+_DTYPES = {"number": pl.Float64(), "text": pl.String(), "condition": pl.Boolean()}
+
 
 def for_frame(node: Node) -> pl.Expr:
     """An expression over columns ``<feature>`` and ``event_counts.<type>``; null means missing."""
+    if not fields_of(node):
+        return pl.lit(for_user(node)({}), dtype=_DTYPES[node.kind])
     match node:
-        case Literal(value):
-            return pl.lit(value)
         case Field(name, "number"):
             return _finite_expr(pl.col(name).cast(pl.Float64))
         case Field(name, _):
@@ -222,6 +224,7 @@ def for_frame(node: Node) -> pl.Expr:
             return compared
         case Call(function, items):
             return _call_expr(function, [for_frame(item) for item in items], items[0].kind)
+    raise AssertionError(f"a {type(node).__name__} has fields")  # literals returned above
 
 
 def _finite_expr(number: pl.Expr) -> pl.Expr:
@@ -252,7 +255,9 @@ def _arithmetic_expr(sign: str, a: pl.Expr, b: pl.Expr) -> pl.Expr:
 
 
 def _divide_expr(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    return _finite_expr(a / b)
+    # Polars multiplies by 1 / b where b is one value for all rows, which rounds otherwise than
+    # a / b does. a is finite, so that b + a * 0 is b, but a column.
+    return _finite_expr(a / (b + a * 0.0))
 
 
 def _call_expr(function: str, items: list[pl.Expr], kind: Kind) -> pl.Expr:

@@ -1,0 +1,164 @@
+"""The two compilers agree on every expression and every user hypothesis can find."""
+
+import math
+
+import polars as pl
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ml.data.schema import EDGES, Feature, GraphSchema, NodeType
+from ml.profile.compilers import for_frame, for_user
+from ml.profile.expressions import parse
+from ml.profile.rules import compile_rule
+
+SCHEMA = GraphSchema(
+    nodes=(
+        NodeType(
+            "user",
+            (
+                Feature("fee", "numeric"),
+                Feature("tenure", "numeric"),
+                Feature("plan", "categorical"),
+                Feature("level", "categorical"),
+            ),
+        ),
+        NodeType("product"),
+        NodeType("app"),
+    ),
+    edges=EDGES,
+)
+EVENTS = ("use", "call", "a b'c")
+TEXTS = (
+    "",
+    "a",
+    "b",
+    "Month-to-month",
+    "12",
+    " -3.75 ",
+    "1e3",
+    "1e999",
+    "nan",
+    "é",
+    "\U0001f600",
+    "٣",
+)
+
+numbers = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.0, 3.0, 12.0, 0.1, 1e308, 5e-324, 2.0**53, 1e15 + 0.5]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-50, 50).map(float),
+)
+texts = st.one_of(st.sampled_from(TEXTS), st.text(st.characters(codec="utf-8"), max_size=4))
+events = st.sampled_from(EVENTS)
+comparison = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
+
+
+def number_literal(value: float) -> str:
+    return f"(-{-value!r})" if math.copysign(1, value) < 0 else repr(value)
+
+
+def grow_numbers(deeper):
+    number, text, condition = deeper
+    pair = st.tuples(number, st.sampled_from(["+", "-", "*", "/", "//", "%"]), number)
+    several = st.lists(number, min_size=2, max_size=3).map(", ".join)
+    return st.one_of(
+        pair.map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
+        number.map(lambda n: f"(-{n})"),
+        st.tuples(st.sampled_from(["int", "float"]), st.one_of(number, text, condition)).map(
+            lambda p: f"{p[0]}({p[1]})"
+        ),
+        text.map(lambda t: f"len({t})"),
+        st.tuples(st.sampled_from(["max", "min"]), several).map(lambda p: f"{p[0]}({p[1]})"),
+        st.tuples(events, number).map(lambda p: f"event_counts.get({p[0]!r}, {p[1]})"),
+    )
+
+
+def grow_conditions(deeper):
+    number, text, condition = deeper
+    chain = st.tuples(number, comparison, number, comparison, number)
+    either = st.sampled_from([number, text]).flatmap(
+        lambda kind: st.tuples(kind, comparison, kind).map(" ".join)
+    )
+    literals = st.lists(texts.map(repr), min_size=1, max_size=3).map(", ".join)
+    values = st.lists(numbers.map(number_literal), min_size=1, max_size=3).map(", ".join)
+    return st.one_of(
+        either.map(lambda c: f"({c})"),
+        chain.map(lambda c: f"({' '.join(c)})"),
+        st.tuples(condition, st.sampled_from(["and", "or", "==", "!="]), condition).map(
+            lambda p: f"({' '.join(p)})"
+        ),
+        condition.map(lambda c: f"(not {c})"),
+        st.tuples(text, st.sampled_from(["in", "not in"]), literals).map(
+            lambda p: f"({p[0]} {p[1]} [{p[2]}])"
+        ),
+        st.tuples(number, values).map(lambda p: f"({p[0]} in [{p[1]}])"),
+        st.tuples(st.one_of(number, text, condition), st.sampled_from(["is", "is not", "=="])).map(
+            lambda p: f"({p[0]} {p[1]} None)"
+        ),
+        events.map(lambda e: f"({e!r} in event_counts)"),
+    )
+
+
+def expressions(depth: int):
+    number = st.one_of(
+        st.sampled_from(["fee", "tenure"]),
+        numbers.map(number_literal),
+        events.map(lambda e: f"event_counts[{e!r}]"),
+    )
+    text = st.one_of(st.sampled_from(["plan", "level"]), texts.map(repr))
+    condition = st.one_of(
+        st.sampled_from(["True", "False"]), st.tuples(number, comparison, number).map(" ".join)
+    ).map(lambda c: f"({c})")
+    for _ in range(depth):
+        deeper = (number, text, condition)
+        number = st.one_of(number, grow_numbers(deeper))
+        condition = st.one_of(condition, grow_conditions(deeper))
+    return grow_conditions((number, text, condition))
+
+
+any_number = st.one_of(st.none(), numbers, st.sampled_from([math.nan, math.inf, -math.inf]))
+counts = st.one_of(st.none(), st.integers(0, 30), st.integers(-(2**63), 2**63 - 1))
+users = st.fixed_dictionaries(
+    {
+        "fee": any_number,
+        "tenure": any_number,
+        "plan": st.one_of(st.none(), texts),
+        "level": st.one_of(st.none(), texts),
+        "event_counts": st.dictionaries(events, counts),
+    }
+)
+
+
+def frame_of(rows):
+    data = {name: [row[name] for row in rows] for name in ("fee", "tenure", "plan", "level")}
+    schema = {"fee": pl.Float64, "tenure": pl.Float64, "plan": pl.String, "level": pl.String}
+    frame = pl.DataFrame(data, schema=schema)
+    return frame.with_columns(
+        pl.Series(f"event_counts.{e}", [row["event_counts"].get(e) for row in rows], pl.Int64)
+        for e in EVENTS
+    )
+
+
+@given(expression=expressions(3), rows=st.lists(users, min_size=1, max_size=5))
+@settings(max_examples=400, deadline=None)
+@example(
+    "(fee / 3.0) == (tenure / 3.0)",
+    [{"fee": 7.1, "tenure": 7.1, "plan": None, "level": None, "event_counts": {}}] * 3,
+)
+def test_one_user_and_a_frame_agree(expression, rows):
+    rule = compile_rule(expression, SCHEMA)
+    frame = frame_of(rows)
+    column = frame.with_columns(rule.column().alias("hit"))["hit"].to_list()
+    assert column == [rule.matches(row) for row in rows], expression
+
+
+@given(value=numbers, by=numbers, rows=st.integers(1, 3))
+@settings(max_examples=200, deadline=None)
+def test_arithmetic_gives_the_same_bits(value, by, rows):
+    literal = number_literal(by)
+    frame = pl.DataFrame({"fee": [value] * rows})
+    for sign in ("+", "-", "*", "/", "//", "%"):
+        for text in (f"fee {sign} {literal}", f"{literal} {sign} fee", f"2.5 {sign} {literal}"):
+            tree = parse(f"{text} is None", SCHEMA).item
+            got = frame.with_columns(h=for_frame(tree))["h"].to_list()
+            assert got == [for_user(tree)({"fee": value})] * rows, text
