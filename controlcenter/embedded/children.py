@@ -1,0 +1,161 @@
+"""Processes that outlive whoever started them: start, recognise, stop.
+
+A process is recognised by its pid together with its start time, so that a reused pid is never
+taken for it. Each one leads a session of its own, by which whatever it leaves behind is found.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How to start one process and how to stop it."""
+
+    name: str
+    argv: tuple[str, ...]
+    cwd: Path
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    account: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_seconds: float = 10.0
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that makes this command what it is."""
+        parts = [*self.argv, str(self.cwd), *map(str, sorted(self.environment.items()))]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """One process for ever: its pid and its start time in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stat:
+    state: str
+    session: int
+    started: int
+
+
+def start(launch: Launch) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, its output appended to its log.
+
+    Raises:
+        OSError: if the command cannot be run, or not as the wanted account.
+    """
+    launch.log.parent.mkdir(parents=True, exist_ok=True)
+    as_account = {"user": launch.account, "group": group_of(launch.account), "extra_groups": []}
+    with launch.log.open("ab") as log:
+        return subprocess.Popen(
+            launch.argv,
+            cwd=launch.cwd,
+            env={**os.environ, **launch.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **(as_account if launch.account else {}),  # type: ignore[arg-type]
+        )
+
+
+def group_of(account: str | None) -> int | None:
+    """The primary group of an account."""
+    import pwd
+
+    return pwd.getpwnam(account).pw_gid if account else None
+
+
+def identify(pid: int) -> Identity | None:
+    """The process that has this pid now; None if there is none."""
+    stat = _stat(pid)
+    return Identity(pid=pid, started=stat.started) if stat and stat.state not in "ZX" else None
+
+
+def alive(who: Identity) -> bool:
+    """Whether this very process still runs; a zombie does not."""
+    return identify(who.pid) == who
+
+
+def left_behind(who: Identity) -> list[int]:
+    """Pids of the session that this process led, itself excluded."""
+    leader = _stat(who.pid)
+    if leader and leader.started != who.started:
+        return []  # the pid was reused, which it can only be once the session is empty
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != who.pid:
+            stat = _stat(int(entry.name))
+            if stat and stat.session == who.pid and stat.state not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+def stop(stopping: Sequence[tuple[Identity, Launch]]) -> list[str]:
+    """Stop processes together: the stop signal, a grace period, then SIGKILL.
+
+    Returns:
+        Names of those that had to be killed.
+    """
+    for who, launch in stopping:
+        send(who, launch.stop_signal)
+    began = time.monotonic()
+    killed = []
+    for who, launch in stopping:
+        while alive(who) and time.monotonic() - began < launch.grace_seconds:
+            reap()
+            time.sleep(0.05)
+        if alive(who):
+            killed.append(launch.name)
+        kill(who)
+    reap()
+    return killed
+
+
+def send(who: Identity, number: signal.Signals) -> None:
+    """Send a signal to this very process, if it still runs."""
+    if alive(who):
+        _send(who.pid, number)
+
+
+def kill(who: Identity) -> None:
+    """SIGKILL this process, if it still runs, and whatever its session left behind."""
+    send(who, signal.SIGKILL)
+    for pid in left_behind(who):
+        _send(pid, signal.SIGKILL)
+
+
+def reap() -> None:
+    """Collect the exit status of children that ended, so that none stays a zombie."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return _Stat(state=fields[0], session=int(fields[3]), started=int(fields[19]))

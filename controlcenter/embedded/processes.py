@@ -1,0 +1,106 @@
+"""The application processes of the system, in one table.
+
+`make up` starts those of ``local()``; docker-compose.yml starts all of them by the same commands,
+which a test checks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}  # Celery: SIGTERM lets the running job hand back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """One process of the system.
+
+    Attributes:
+        command: words with the placeholders ``{host}``, ``{http_port}``, ``{flower_port}`` and
+            ``{data_dir}``.
+        environment: what it needs beside the settings.
+        grace_seconds: how long it may take to stop before it is killed.
+        production_only: not started by `make up`.
+    """
+
+    name: str
+    what: str
+    command: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    grace_seconds: float = 10.0
+    production_only: bool = False
+
+    def argv(self, **values: object) -> list[str]:
+        """The words of the command, placeholders filled in.
+
+        Raises:
+            KeyError: if a placeholder got no value.
+        """
+        return [word.format_map(values) for word in self.command.split()]
+
+
+def _worker(
+    name: str,
+    queues: str,
+    what: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    production_only: bool = False,
+) -> Application:
+    return Application(
+        name=f"worker-{name}",
+        what=what,
+        command=f"celery -A workers.app worker -Q {queues} -c 1 -n {name}@%h -l INFO",
+        environment={**SOFT_SHUTDOWN, **(environment or {})},
+        grace_seconds=20.0,
+        production_only=production_only,
+    )
+
+
+APPLICATIONS = (
+    Application(
+        name="web",
+        what="REST API, browsable API and admin",
+        command=(
+            "gunicorn controlcenter.asgi:application -k uvicorn_worker.UvicornWorker -w 2 "
+            "--bind {host}:{http_port} --no-control-socket"
+        ),
+    ),
+    Application(
+        name="relay",
+        what="publishes the outbox to the broker",
+        command="python manage.py relay",
+    ),
+    _worker("control", "control,ingest", "validates datasets, releases lost leases"),
+    _worker("refresh", "refresh", "runs the stages of tasks"),
+    _worker(
+        "refresh-gpu",
+        "refresh-gpu,refresh",
+        "runs the stages of tasks on a GPU",
+        environment={"UPS_DEVICE": "gpu"},
+        production_only=True,
+    ),
+    _worker("explain", "explain", "explains scores"),
+    Application(
+        name="beat",
+        what="wakes what happens by the clock",
+        command="celery -A workers.app beat -s {data_dir}/celerybeat-schedule --pidfile= -l INFO",
+    ),
+    Application(
+        name="flower",
+        what="shows the workers and their jobs; its sign-in comes from FLOWER_BASIC_AUTH",
+        command=(
+            "celery -A workers.app flower --address={host} --port={flower_port} --max-tasks=1000"
+        ),
+    ),
+)
+
+MIGRATION = Application(
+    name="migrate",
+    what="brings the database's tables up to date before anything else starts",
+    command="python manage.py migrate --noinput",
+)
+
+
+def local() -> tuple[Application, ...]:
+    """What `make up` starts, in this order; it stops in reverse."""
+    return tuple(one for one in APPLICATIONS if not one.production_only)
