@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from ml.profile.expressions import (
-    COUNTS,
+from ml.profile.expressions import COUNTS
+from ml.profile.tree import (
     Arithmetic,
     Call,
     Compare,
@@ -200,6 +200,7 @@ _DTYPES = {"number": pl.Float64(), "text": pl.String(), "condition": pl.Boolean(
 def for_frame(node: Node) -> pl.Expr:
     """An expression over columns ``<feature>`` and ``event_counts.<type>``; null means missing."""
     if not fields_of(node):
+        # Constants are computed here: Polars' own scalars take other roads and other types.
         return pl.lit(for_user(node)({}), dtype=_DTYPES[node.kind])
     match node:
         case Field(name, "number"):

@@ -23,20 +23,29 @@ Meaning (both compilers in ``compilers`` keep to it):
 
 import ast
 import math
-from dataclasses import dataclass
-from typing import Literal as OneOf
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from ml.data.schema import GraphSchema
+from ml.profile.tree import (
+    Arithmetic,
+    Call,
+    Compare,
+    Count,
+    Default,
+    Field,
+    Kind,
+    Literal,
+    Logic,
+    Missing,
+    Node,
+    Not,
+)
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 50
 MAX_NODES = 500
 COUNTS = "event_counts"
 FUNCTIONS = ("int", "float", "len", "max", "min")
-
-Kind = OneOf["number", "text", "condition"]
-Value: TypeAlias = float | str | bool | None
 
 
 class RuleError(ValueError):
@@ -46,85 +55,6 @@ class RuleError(ValueError):
         super().__init__(message)
         self.position = position
 
-
-@dataclass(frozen=True)
-class Literal:
-    value: float | str | bool
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Field:
-    """A feature of the user."""
-
-    name: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many events of one type the user has."""
-
-    event: str
-    kind: Kind = "number"
-
-
-@dataclass(frozen=True)
-class Default:
-    """``item``, or ``default`` where it is missing."""
-
-    item: "Node"
-    default: "Node"
-    kind: Kind = "number"
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    operator: str
-    left: "Node"
-    right: "Node"
-    kind: Kind = "number"
-
-
-@dataclass(frozen=True)
-class Call:
-    function: str
-    items: tuple["Node", ...]
-    kind: Kind = "number"
-
-
-@dataclass(frozen=True)
-class Compare:
-    operator: str
-    left: "Node"
-    right: "Node"
-    kind: Kind = "condition"
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Whether ``item`` is missing."""
-
-    item: "Node"
-    kind: Kind = "condition"
-
-
-@dataclass(frozen=True)
-class Not:
-    item: "Node"
-    kind: Kind = "condition"
-
-
-@dataclass(frozen=True)
-class Logic:
-    operator: OneOf["and", "or"]
-    items: tuple["Node", ...]
-    kind: Kind = "condition"
-
-
-Node: TypeAlias = (
-    Literal | Field | Count | Default | Arithmetic | Call | Compare | Missing | Not | Logic
-)
 
 ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "+",

@@ -13,7 +13,8 @@ import polars as pl
 
 from ml.data.schema import GraphSchema
 from ml.profile.compilers import Closure, fields_of, for_frame, for_user
-from ml.profile.expressions import MAX_LENGTH, Node, RuleError, parse
+from ml.profile.expressions import MAX_LENGTH, RuleError, parse
+from ml.profile.tree import Node
 
 if TYPE_CHECKING:
     import numpy as np
