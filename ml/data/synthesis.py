@@ -1,7 +1,7 @@
 """A synthetic telecom population with planted structure, so that a model that learns nothing is
 seen to.
 
-Users live in circles of about 35, circles in communities. Most calls stay in the circle, and each
+Users live in circles of about 25, circles in communities. Most calls stay in the circle, and each
 circle has its own taste in the products and apps of its community; some of everything goes by
 popularity alone. Most pairs of a user and a target are active for a few days, so that after any
 cut in time there are new pairs as well as repeated ones. Churn depends on fee, tenure and usage,
@@ -9,94 +9,35 @@ which rules can see, and on a hidden risk of circle and community, which only th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import polars as pl
 from faker import Faker
 from numpy.typing import NDArray
 
-from ml.data.frames import Tables, make_tables
+from ml.data.frames import NAMES, Tables, make_tables
+from ml.data.population import (
+    RELATIONS,
+    Floats,
+    Population,
+    SynthesisConfig,
+    draw_population,
+    draw_structured,
+    draw_uniform,
+)
 from ml.data.schema import TELECOM
 
-Progress = Callable[[float, str], None]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+__all__ = ["SynthesisConfig", "synthesize", "write_dataset"]
 
-CIRCLE = 35
+Progress = Callable[[float, str], None]
+
 PLANS = ("Month-to-month", "One year", "Two year")
 LEVELS = ("basic", "silver", "gold")
 DEVICES = 8
-
-
-@dataclass(frozen=True)
-class SynthesisConfig:
-    """How large the population is and whether it has structure.
-
-    Args:
-        structure: False draws every actor, target and time uniformly, so that links can't be
-            predicted, and lets churn depend on fee, tenure and usage alone.
-        days: Length of the history, which ends at ``end``.
-    """
-
-    users: int = 5_000
-    events: int = 200_000
-    products: int = 200
-    apps: int = 80
-    communities: int = 12
-    seed: int = 7
-    structure: bool = True
-    days: int = 120
-    end: datetime = datetime(2025, 6, 30, tzinfo=UTC)
-
-    def __post_init__(self) -> None:
-        for name in ("users", "products", "apps", "communities", "days"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.users < 2:
-            raise ValueError(f"users is {self.users}, expected at least 2: they call each other")
-        if self.events < 0:
-            raise ValueError(f"events is {self.events}, expected 0 or more")
-        if self.end.tzinfo is None:
-            raise ValueError("end has no time zone, expected one")
-
-
-@dataclass(frozen=True)
-class Relation:
-    """How one kind of event is drawn: its share of all events, events a pair, and how the
-    targets divide into the circle's taste, the community's, and popularity."""
-
-    type: str
-    target: str
-    share: float
-    repeats: float
-    mixture: tuple[float, float, float]
-
-
-RELATIONS = (
-    Relation("call", "user", 0.30, 4.0, (0.80, 0.12, 0.08)),
-    Relation("order", "product", 0.10, 1.5, (0.65, 0.20, 0.15)),
-    Relation("click", "product", 0.20, 2.0, (0.55, 0.25, 0.20)),
-    Relation("use", "app", 0.30, 4.0, (0.65, 0.20, 0.15)),
-    Relation("click", "app", 0.10, 2.0, (0.55, 0.25, 0.20)),
-)
-
-
-@dataclass(frozen=True)
-class Population:
-    """The hidden state: who belongs where, and what is popular.
-
-    Shapes: circle [users], community [circles], popularity of each node type [nodes],
-        taste of each item type [circles, items] and of each community [communities, items]
-    """
-
-    circle: Ints
-    community: Ints
-    popularity: dict[str, Floats]
-    circle_taste: dict[str, Floats]
-    community_taste: dict[str, Floats]
 
 
 def synthesize(config: SynthesisConfig, progress: Progress | None = None) -> Tables:
@@ -104,7 +45,7 @@ def synthesize(config: SynthesisConfig, progress: Progress | None = None) -> Tab
     rng = np.random.default_rng(config.seed)
     report = progress or (lambda done, message: None)
     report(0.0, "drawing users")
-    population = _population(config, rng)
+    population = draw_population(config, rng)
     users = _users(config, population, rng)
     report(0.1, "drawing events")
     events = _events(config, population, rng, report)
@@ -117,35 +58,28 @@ def synthesize(config: SynthesisConfig, progress: Progress | None = None) -> Tab
     )
 
 
+def write_dataset(config: SynthesisConfig, path: Path, progress: Progress | None = None) -> None:
+    """Write the population as one zip of users, products, apps and events as CSV, ready to upload.
+
+    The same config gives the same bytes (on the same versions of the libraries).
+    """
+    report = progress or (lambda done, message: None)
+    tables = synthesize(config, lambda done, message: report(0.6 * done, message))
+    with ZipFile(path, "w") as archive:
+        for index, name in enumerate(NAMES):
+            report(0.6 + 0.1 * index, f"writing {name}")
+            entry = ZipInfo(f"{name}.csv", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            with archive.open(entry, "w", force_zip64=True) as file:
+                frame: pl.DataFrame = getattr(tables, name)
+                frame.write_csv(file, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    report(1.0, "dataset is written")
+
+
 def ids(node: str, count: int) -> list[str]:
     """Ids of the nodes of one type: ``u00001``, ``p00001``, ``a00001``, …"""
     return [f"{node[0]}{index:05d}" for index in range(1, count + 1)]
-
-
-def _population(config: SynthesisConfig, rng: np.random.Generator) -> Population:
-    circles = max(1, round(config.users / CIRCLE))
-    circle = rng.permutation(np.arange(config.users) % circles)
-    community = np.sort(np.arange(circles) % config.communities)
-    popularity = {"user": _zipf(config.users, 0.5, rng)}
-    circle_taste, community_taste = {}, {}
-    for name, count in (("product", config.products), ("app", config.apps)):
-        popularity[name] = _zipf(count, 0.9, rng)
-        home = rng.permutation(np.arange(count) % config.communities)
-        at_home = (home[None, :] == np.arange(config.communities)[:, None]) + 1e-9
-        community_taste[name] = _normal(at_home * np.sqrt(popularity[name]))
-        likes = rng.gamma(0.25, size=(circles, count)) + 1e-6
-        circle_taste[name] = _normal(community_taste[name][community] * likes)
-    return Population(circle, community, popularity, circle_taste, community_taste)
-
-
-def _zipf(count: int, exponent: float, rng: np.random.Generator) -> Floats:
-    """Weights falling as a power of the rank, in random order; they sum to 1."""
-    weights = 1.0 / np.arange(1, count + 1) ** exponent
-    return np.asarray(rng.permutation(weights / weights.sum()))
-
-
-def _normal(weights: Floats) -> Floats:
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _users(
@@ -200,7 +134,7 @@ def _events(
 ) -> dict[str, Any]:
     counts = [round(config.events * relation.share) for relation in RELATIONS]
     counts[0] += config.events - sum(counts)
-    draw = _structured if config.structure else _uniform
+    draw = draw_structured if config.structure else draw_uniform
     parts = []
     for index, (relation, count) in enumerate(zip(RELATIONS, counts, strict=True)):
         actor, target, second = draw(config, population, relation, count, rng)
@@ -223,90 +157,6 @@ def _events(
             "app": ids("app", config.apps),
         },
     }
-
-
-def _structured(
-    config: SynthesisConfig,
-    population: Population,
-    relation: Relation,
-    count: int,
-    rng: np.random.Generator,
-) -> tuple[Ints, Ints, Ints]:
-    """Distinct pairs by taste, each with a time of its own; then events spread over the pairs."""
-    pairs = max(1, round(count / relation.repeats))
-    activity = rng.lognormal(0.0, 0.6, config.users)
-    source = rng.choice(config.users, size=pairs, p=activity / activity.sum())
-    level = rng.choice(3, size=pairs, p=relation.mixture)
-    if relation.target == "user":
-        target = _callees(population, source, level, rng)
-        source, target = source[source != target], target[source != target]
-    else:
-        target = _liked(population, relation.target, source, level, rng)
-    distinct = np.unique(np.stack([source, target], axis=1), axis=0)
-    weight = rng.lognormal(0.0, 0.7, len(distinct))
-    pair = rng.choice(len(distinct), size=count, p=weight / weight.sum())
-    pair[: len(distinct)] = np.arange(len(distinct))[:count]  # no pair without an event
-    span = config.days * 86_400
-    begin = rng.random(len(distinct)) * span
-    lasting = rng.random(len(distinct)) < 0.15
-    length = np.where(lasting, span, rng.exponential(4 * 86_400, len(distinct)))
-    end = np.minimum(begin + length, span - 1)
-    begin = np.where(lasting, 0.0, np.minimum(begin, span - 1))
-    second = begin[pair] + rng.random(count) * (end - begin)[pair]
-    return distinct[pair, 0], distinct[pair, 1], second.astype(np.int64)
-
-
-def _callees(population: Population, source: Ints, level: Ints, rng: np.random.Generator) -> Ints:
-    """Somebody of the circle, the community or at large, by popularity."""
-    circle = population.circle
-    order = np.lexsort((circle, population.community[circle]))
-    ends = np.cumsum(population.popularity["user"][order])
-    block = circle[order]
-    lows, highs = np.zeros((2, 3, len(circle)))
-    for row, group in enumerate((block, population.community[block], np.zeros_like(block))):
-        change = np.flatnonzero(np.diff(group)) + 1
-        first = np.repeat(np.r_[0, change], np.diff(np.r_[0, change, len(group)]))
-        last = np.repeat(np.r_[change, len(group)] - 1, np.diff(np.r_[0, change, len(group)]))
-        lows[row, order] = np.where(first > 0, ends[first - 1], 0.0)
-        highs[row, order] = ends[last]
-    low, high = lows[level, source], highs[level, source]
-    place = np.searchsorted(ends, low + rng.random(len(source)) * (high - low), side="right")
-    return np.asarray(order[np.minimum(place, len(order) - 1)])
-
-
-def _liked(
-    population: Population, name: str, source: Ints, level: Ints, rng: np.random.Generator
-) -> Ints:
-    """An item by the circle's taste, the community's, or popularity."""
-    circle = population.circle[source]
-    circles, communities = len(population.community), len(population.community_taste[name])
-    tastes = (
-        population.circle_taste[name],
-        population.community_taste[name],
-        population.popularity[name][None, :],
-    )
-    row = np.choose(level, [circle, circles + population.community[circle], circles + communities])
-    ends = np.cumsum(np.concatenate(tastes), axis=1)
-    items = ends.shape[1]
-    flat = (ends / ends[:, -1:] + np.arange(len(ends))[:, None]).ravel()
-    place = np.searchsorted(flat, row + rng.random(len(source)), side="right") - row * items
-    return np.asarray(np.clip(place, 0, items - 1))
-
-
-def _uniform(
-    config: SynthesisConfig,
-    population: Population,
-    relation: Relation,
-    count: int,
-    rng: np.random.Generator,
-) -> tuple[Ints, Ints, Ints]:
-    """Actor, target and time of every event independent and uniform."""
-    actor = rng.integers(0, config.users, count)
-    target = rng.integers(0, len(population.popularity[relation.target]), count)
-    if relation.target == "user":
-        shift = rng.integers(1, config.users, count)
-        target = (actor + shift) % config.users
-    return actor, target, rng.integers(0, config.days * 86_400, count)
 
 
 def _uuids(count: int, rng: np.random.Generator) -> list[str]:
