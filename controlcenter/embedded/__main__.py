@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from controlcenter.embedded import children, locate, logs
+from controlcenter.embedded import children, locate, logs, postgres
 from controlcenter.embedded.state import State
 from controlcenter.embedded.supervisor import Supervisor, only_one
 
@@ -24,6 +25,7 @@ def main() -> int:
     commands.add_parser("up", help="start the servers and the application; return when it answers")
     servers = commands.add_parser("servers-up", help="start the servers alone")
     commands.add_parser("down", help="stop everything; the data stays")
+    commands.add_parser("remove", help="stop everything and remove the data directory")
     commands.add_parser("status", help="what runs, since when, and where it answers")
     commands.add_parser("restart", help="restart one process").add_argument("name")
     supervise = commands.add_parser("supervise", help="stay in the foreground (up starts this)")
@@ -45,6 +47,7 @@ def main() -> int:
             data_dir, servers_only=True, ephemeral_for=arguments.ephemeral_for
         ),
         "down": lambda: down(data_dir),
+        "remove": lambda: remove(data_dir),
         "status": lambda: status(data_dir),
         "restart": lambda: restart(data_dir, arguments.name),
         "supervise": lambda: run_supervisor(
@@ -128,6 +131,15 @@ def down(data_dir: Path) -> int:
             return 1
         Supervisor(data_dir=data_dir).stop_everything()
     return 0
+
+
+def remove(data_dir: Path) -> int:
+    """Stop everything and remove its data."""
+    stopped = down(data_dir)
+    if stopped == 0:
+        postgres.remove(data_dir)
+        shutil.rmtree(data_dir, ignore_errors=True)
+    return stopped
 
 
 def status(data_dir: Path) -> int:

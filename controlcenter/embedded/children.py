@@ -6,6 +6,7 @@ taken for it. Each one leads a session of its own, by which whatever it leaves b
 
 import hashlib
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -56,7 +57,6 @@ def start(launch: Launch) -> subprocess.Popen[bytes]:
         OSError: if the command cannot be run, or not as the wanted account.
     """
     launch.log.parent.mkdir(parents=True, exist_ok=True)
-    as_account = {"user": launch.account, "group": group_of(launch.account), "extra_groups": []}
     with launch.log.open("ab") as log:
         return subprocess.Popen(
             launch.argv,
@@ -66,14 +66,14 @@ def start(launch: Launch) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **(as_account if launch.account else {}),  # type: ignore[arg-type]
+            user=launch.account,
+            group=group_of(launch.account),
+            extra_groups=[] if launch.account else None,
         )
 
 
 def group_of(account: str | None) -> int | None:
     """The primary group of an account."""
-    import pwd
-
     return pwd.getpwnam(account).pw_gid if account else None
 
 

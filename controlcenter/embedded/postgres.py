@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -34,7 +33,7 @@ class PostgreSQL:
 
     name = "postgres"
     setting = "UPS_DATABASE_URL"
-    ports = ("postgres",)
+    ports: tuple[str, ...] = ("postgres",)
 
     def prepare(self, home: Home) -> None:
         binaries = installation()
@@ -211,13 +210,13 @@ def _may_enter(folder: Path) -> bool:
 
 def _as_account(command: list[str]) -> subprocess.CompletedProcess[str]:
     who = account()
-    entry = pwd.getpwnam(who) if who else None
-    identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []} if entry else {}
     return subprocess.run(
         command,
         cwd="/",
         text=True,
         capture_output=True,
         check=False,
-        **identity,  # type: ignore[call-overload]
+        user=who,
+        group=children.group_of(who),
+        extra_groups=[] if who else None,
     )

@@ -60,7 +60,7 @@ class Valkey:
 
     name = "valkey"
     setting = "UPS_BROKER_URL"
-    ports = ("valkey",)
+    ports: tuple[str, ...] = ("valkey",)
 
     def prepare(self, home: Home) -> None:
         folder = private_folder(home.data_dir / "valkey")
@@ -97,7 +97,7 @@ class SeaweedFS:
 
     name = "seaweedfs"
     setting = "UPS_OBJECT_STORE_URL"
-    ports = (
+    ports: tuple[str, ...] = (
         "s3",
         "s3_grpc",
         "filer",

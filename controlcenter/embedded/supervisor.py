@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from controlcenter.embedded import children, launches, locate, logs, postgres, processes
@@ -145,7 +146,10 @@ class Supervisor:
                 server.prepare(self._home())
                 self.watch.start(self._server_launch(server))
         for server in self.servers.values():
-            self._await(server.name, lambda server=server: server.check(self._home()))
+            self._await(server.name, partial(self._check, server))
+
+    def _check(self, server: Server) -> None:
+        server.check(self._home())
 
     def _start_applications(self) -> None:
         for name in launches.APPLICATION_PORTS:
