@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	$$python -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$python; break; }; done)
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
+PIP_INSTALL := $(PY) -m pip install --quiet --quiet --disable-pip-version-check --no-input
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements/worker.txt)
 DATA ?=
 JOBS ?= 2

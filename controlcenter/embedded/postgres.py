@@ -60,7 +60,7 @@ class PostgreSQL:
             cwd=cluster,
             log=home.log(self.name),
             account=account(),
-            stop_signal=signal.SIGINT,
+            stop_signal=signal.SIGINT if home.durable else signal.SIGQUIT,
             grace_seconds=20.0,
         )
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sysconfig
 import tempfile
 from collections.abc import Mapping
@@ -149,6 +150,8 @@ class SeaweedFS:
             ),
             cwd=folder,
             log=home.log(self.name),
+            # It takes two seconds to stop, which only data that stays is worth.
+            stop_signal=signal.SIGTERM if home.durable else signal.SIGKILL,
         )
 
     def check(self, home: Home) -> None:
