@@ -1,0 +1,50 @@
+"""Roles decide which calls an account may make."""
+
+from typing import Any
+
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from controlcenter.accounts.models import Role
+from controlcenter.accounts.scope import role_in, workspace_of
+
+
+def required_role(view: Any, method: str | None) -> Role:
+    """The least role for this call, from the view's ``roles`` (by action, else by method).
+
+    Raises:
+        MethodNotAllowed: for a method the view does not have.
+        KeyError: if the view declares none: a call without a rule is a defect, not open.
+    """
+    action = getattr(view, "action", None)
+    if action is None and hasattr(view, "action_map"):
+        raise MethodNotAllowed(method or "")
+    if action == "metadata" or method == "OPTIONS":
+        return Role.VIEWER
+    roles: dict[str, Role] = view.roles
+    return roles[action or (method or "").lower()]
+
+
+class RolePermission(BasePermission):
+    """Signed in, a member of the request's workspace, and of a role that allows the call."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not request.user or not request.user.is_authenticated:
+            return False
+        required = required_role(view, request.method)
+        role = role_in(request.user, workspace_of(request))
+        if role is None or not role.includes(required):
+            self.message = (
+                f"Your role in this workspace is {role.value if role else 'none'}; "
+                f"this needs {required.value}."
+            )
+            return False
+        return True
+
+
+class SignedIn(BasePermission):
+    """Any signed-in account; for what belongs to the account itself."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(request.user and request.user.is_authenticated)

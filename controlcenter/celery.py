@@ -1,0 +1,65 @@
+"""The Celery application: a message is a hint to look; PostgreSQL owns the truth."""
+
+import math
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
+
+HARD_LIMIT_SECONDS = 24 * 3600
+SOFT_LIMIT_SECONDS = int(0.9 * HARD_LIMIT_SECONDS)
+VISIBILITY_SECONDS = math.ceil(1.1 * HARD_LIMIT_SECONDS)
+
+app = Celery("ups")
+
+
+def configure() -> None:
+    from django.conf import settings
+
+    app.conf.update(
+        broker_url=settings.BROKER_URL,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_SECONDS,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_time_limit=HARD_LIMIT_SECONDS,
+        task_soft_time_limit=SOFT_LIMIT_SECONDS,
+        task_ignore_result=True,
+        task_track_started=True,
+        task_send_sent_event=True,
+        task_default_queue="control",
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=30,
+        worker_enable_soft_shutdown_on_idle=True,
+        worker_hijack_root_logger=False,
+        beat_schedule={
+            "reap": {"task": "workers.reap", "schedule": 15.0, "options": {"expires": 15}},
+            "sweep": {"task": "workers.sweep", "schedule": 3600.0, "options": {"expires": 3600}},
+        },
+        timezone="UTC",
+    )
+
+
+configure()
+
+
+@setup_logging.connect
+def use_django_logging(**_: object) -> None:
+    """Structured logs, as in the web process."""
+    from logging.config import dictConfig
+
+    from django.conf import settings
+
+    dictConfig(settings.LOGGING)

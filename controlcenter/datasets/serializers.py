@@ -1,0 +1,102 @@
+"""Datasets on the wire."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from controlcenter.datasets.models import Dataset, DatasetState
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    state = serializers.ChoiceField(choices=DatasetState.choices, read_only=True)
+    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    rows = serializers.SerializerMethodField(help_text="Rows kept, by table; null until checked.")
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "id",
+            "name",
+            "state",
+            "error",
+            "filename",
+            "size",
+            "sha256",
+            "rows",
+            "mapping",
+            "schema",
+            "schema_hash",
+            "synthesis",
+            "source",
+            "created_by",
+            "created_at",
+            "validated_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.DictField(child=serializers.IntegerField(), allow_null=True))
+    def get_rows(self, dataset: Dataset) -> dict[str, int] | None:
+        tables = (dataset.report or {}).get("tables")
+        if tables is None:
+            return None
+        return {name: table["rows_kept"] for name, table in tables.items()}
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    """A multipart form: the file, and what its columns mean."""
+
+    file = serializers.FileField(
+        help_text="CSV or Parquet (one wide table) or a zip of users, products, apps, events."
+    )
+    name = serializers.CharField(required=False, default="", max_length=200)
+    mapping = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="JSON or YAML; empty for the standard tables. May also be sent as a file.",
+    )
+
+
+class SynthesisSerializer(serializers.Serializer[Any]):
+    """A synthetic telecom population; the same seed gives the same bytes."""
+
+    name = serializers.CharField(default="Synthetic telecom population", max_length=200)
+    users = serializers.IntegerField(min_value=20, max_value=2_000_000, default=5_000)
+    products = serializers.IntegerField(min_value=4, max_value=100_000, default=200)
+    apps = serializers.IntegerField(min_value=4, max_value=100_000, default=80)
+    events = serializers.IntegerField(min_value=0, max_value=50_000_000, default=200_000)
+    communities = serializers.IntegerField(min_value=1, max_value=1_000, default=12)
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=7)
+    structure = serializers.BooleanField(
+        default=True, help_text="Plant communities; false: targets at random, nothing to learn."
+    )
+
+
+class QualityReportSerializer(serializers.Serializer[Any]):
+    """What the validation found; its keys are those of ``ml.data.quality``."""
+
+    dataset = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=DatasetState.choices)
+    error = serializers.CharField(allow_blank=True)
+    report = serializers.JSONField(allow_null=True)
+
+
+class LineageSerializer(serializers.Serializer[Any]):
+    """Where a dataset came from and what was made from it."""
+
+    dataset = serializers.UUIDField()
+    source = serializers.UUIDField(allow_null=True)
+    derived = serializers.ListField(child=serializers.UUIDField())
+    tasks = serializers.ListField(child=serializers.UUIDField())
+
+
+class PreviewTableSerializer(serializers.Serializer[Any]):
+    table = serializers.CharField()
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.ListField(child=serializers.ListField())
+
+
+class DatasetPreviewSerializer(serializers.Serializer[Any]):
+    dataset = serializers.UUIDField()
+    tables = PreviewTableSerializer(many=True)

@@ -1,0 +1,159 @@
+"""The standard envelope of an event, read and checked without a database."""
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ml.data.schema import GraphSchema
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FUTURE = timedelta(days=1)
+MAX_ID = 200
+MAX_EVENT_BYTES = 64 * 2**10
+KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
+
+
+class EnvelopeError(ValueError):
+    """One event that can't be taken.
+
+    Args:
+        field: Where the trouble is.
+    """
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One checked event. ``target_type`` is empty where the ids must tell (a click)."""
+
+    event_id: uuid.UUID
+    source: str
+    type: str
+    timestamp: datetime
+    actor: str
+    target: str
+    target_type: str
+    payload: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def text(data: dict[str, Any], field: str, *, path: str = "", default: str | None = None) -> str:
+    value = data.get(field, default)
+    name = f"{path}{field}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise EnvelopeError(name, f"got {value!r}, expected a text that is not empty")
+    if len(value) > MAX_ID:
+        raise EnvelopeError(name, f"has {len(value)} characters, at most {MAX_ID}")
+    if "\x00" in value:
+        raise EnvelopeError(name, "has a NUL character")
+    return value
+
+
+def moment(value: object, now: datetime) -> datetime:
+    """An instant with zone, between 1970 and a day from now.
+
+    Raises:
+        EnvelopeError: with what was got and what was expected.
+    """
+    if not isinstance(value, str):
+        raise EnvelopeError("timestamp", f"got {value!r}, expected ISO 8601 with a zone")
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise EnvelopeError(
+            "timestamp", f"got {value!r}, expected ISO 8601 such as 2026-01-31T12:00:00Z"
+        ) from error
+    if parsed.tzinfo is None:
+        raise EnvelopeError("timestamp", f"got {value!r} without a zone: add Z or an offset")
+    try:
+        parsed = parsed.astimezone(UTC)
+    except OverflowError as error:
+        raise EnvelopeError("timestamp", f"got {value!r}, which is out of range") from error
+    if parsed < EPOCH:
+        raise EnvelopeError("timestamp", f"got {value!r}, which is before 1970")
+    if parsed > now + FUTURE:
+        raise EnvelopeError("timestamp", f"got {value!r}, more than a day in the future")
+    return parsed
+
+
+def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
+    """Check one event against the envelope and the workspace's schema.
+
+    Raises:
+        EnvelopeError: for the first thing that is wrong.
+    """
+    if not isinstance(data, dict):
+        raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
+    unknown = sorted(set(data) - KNOWN)
+    if unknown:
+        raise EnvelopeError(unknown[0], f"is no field of the envelope; known are {sorted(KNOWN)}")
+    try:
+        event_id = uuid.UUID(str(data.get("event_id")))
+    except ValueError as error:
+        raise EnvelopeError("event_id", f"got {data.get('event_id')!r}, expected a UUID") from error
+    kind = text(data, "type")
+    targets = schema.targets(kind)
+    if not targets:
+        expected = ", ".join(schema.event_types)
+        raise EnvelopeError("type", f"got {kind!r}, expected one of {expected}")
+    payload = data.get("payload")
+    if not isinstance(payload, dict):
+        raise EnvelopeError("payload", f"got {payload!r}, expected an object with actor and target")
+    meta = data.get("meta", {})
+    if not isinstance(meta, dict):
+        raise EnvelopeError("meta", f"got {meta!r}, expected an object")
+    version = meta.get("version", "1.0")
+    if version != "1.0":
+        raise EnvelopeError("meta.version", f"got {version!r}, expected '1.0'")
+    whole = json.dumps([payload, meta], ensure_ascii=False)
+    if "\\u0000" in json.dumps(whole) or "\x00" in whole:
+        raise EnvelopeError("payload", "has a NUL character")
+    try:
+        size = len(whole.encode())
+    except UnicodeEncodeError as error:
+        raise EnvelopeError("payload", f"is no valid Unicode: {error.reason}") from error
+    if size > MAX_EVENT_BYTES:
+        raise EnvelopeError("payload", f"has {size} bytes, at most {MAX_EVENT_BYTES}")
+    target_type = targets[0] if len(targets) == 1 else ""
+    if "target_type" in payload:
+        target_type = text(payload, "target_type", path="payload.")
+        if target_type not in targets:
+            raise EnvelopeError(
+                "payload.target_type", f"got {target_type!r}, expected one of {list(targets)}"
+            )
+    return Envelope(
+        event_id=event_id,
+        source=text(data, "source", default="api"),
+        type=kind,
+        timestamp=moment(data.get("timestamp"), now),
+        actor=text(payload, "actor", path="payload."),
+        target=text(payload, "target", path="payload."),
+        target_type=target_type,
+        payload=payload,
+        meta=meta,
+    )
+
+
+def refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def lines(body: Iterable[bytes]) -> list[object]:
+    """The objects of an NDJSON body; a line that is no JSON stays as the error it is."""
+    found: list[object] = []
+    for line in body:
+        if not line.strip():
+            continue
+        try:
+            found.append(json.loads(line, parse_constant=refuse_constant))
+        except (ValueError, RecursionError) as error:
+            found.append(EnvelopeError("event", f"is no JSON: {error}"))
+    return found

@@ -1,0 +1,70 @@
+"""Ingest events and read the log."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework import mixins, status
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from controlcenter.accounts.models import Role
+from controlcenter.accounts.viewsets import ScopedViewSet
+from controlcenter.events import envelope, services
+from controlcenter.events.models import Event
+from controlcenter.events.serializers import EnvelopeSerializer, EventSerializer, ReceiptSerializer
+
+
+class LinesParser(BaseParser):
+    """``application/x-ndjson``: one event a line."""
+
+    media_type = "application/x-ndjson"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> list[object]:
+        return envelope.lines(stream.read().splitlines())
+
+
+ONE_OR_MANY = PolymorphicProxySerializer(
+    component_name="EventOrEvents",
+    serializers=[EnvelopeSerializer, EnvelopeSerializer(many=True)],
+    resource_type_field_name=None,
+    many=False,
+)
+
+
+class EventViewSet(mixins.ListModelMixin, ScopedViewSet):
+    """The event log of the workspace."""
+
+    queryset = Event.objects.all()
+    serializer_class = EventSerializer
+    parser_classes = [JSONParser, LinesParser]
+    filterset_fields = {
+        "type": ["exact"],
+        "actor": ["exact"],
+        "target": ["exact"],
+        "source": ["exact"],
+        "event_id": ["exact"],
+        "timestamp": ["gte", "lt"],
+    }
+    ordering_fields = ["id", "timestamp"]
+    roles = {"create": Role.OPERATOR}
+
+    @extend_schema(
+        request={
+            "application/json": ONE_OR_MANY,
+            "application/x-ndjson": OpenApiTypes.STR,
+        },
+        responses={200: ReceiptSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """Ingest one event, a list (JSON) or lines (NDJSON). Sending twice is harmless."""
+        events = request.data if isinstance(request.data, list) else [request.data]
+        receipt = services.ingest(workspace=self.workspace, events=events)
+        return Response(ReceiptSerializer(receipt).data, status=status.HTTP_200_OK)

@@ -1,0 +1,104 @@
+"""Metrics for Prometheus, read from the database at each scrape.
+
+Queue and lease ages come from PostgreSQL, which owns the truth, never from Celery's events.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from django.db import connection
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from controlcenter.operations import queries, resources
+from controlcenter.tasks.models import Outbox, Run, Task
+
+
+class DatabaseCollector(Collector):
+    """Everything the dashboard shows of tasks, runs, queues, events and users."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield labelled(
+            "ups_tasks", "Tasks by state", ["state"], queries.counts(Task.objects.all(), "state")
+        )
+        yield labelled(
+            "ups_runs",
+            "Runs by kind and status",
+            ["kind", "status"],
+            queries.counts(Run.objects.all(), "kind", "status"),
+        )
+        ages = {(queue,): age for queue, age in queries.queue_ages().items()}
+        yield labelled("ups_queue_age_seconds", "Wait of the oldest queued run", ["queue"], ages)
+        explanations = {(state,): n for state, n in queries.explanation_counts().items()}
+        yield labelled("ups_explanations", "Explanations by state", ["state"], explanations)
+        yield GaugeMetricFamily(
+            "ups_outbox_unsent",
+            "Messages not sent yet",
+            value=Outbox.objects.filter(sent_at__isnull=True).count(),
+        )
+        yield GaugeMetricFamily(
+            "ups_lease_age_seconds", "Oldest heartbeat of a running run", value=queries.lease_age()
+        )
+        age = queries.reaper_age()
+        yield GaugeMetricFamily(
+            "ups_reaper_age_seconds",
+            "Since the reaper ran (-1: never)",
+            value=-1.0 if age is None else age,
+        )
+        yield from event_metrics()
+        yield GaugeMetricFamily(
+            "ups_users", "Profiles (estimate)", value=queries.estimated_rows("profiles_profile")
+        )
+
+
+def event_metrics() -> Iterator[Metric]:
+    # The sequence counts without reading the table; rolled back and duplicate rows are included.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(last_value, 0), is_called FROM events_event_id_seq")
+        last, called = cursor.fetchone()
+        cursor.execute("SELECT received_at - timestamp FROM events_event ORDER BY id DESC LIMIT 1")
+        lag = cursor.fetchone()
+    yield CounterMetricFamily("ups_events_total", "Events taken", value=last if called else 0)
+    yield GaugeMetricFamily(
+        "ups_event_lag_seconds",
+        "From the newest event's time to its arrival",
+        value=lag[0].total_seconds() if lag else 0.0,
+    )
+
+
+def labelled(
+    name: str,
+    text: str,
+    labels: list[str],
+    values: dict[tuple[str, ...], float] | dict[tuple[str, ...], int],
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(list(key), float(value))
+    return family
+
+
+class ResourceCollector(Collector):
+    """CPU, memory and GPU of this machine and process."""
+
+    def collect(self) -> Iterable[Metric]:
+        now = resources.snapshot()
+        yield GaugeMetricFamily(
+            "ups_process_cpu_percent", "CPU of the web process", value=now["process_cpu_percent"]
+        )
+        yield GaugeMetricFamily(
+            "ups_process_rss_bytes", "Memory of the web process", value=now["process_rss_bytes"]
+        )
+        family = GaugeMetricFamily("ups_gpu_memory_bytes", "GPU memory in use", labels=["gpu"])
+        for index, gpu in enumerate(now["gpus"]):
+            family.add_metric([f"{index} {gpu['name']}"], gpu["memory_used_bytes"])
+        yield family
+
+
+def render() -> bytes:
+    """The text format."""
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector())
+    registry.register(ResourceCollector())
+    return generate_latest(registry)

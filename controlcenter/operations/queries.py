@@ -1,0 +1,92 @@
+"""What the status and the metrics show, read from the database."""
+
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Max, Min, Q
+from django.db.models.functions import Now
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.common import clock
+from controlcenter.events.models import Ingestion
+from controlcenter.events.queries import activity
+from controlcenter.profiles.models import Explanation, Profile
+from controlcenter.registry.services import active_version
+from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
+
+
+def counts(queryset: Any, *fields: str) -> dict[tuple[str, ...], int]:
+    rows = queryset.order_by().values(*fields).annotate(n=Count("pk"))
+    return {tuple(row[field] for field in fields): row["n"] for row in rows}
+
+
+def seconds_since(moment: Any) -> float | None:
+    return max((clock.now() - moment).total_seconds(), 0.0) if moment else None
+
+
+def queue_ages() -> dict[str, float]:
+    """Seconds that the oldest due run of each queue has waited."""
+    due = Run.objects.filter(status=RunStatus.QUEUED, available_at__lte=Now())
+    oldest = due.order_by().values("queue").annotate(oldest=Min("available_at"))
+    return {row["queue"]: seconds_since(row["oldest"]) or 0.0 for row in oldest}
+
+
+def lease_age() -> float:
+    """Seconds since the least recent heartbeat of a running run (0: none runs)."""
+    oldest = Run.objects.filter(status=RunStatus.RUNNING).aggregate(at=Min("heartbeat_at"))["at"]
+    return seconds_since(oldest) or 0.0
+
+
+def reaper_age() -> float | None:
+    last = Chore.objects.filter(name="reaper").aggregate(at=Max("last_at"))["at"]
+    return seconds_since(last)
+
+
+def estimated_rows(table: str) -> int:
+    """The planner's estimate; exact counts of large tables take too long for a scrape."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", [table])
+        row = cursor.fetchone()
+    return max(int(row[0]), 0) if row else 0
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """The workspace at a glance."""
+    running = Run.objects.filter(workspace=workspace, status=RunStatus.RUNNING)
+    log = activity(workspace.pk)
+    switch = Ingestion.objects.filter(workspace=workspace).first()
+    users = Profile.objects.filter(workspace=workspace).aggregate(
+        total=Count("pk"), scored=Count("pk", filter=Q(final_score__isnull=False))
+    )
+    version = active_version(workspace)
+    return {
+        "workspace": workspace.slug,
+        "tasks": {
+            k[0]: n for k, n in counts(Task.objects.filter(workspace=workspace), "state").items()
+        },
+        "running": [
+            {
+                "run": run.pk,
+                "kind": run.kind,
+                "task": run.task_id,
+                "worker": run.lease_owner,
+                "seconds_since_heartbeat": seconds_since(run.heartbeat_at),
+                "progress": run.progress,
+            }
+            for run in running
+        ],
+        "queued": Run.objects.filter(workspace=workspace, status=RunStatus.QUEUED).count(),
+        "unsent_messages": Outbox.objects.filter(sent_at__isnull=True).count(),
+        "events": {"total": log.total, "last_received_at": log.last_received_at},
+        "ingestion": {
+            "stopped": bool(switch and switch.stopped),
+            "reason": switch.reason if switch else "",
+        },
+        "users": users,
+        "model_version": {"id": version.pk, "number": version.number} if version else None,
+        "seconds_since_reaper": reaper_age(),
+    }
+
+
+def explanation_counts() -> dict[str, int]:
+    return {k[0]: n for k, n in counts(Explanation.objects.all(), "state").items()}

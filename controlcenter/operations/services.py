@@ -1,0 +1,49 @@
+"""Duties of operators that are tasks in disguise."""
+
+from typing import Any
+
+from controlcenter.accounts.models import Account, Workspace
+from controlcenter.common.errors import Conflict
+from controlcenter.datasets.models import Dataset, DatasetState
+from controlcenter.registry.services import active_version
+from controlcenter.tasks import parameters, services
+from controlcenter.tasks.models import Task
+from controlcenter.tasks.workflows import Workflow
+
+
+def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]) -> Task:
+    """Fuse rules and embeddings of the active version anew.
+
+    Raises:
+        Conflict: if there is no model version yet.
+    """
+    asked = services.Request(
+        workflow=Workflow.FUSION,
+        parameters=parameters.defaults() | told,
+        base_version=active_version(workspace),
+        name="Fusion training",
+    )
+    task, _ = services.create(workspace=workspace, account=account, asked=asked)
+    return task
+
+
+def train_network(*, workspace: Workspace, account: Account, told: dict[str, Any]) -> Task:
+    """Train everything anew on the active version's dataset, else on the newest ready one.
+
+    Raises:
+        Conflict: if there is no dataset to train on.
+    """
+    version = active_version(workspace)
+    ready = Dataset.objects.filter(workspace=workspace, state=DatasetState.READY)
+    dataset = ready.filter(pk=version.dataset_id).first() if version else None
+    dataset = dataset or ready.first()
+    if dataset is None:
+        raise Conflict("The workspace has no dataset that is ready: upload one first.")
+    asked = services.Request(
+        workflow=Workflow.REFRESH,
+        parameters=parameters.defaults() | told,
+        dataset=dataset,
+        name="Training of the network",
+    )
+    task, _ = services.create(workspace=workspace, account=account, asked=asked)
+    return task

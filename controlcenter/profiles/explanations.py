@@ -1,0 +1,144 @@
+"""Explanations: asked for here, computed by a worker, cached by what the score was made of."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from controlcenter.accounts.models import Account, Workspace
+from controlcenter.audit.services import record
+from controlcenter.common.errors import Conflict
+from controlcenter.profiles.models import Explanation, ExplanationState, Profile
+from controlcenter.tasks import kinds
+from controlcenter.tasks.models import Run, RunStatus
+from controlcenter.tasks.runs import Commit, queue_run
+
+KIND = "explaining"
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a worker found for one explanation: a result, or why there is none."""
+
+    explanation_id: int
+    result: dict[str, Any] | None
+    error: str = ""
+
+
+def current(profile: Profile) -> Explanation | None:
+    """The cached explanation of the profile's present score, whatever its state."""
+    return Explanation.objects.filter(
+        profile=profile,
+        model_version=profile.model_version_id,
+        rule_revision=profile.rule_revision,
+        profile_revision=profile.revision,
+    ).first()
+
+
+@transaction.atomic
+def request(profile: Profile) -> Explanation:
+    """The explanation of the present score; one that is not there yet is queued.
+
+    Raises:
+        Conflict: if the profile has no score.
+    """
+    if profile.model_version_id is None or profile.rule_revision is None:
+        raise Conflict(
+            f"User {profile.user_id!r} has no score yet: the next refresh of the workspace "
+            "gives one."
+        )
+    explanation, _ = Explanation.objects.get_or_create(
+        profile=profile,
+        model_version_id=profile.model_version_id,
+        rule_revision=profile.rule_revision,
+        profile_revision=profile.revision,
+    )
+    if explanation.state == ExplanationState.FAILED:
+        Explanation.objects.filter(pk=explanation.pk).update(
+            state=ExplanationState.PENDING, error="", requested_at=Now()
+        )
+    if explanation.state != ExplanationState.READY:
+        ensure_run(profile.workspace)
+    return explanation
+
+
+def ensure_run(workspace: Workspace) -> None:
+    """One queued run explains all that is pending in the workspace."""
+    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    queued = Run.objects.filter(kind=KIND, subject=str(workspace.pk), status=RunStatus.QUEUED)
+    if queued.exists():
+        return
+    bound = structlog.contextvars.get_contextvars()
+    queue_run(
+        workspace=workspace,
+        kind=KIND,
+        subject=str(workspace.pk),
+        request_id=str(bound.get("request_id", "")),
+    )
+
+
+def wait(explanation: Explanation, *, seconds: float) -> Explanation:
+    """Look again until it is no longer pending, at most ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while explanation.state == ExplanationState.PENDING and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        explanation = Explanation.objects.get(pk=explanation.pk)
+    return explanation
+
+
+def pending(workspace_id: object) -> list[Explanation]:
+    """What a worker should compute now, oldest first.
+
+    A profile that was scored anew since is left out: its old explanation is of no use.
+    """
+    return list(
+        Explanation.objects.filter(
+            profile__workspace=workspace_id,
+            state=ExplanationState.PENDING,
+            profile__model_version=F("model_version"),
+            profile__rule_revision=F("rule_revision"),
+        )
+        .select_related("profile", "model_version")
+        .order_by("requested_at")[:500]
+    )
+
+
+def commit_explained(commit: Commit, explained: Iterable[Explained]) -> None:
+    """Within a run's transaction: results are there; another batch may be waiting."""
+    for one in explained:
+        state = ExplanationState.READY if one.result is not None else ExplanationState.FAILED
+        Explanation.objects.filter(pk=one.explanation_id).update(
+            state=state, result=one.result, error=one.error, ready_at=Now()
+        )
+
+
+def run_failed(run: Run, sentence: str) -> None:
+    """A batch was given up: those who wait are told."""
+    Explanation.objects.filter(
+        profile__workspace=run.workspace_id, state=ExplanationState.PENDING
+    ).update(state=ExplanationState.FAILED, error=sentence)
+
+
+@transaction.atomic
+def clear(*, workspace: Workspace, account: Account) -> int:
+    """Forget all explanations of the workspace."""
+    deleted, _ = Explanation.objects.filter(profile__workspace=workspace).delete()
+    record(
+        account=account,
+        workspace=workspace,
+        action="explanations.clear",
+        target=workspace,
+        details={"deleted": deleted},
+    )
+    return deleted
+
+
+def register_kind() -> None:
+    """Tell the task machinery of the run this room needs."""
+    kinds.register(kinds.Kind(KIND, "explain", "workers.explaining", run_failed))

@@ -1,0 +1,111 @@
+"""Profiles, look-alikes, offers and explanations on the wire."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from controlcenter.profiles.models import ExplanationState, Item, Profile
+
+
+class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
+    event_counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+
+    class Meta:
+        model = Profile
+        fields = [
+            "user_id",
+            "attributes",
+            "event_counts",
+            "call_peers",
+            "last_event_at",
+            "rule_score",
+            "model_score",
+            "gate",
+            "final_score",
+            "revision",
+        ]
+        read_only_fields = fields
+
+
+class ProfileSerializer(ProfileSummarySerializer):
+    """What is known of a user now."""
+
+    embedding = serializers.ListField(
+        child=serializers.FloatField(), allow_null=True, read_only=True
+    )
+    rule_hits = serializers.DictField(
+        child=serializers.BooleanField(), allow_null=True, read_only=True
+    )
+    score_basis = serializers.CharField(
+        read_only=True,
+        help_text="What the score was trained on: label, future behaviour, or rules "
+        "(then it is not validated).",
+    )
+
+    class Meta(ProfileSummarySerializer.Meta):
+        fields = [
+            *ProfileSummarySerializer.Meta.fields,
+            "label",
+            "rule_hits",
+            "score_basis",
+            "embedding",
+            "model_version",
+            "rule_revision",
+            "scored_at",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class SimilarSerializer(serializers.Serializer[Any]):
+    user_id = serializers.CharField()
+    similarity = serializers.FloatField(help_text="Cosine of the embeddings.")
+    final_score = serializers.FloatField(allow_null=True)
+
+
+class OfferSerializer(serializers.Serializer[Any]):
+    """Something to offer, and why."""
+
+    type = serializers.CharField()
+    item_id = serializers.CharField()
+    name = serializers.CharField(allow_null=True, required=False)
+    score = serializers.FloatField()
+    reasons = serializers.ListField(child=serializers.CharField())
+
+
+class RecommendationsSerializer(serializers.Serializer[Any]):
+    user_id = serializers.CharField()
+    model_version = serializers.UUIDField(allow_null=True)
+    recommendations = OfferSerializer(many=True)
+
+
+class ContributionSerializer(serializers.Serializer[Any]):
+    player = serializers.CharField()
+    kind = serializers.CharField(help_text="rule, embedding or attribute.")
+    value = serializers.JSONField(allow_null=True)
+    contribution = serializers.FloatField()
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """Shapley contributions to the final score; with state pending, look again at ``url``."""
+
+    user_id = serializers.CharField()
+    state = serializers.ChoiceField(choices=ExplanationState.choices)
+    url = serializers.CharField()
+    model_version = serializers.UUIDField()
+    rule_revision = serializers.IntegerField()
+    profile_revision = serializers.IntegerField()
+    error = serializers.CharField(allow_blank=True)
+    base = serializers.FloatField(required=False, help_text="Mean score of the background.")
+    score = serializers.FloatField(required=False)
+    scale = serializers.CharField(required=False, help_text="Unit of base, score, contributions.")
+    contributions = ContributionSerializer(many=True, required=False)
+    additivity_error = serializers.FloatField(required=False)
+    method = serializers.CharField(required=False)
+    background = serializers.DictField(required=False)
+
+
+class ItemSerializer(serializers.ModelSerializer[Item]):
+    class Meta:
+        model = Item
+        fields = ["item_id", "attributes", "model_version"]

@@ -1,0 +1,182 @@
+"""Users with their recommendations, explanations and look-alikes; products; apps; rule preview."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
+
+from controlcenter.accounts.models import Role
+from controlcenter.accounts.viewsets import ReadViewSet, ScopedViewSet
+from controlcenter.common.errors import Conflict
+from controlcenter.profiles import explanations, queries
+from controlcenter.profiles.models import Explanation, ExplanationState, Item, Profile
+from controlcenter.profiles.serializers import (
+    ExplanationSerializer,
+    ItemSerializer,
+    ProfileSerializer,
+    ProfileSummarySerializer,
+    RecommendationsSerializer,
+    SimilarSerializer,
+)
+from controlcenter.rules.serializers import PreviewRequestSerializer, PreviewSerializer
+from ml.profile.rules import RuleError
+
+MAX_SIMILAR = 100
+HEAVY = ("embedding", "recommendations")
+
+
+class ProfileFilter(filters.FilterSet):
+    """Filters of the list of users."""
+
+    user_id = filters.CharFilter()
+    user_id__startswith = filters.CharFilter("user_id", "startswith")
+    score_min = filters.NumberFilter("final_score", "gte")
+    score_max = filters.NumberFilter("final_score", "lte")
+    active_after = filters.IsoDateTimeFilter("last_event_at", "gte")
+    active_before = filters.IsoDateTimeFilter("last_event_at", "lte")
+    scored = filters.BooleanFilter("final_score", "isnull", exclude=True)
+    rule = filters.CharFilter(method="hit_by", label="Name of a rule that matches")
+
+    class Meta:
+        model = Profile
+        fields: list[str] = []
+
+    def hit_by(self, queryset: QuerySet[Profile], name: str, value: str) -> QuerySet[Profile]:
+        return queryset.filter(rule_hits__contains={value: True})
+
+
+class ProfileViewSet(ReadViewSet):
+    """The users of the workspace."""
+
+    queryset = Profile.objects.all()
+    filterset_class = ProfileFilter
+    lookup_field = "user_id"
+    lookup_value_regex = "[^/]+"
+    ordering_fields = ["user_id", "final_score", "last_event_at", "call_peers"]
+    roles = {
+        "recommendations": Role.VIEWER,
+        "similar": Role.VIEWER,
+        "explanation": Role.ANALYST,
+    }
+
+    def get_queryset(self) -> QuerySet[Any]:
+        queryset = super().get_queryset()
+        return queryset.defer(*HEAVY) if self.action == "list" else queryset
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return ProfileSummarySerializer if self.action == "list" else ProfileSerializer
+
+    @extend_schema(responses=RecommendationsSerializer)
+    @action(detail=True, filter_backends=[], pagination_class=None)
+    def recommendations(self, request: Request, user_id: str) -> Response:
+        """What to offer this user, best first, and why."""
+        profile = self.get_object()
+        body = {
+            "user_id": profile.user_id,
+            "model_version": profile.model_version_id,
+            "recommendations": profile.recommendations or [],
+        }
+        return Response(RecommendationsSerializer(body).data)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("limit", int, description=f"1 to {MAX_SIMILAR}, 10 by default.")
+        ],
+        responses=SimilarSerializer(many=True),
+    )
+    @action(detail=True, filter_backends=[], pagination_class=None)
+    def similar(self, request: Request, user_id: str) -> Response:
+        """The users nearest to this one by their embeddings."""
+        given = request.query_params.get("limit", "10")
+        if not given.isdecimal() or not 1 <= int(given) <= MAX_SIMILAR:
+            raise ValidationError({"limit": f"got {given!r}, expected 1 to {MAX_SIMILAR}"})
+        profile = self.get_object()
+        if profile.embedding is None:
+            raise Conflict(f"User {user_id!r} has no embedding yet: wait for the next refresh.")
+        return Response(SimilarSerializer(queries.similar(profile, int(given)), many=True).data)
+
+    @extend_schema(responses={200: ExplanationSerializer, 202: ExplanationSerializer})
+    @action(detail=True, filter_backends=[], pagination_class=None)
+    def explanation(self, request: Request, user_id: str) -> Response:
+        """What the score is made of; 202 if a worker needs longer than the request may wait."""
+        profile = self.get_object()
+        explanation = explanations.wait(
+            explanations.request(profile), seconds=settings.EXPLANATION_WAIT_SECONDS
+        )
+        url = reverse("users-explanation", args=[user_id], request=request)
+        body = ExplanationSerializer(explanation_body(profile, explanation, url)).data
+        ready = explanation.state != ExplanationState.PENDING
+        return Response(
+            body,
+            status=200 if ready else 202,
+            headers={} if ready else {"Location": url, "Retry-After": "2"},
+        )
+
+
+def explanation_body(profile: Profile, explanation: Explanation, url: str) -> dict[str, Any]:
+    return {
+        "user_id": profile.user_id,
+        "state": explanation.state,
+        "url": url,
+        "model_version": explanation.model_version_id,
+        "rule_revision": explanation.rule_revision,
+        "profile_revision": explanation.profile_revision,
+        "error": explanation.error,
+        **(explanation.result or {}),
+    }
+
+
+class ItemViewSet(ReadViewSet):
+    """Things that users touch."""
+
+    queryset = Item.objects.defer("embedding")
+    serializer_class = ItemSerializer
+    lookup_field = "item_id"
+    lookup_value_regex = "[^/]+"
+    filterset_fields = {"item_id": ["exact", "startswith"]}
+    ordering_fields = ["item_id"]
+    item_type = ""
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().filter(type=self.item_type)
+
+
+class ProductViewSet(ItemViewSet):
+    """The products of the workspace."""
+
+    item_type = "product"
+
+
+class AppViewSet(ItemViewSet):
+    """The apps of the workspace."""
+
+    item_type = "app"
+
+
+class RulePreviewViewSet(mixins.CreateModelMixin, ScopedViewSet):
+    """What a rule would match, without saving it."""
+
+    queryset = Profile.objects.all()
+    serializer_class = PreviewRequestSerializer
+    roles = {"create": Role.ANALYST}
+
+    @extend_schema(request=PreviewRequestSerializer, responses={200: PreviewSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """How many users match now, which, and in how long."""
+        asked = PreviewRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        data = asked.validated_data
+        try:
+            found = queries.preview(self.workspace, data["expression"], data["limit"])
+        except RuleError as error:
+            raise ValidationError({"expression": str(error)}) from error
+        return Response(PreviewSerializer(found).data)

@@ -1,0 +1,62 @@
+"""Model versions on the wire."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from controlcenter.artifacts.models import Artifact
+from controlcenter.registry.models import ModelVersion
+
+
+class FileSerializer(serializers.ModelSerializer[Artifact]):
+    class Meta:
+        model = Artifact
+        fields = ["name", "key", "size", "sha256"]
+
+
+class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
+    active = serializers.BooleanField(read_only=True)
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "id",
+            "number",
+            "active",
+            "task",
+            "dataset",
+            "base",
+            "seed",
+            "code_version",
+            "schema_hash",
+            "rule_revision",
+            "created_at",
+        ]
+
+
+class ModelVersionDetailSerializer(ModelVersionSerializer):
+    files = FileSerializer(many=True, read_only=True)
+
+    class Meta(ModelVersionSerializer.Meta):
+        fields = [
+            *ModelVersionSerializer.Meta.fields,
+            "schema",
+            "rules",
+            "rules_sitting_out",
+            "metrics",
+            "files",
+        ]
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    """Why; it goes into the audit."""
+
+    reason = serializers.CharField(max_length=300)
+
+
+class PromotedSerializer(serializers.Serializer[Any]):
+    """The version that is active now and the task that rescores."""
+
+    active = serializers.UUIDField()
+    number = serializers.IntegerField()
+    task = serializers.UUIDField()

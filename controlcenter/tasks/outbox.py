@@ -1,0 +1,78 @@
+"""The transactional outbox: what a transaction decided to send is sent, at least once."""
+
+from datetime import timedelta
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from controlcenter.celery import app
+from controlcenter.tasks import kinds
+from controlcenter.tasks.models import Outbox, Run
+
+log = structlog.get_logger(__name__)
+CHANNEL = "ups_outbox"
+BATCH = 100
+KEEP_SENT = timedelta(days=2)
+PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0.1}
+
+
+def enqueue(run: Run, *, delay: timedelta = timedelta(0)) -> None:
+    """Ask for a message that says "look at this run", in the caller's transaction."""
+    Outbox.objects.create(
+        job=kinds.get(run.kind).job,
+        queue=run.queue,
+        run_id=run.pk,
+        request_id=run.request_id,
+        available_at=Now() + delay,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+
+
+def relay(limit: int = BATCH) -> int:
+    """Publish what is due. A crash between publishing and marking sends it twice: harmless.
+
+    Returns:
+        How many messages were sent.
+    """
+    with transaction.atomic():
+        due = list(
+            Outbox.objects.select_for_update(skip_locked=True)
+            .filter(sent_at__isnull=True, available_at__lte=Now())
+            .order_by("available_at", "id")[:limit]
+        )
+        sent = 0
+        for row in due:
+            if not publish(row):
+                break
+            sent += 1
+    return sent
+
+
+def publish(row: Outbox) -> bool:
+    try:
+        app.send_task(
+            row.job,
+            args=[str(row.run_id)],
+            queue=row.queue,
+            headers={"request_id": row.request_id},
+            retry=True,
+            retry_policy=PUBLISH_RETRY,
+        )
+    except (OSError, app.connection_for_write().connection_errors) as error:
+        wait = timedelta(seconds=min(2**row.tries, 30))
+        Outbox.objects.filter(pk=row.pk).update(
+            tries=F("tries") + 1, error=str(error)[:500], available_at=Now() + wait
+        )
+        log.warning("outbox.not_sent", outbox=row.pk, error=str(error))
+        return False
+    Outbox.objects.filter(pk=row.pk).update(sent_at=Now(), tries=F("tries") + 1, error="")
+    return True
+
+
+def forget_sent() -> int:
+    """Delete rows sent long ago; the runs keep the history."""
+    deleted, _ = Outbox.objects.filter(sent_at__lt=Now() - KEEP_SENT).delete()
+    return deleted

@@ -1,0 +1,100 @@
+"""Parameters of a task: each with its documented range."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from controlcenter.tasks.workflows import Mode
+
+
+class Ranged(serializers.Field[Any, Any, Any, Any]):
+    """Base of number fields whose error names field, value and range."""
+
+    low: float
+    high: float
+
+    def fail_range(self, got: object) -> None:
+        raise serializers.ValidationError(
+            f"got {got!r}, expected {self.kind} from {self.low} to {self.high}"
+        )
+
+    kind = "a number"
+
+
+class RangedInteger(Ranged, serializers.IntegerField):
+    kind = "a whole number"
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        self.low, self.high = low, high
+        super().__init__(help_text=f"{kwargs.pop('about')} From {low} to {high}.", **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail_range(data)
+        try:
+            value = int(data)
+        except ValueError:
+            self.fail_range(data)
+        if not self.low <= value <= self.high:
+            self.fail_range(data)
+        return value
+
+
+class RangedFloat(Ranged, serializers.FloatField):
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        self.low, self.high = low, high
+        super().__init__(help_text=f"{kwargs.pop('about')} From {low} to {high}.", **kwargs)
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float | str):
+            self.fail_range(data)
+        try:
+            value = float(data)
+        except ValueError:
+            self.fail_range(data)
+        if not self.low <= value <= self.high:
+            self.fail_range(data)
+        return value
+
+
+class ParametersSerializer(serializers.Serializer[Any]):
+    """What a task may be told; everything has a default."""
+
+    mode = serializers.ChoiceField(choices=Mode.choices, default=Mode.FULL_RETRAIN)
+    scope = serializers.ChoiceField(choices=["full", "sampled"], default="full")
+    sample_ratio = RangedFloat(
+        0.01, 1.0, default=1.0, about="Share of the users that a sampled scope keeps."
+    )
+    epochs = RangedInteger(1, 1000, required=False, about="Passes over the graph.")
+    learning_rate = RangedFloat(1e-6, 1.0, required=False, about="Step of the optimizer.")
+    temperature = RangedFloat(0.01, 2.0, required=False, about="Start of InfoNCE's temperature.")
+    fusion_epochs = RangedInteger(1, 5000, required=False, about="Passes of the fusion.")
+    seed = RangedInteger(0, 2**31 - 1, default=7, about="Same seed, same machine: same metrics.")
+    keep_timestamps = serializers.BooleanField(default=True)
+    device = serializers.ChoiceField(choices=["auto", "cpu", "gpu"], default="auto")
+    max_iterations = RangedInteger(
+        1, 100, required=False, about="Bound of the workflow continuous."
+    )
+    performance_threshold = RangedFloat(
+        0.0, 1.0, required=False, about="Score at which the workflow continuous ends."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(self.initial_data) - set(self.fields))
+        if unknown:
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                dict.fromkeys(unknown, f"is no parameter; known are {known}")
+            )
+        if attrs["scope"] == "full" and attrs["sample_ratio"] != 1.0:
+            raise serializers.ValidationError(
+                {"sample_ratio": "only scope 'sampled' takes one; set scope to 'sampled'"}
+            )
+        return attrs
+
+
+def defaults() -> dict[str, Any]:
+    """Parameters of a task that was told nothing."""
+    serializer = ParametersSerializer(data={})
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

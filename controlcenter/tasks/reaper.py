@@ -1,0 +1,91 @@
+"""The reaper: every non-final thing has a deadline, and here it is kept.
+
+Periodic and event-driven, correct with either alone: it needs no broker, any process may run it,
+and an advisory lock keeps it to one at a time.
+"""
+
+from datetime import timedelta
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
+from controlcenter.tasks.outbox import enqueue, forget_sent
+from controlcenter.tasks.runs import close, finish_cancel, is_next, lock, lose_locked
+
+log = structlog.get_logger(__name__)
+CHORE = "reaper"
+UNCLAIMED_AFTER = timedelta(seconds=30)
+FORCE_CANCEL_AFTER = timedelta(seconds=60)
+
+
+def reap() -> dict[str, int]:
+    """Release expired leases, force overdue cancels, remind of queued runs.
+
+    Returns:
+        Counts of ``lost``, ``forced`` and ``reminded``; empty if another reaper is at work.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('ups reaper', 0))")
+            if not cursor.fetchone()[0]:
+                return {}
+        counts = {"lost": release_expired(), "forced": force_cancels(), "reminded": remind()}
+        forget_sent()
+        Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
+    if any(counts.values()):
+        log.info("reaper.reaped", **counts)
+    return counts
+
+
+def release_expired() -> int:
+    """Runs whose lease ended: their worker is lost, the next attempt is queued."""
+    expired = Run.objects.filter(status=RunStatus.RUNNING, lease_expires_at__lt=Now())
+    released = 0
+    for run_id in list(expired.values_list("pk", flat=True)):
+        with transaction.atomic():
+            run, task = lock(run_id)
+            if not expired.filter(pk=run_id).exists():
+                continue
+            lose_locked(run, task, reason=f"the lease of {run.lease_owner} ended without a word.")
+            released += 1
+    return released
+
+
+def force_cancels() -> int:
+    """Tasks whose cancel nobody acknowledged in time."""
+    overdue = Task.objects.filter(
+        cancel_requested_at__lt=Now() - FORCE_CANCEL_AFTER, state__in=states.INCOMPLETE
+    )
+    forced = 0
+    for task_id in list(overdue.values_list("pk", flat=True)):
+        with transaction.atomic():
+            task = Task.objects.select_for_update().get(pk=task_id)
+            if task.state in states.FINAL:
+                continue
+            live = [RunStatus.QUEUED, RunStatus.RUNNING]
+            for run in Run.objects.select_for_update().filter(task=task, status__in=live):
+                close(run, RunStatus.CANCELLED, error="Cancelled by force: no answer in 60 s.")
+            finish_cancel(task, actor="reaper")
+            forced += 1
+    return forced
+
+
+def remind() -> int:
+    """Queued runs that nobody took and no unsent message speaks of: send another hint."""
+    unsent = Outbox.objects.filter(run_id=OuterRef("pk")).filter(
+        Q(sent_at__isnull=True) | Q(sent_at__gt=Now() - UNCLAIMED_AFTER)
+    )
+    forgotten = Run.objects.filter(
+        status=RunStatus.QUEUED, available_at__lt=Now() - UNCLAIMED_AFTER
+    ).filter(~Exists(unsent))
+    reminded = 0
+    for run in forgotten.select_related("task"):
+        if run.task is not None and run.task.state == states.PENDING and not is_next(run.task):
+            continue
+        enqueue(run)
+        reminded += 1
+    return reminded

@@ -1,0 +1,143 @@
+"""Tasks, runs and transitions on the wire."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Run, RunStatus, Task, Transition
+from controlcenter.tasks.parameters import ParametersSerializer
+from controlcenter.tasks.workflows import Workflow
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """One attempt at a stage."""
+
+    status = serializers.ChoiceField(choices=RunStatus.choices, read_only=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "kind",
+            "iteration",
+            "attempt",
+            "status",
+            "queue",
+            "lease_owner",
+            "heartbeat_at",
+            "progress",
+            "metrics",
+            "error",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class TransitionSerializer(serializers.ModelSerializer[Transition]):
+    source = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+    target = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+
+    class Meta:
+        model = Transition
+        fields = ["source", "target", "actor", "reason", "at"]
+        read_only_fields = fields
+
+
+class WaitingSerializer(serializers.Serializer[Any]):
+    """Why a pending task does not run yet."""
+
+    place = serializers.IntegerField(help_text="How many tasks of the workspace go before it.")
+    reason = serializers.CharField()
+    behind = serializers.ListField(child=serializers.UUIDField())
+
+
+class TaskSerializer(serializers.ModelSerializer[Task]):
+    state = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    progress = serializers.SerializerMethodField(help_text="Of the stage that runs now.")
+    model_version = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Task
+        fields = [
+            "id",
+            "name",
+            "workflow",
+            "mode",
+            "state",
+            "error",
+            "dataset",
+            "base_version",
+            "model_version",
+            "parameters",
+            "priority",
+            "progress",
+            "cancel_requested_at",
+            "created_by",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+    def get_progress(self, task: Task) -> dict[str, Any]:
+        live = [run for run in task.runs.all() if run.status == RunStatus.RUNNING]
+        return {"stage": live[0].kind, **live[0].progress} if live else {}
+
+    def get_model_version(self, task: Task) -> str | None:
+        version = getattr(task, "model_version", None)
+        return str(version.pk) if version else None
+
+
+class TaskDetailSerializer(TaskSerializer):
+    waiting = serializers.SerializerMethodField()
+
+    class Meta(TaskSerializer.Meta):
+        fields = [*TaskSerializer.Meta.fields, "waiting", "metrics"]
+        read_only_fields = fields
+
+    def get_waiting(self, task: Task) -> dict[str, Any] | None:
+        from controlcenter.tasks.services import queue_place
+
+        if task.state != states.PENDING:
+            return None
+        if not task.runs.all():
+            return {"place": 0, "reason": "not started: POST to start/", "behind": []}
+        ahead = list(queue_place(task).values_list("pk", flat=True))
+        reason = (
+            f"queued: {len(ahead)} task(s) of this workspace go before it"
+            if ahead
+            else "queued: waits for a free worker"
+        )
+        return {"place": len(ahead), "reason": reason, "behind": ahead}
+
+
+class NewTaskSerializer(serializers.Serializer[Any]):
+    """What a task is to do."""
+
+    workflow = serializers.ChoiceField(choices=Workflow.choices, default=Workflow.REFRESH)
+    name = serializers.CharField(default="", allow_blank=True, max_length=200)
+    dataset = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="Needed by a refresh."
+    )
+    base_version = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Model version for embedding_only and fusion; the active one by default.",
+    )
+    priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
+    start = serializers.BooleanField(default=True, help_text="false: wait for start/.")
+    parameters = ParametersSerializer(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        unknown = sorted(set(self.initial_data) - set(self.fields))
+        if unknown:
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                dict.fromkeys(unknown, f"is no field of a task; known are {known}")
+            )
+        return attrs

@@ -1,0 +1,68 @@
+"""All routes."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from rest_framework.routers import DefaultRouter
+
+from controlcenter.accounts.views import MemberViewSet, MeView, TokenViewSet, WorkspaceViewSet
+from controlcenter.common.api_root import ApiRoot
+from controlcenter.datasets.views import DatasetViewSet
+from controlcenter.events.views import EventViewSet
+from controlcenter.operations import views as operations
+from controlcenter.profiles.views import (
+    AppViewSet,
+    ProductViewSet,
+    ProfileViewSet,
+    RulePreviewViewSet,
+)
+from controlcenter.registry.views import ModelVersionViewSet
+from controlcenter.rules.views import RuleRevisionViewSet, RuleViewSet
+from controlcenter.tasks.views import TaskViewSet
+
+router = DefaultRouter()
+router.APIRootView = ApiRoot
+router.register("auth/tokens", TokenViewSet, "tokens")
+router.register("workspaces", WorkspaceViewSet, "workspaces")
+router.register("members", MemberViewSet, "members")
+router.register("datasets", DatasetViewSet, "datasets")
+router.register("rules/preview", RulePreviewViewSet, "rules-preview")
+router.register("rules/revisions", RuleRevisionViewSet, "rules-revisions")
+router.register("rules", RuleViewSet, "rules")
+router.register("events", EventViewSet, "events")
+router.register("tasks", TaskViewSet, "tasks")
+router.register("users", ProfileViewSet, "users")
+router.register("products", ProductViewSet, "products")
+router.register("apps", AppViewSet, "apps")
+router.register("models", ModelVersionViewSet, "models")
+router.register("operations/audit", operations.AuditViewSet, "audit")
+
+operation_routes = [
+    path("status/", operations.StatusView.as_view(), name="status"),
+    path("metrics/", operations.ResourcesView.as_view(), name="resources"),
+    path("ingestion/stop/", operations.IngestionStopView.as_view(), name="ingestion-stop"),
+    path("ingestion/start/", operations.IngestionStartView.as_view(), name="ingestion-start"),
+    path("fusion/train/", operations.FusionTrainingView.as_view(), name="fusion-train"),
+    path("hgt/train/", operations.NetworkTrainingView.as_view(), name="hgt-train"),
+    path("rules/refresh/", operations.RuleRefreshView.as_view(), name="rules-refresh"),
+    path(
+        "explanations/clear/", operations.ExplanationClearView.as_view(), name="explanations-clear"
+    ),
+]
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/admin/"), name="home"),
+    path("livez", operations.livez, name="livez"),
+    path("readyz", operations.readyz, name="readyz"),
+    path("health", operations.health_view, name="health"),
+    path("metrics", operations.metrics, name="metrics"),
+    path("admin/", admin.site.urls),
+    path("api/v1/accounts/me/", MeView.as_view(), name="me"),
+    path("api/v1/operations/", include(operation_routes)),
+    path("api/v1/", include(router.urls)),
+    path("api/auth/", include("rest_framework.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[]), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(permission_classes=[]), name="docs"),
+    path("api/redoc/", SpectacularRedocView.as_view(permission_classes=[]), name="redoc"),
+]
