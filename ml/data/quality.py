@@ -1,0 +1,159 @@
+"""The quality report of a dataset: what was read, kept, rejected, and why. Nothing goes unseen."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+LINE = "line number"
+"""Column of a batch with the line (CSV) or row (Parquet, from 1) that each row began at."""
+SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One row that was left out, or one value that was made missing.
+
+    Args:
+        effect: ``row`` or ``value``.
+        value: What stood there, cut to 200 characters.
+    """
+
+    table: str
+    file: str
+    line: int
+    column: str
+    value: str | None
+    reason: str
+    effect: str
+
+
+@dataclass
+class TableQuality:
+    """Counts of one table. ``rows_read == rows_kept + sum(reasons.values())``, always.
+
+    Args:
+        reasons: Rejected rows by reason.
+        value_reasons: Values made missing (their rows are kept) by reason.
+        blanks: Empty cells by column: missing values, no errors.
+    """
+
+    rows_read: int = 0
+    rows_kept: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    value_reasons: Counter[str] = field(default_factory=Counter)
+    blanks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rows_rejected(self) -> int:
+        return sum(self.reasons.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rows_read": self.rows_read,
+            "rows_kept": self.rows_kept,
+            "rows_rejected": self.rows_rejected,
+            "values_rejected": sum(self.value_reasons.values()),
+            "reasons": dict(self.reasons),
+            "value_reasons": dict(self.value_reasons),
+            "blanks": dict(self.blanks),
+        }
+
+
+@dataclass
+class QualityReport:
+    """What reading a dataset found.
+
+    Args:
+        tables: Counts by table.
+        rejected: The first entries, at most ``shown``; all are counted in ``tables``.
+        duplicates: By table: rows left out because their id was there before.
+        dangling: By node type: events that point at an id no table has; the node was created.
+        created: By node type: nodes created with default (missing) features.
+        made_events: Events made from the product columns of a wide table.
+        times_without_zone: Times taken as UTC.
+        files: What was read: name, table, encoding, delimiter, columns.
+        time_range: First and last time of the events, ISO 8601.
+        label: Users by label: ``positive``, ``negative``, ``missing``; None without a label.
+        warnings: Sentences for a person.
+    """
+
+    shown: int = 1000
+    tables: dict[str, TableQuality] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    dangling: Counter[str] = field(default_factory=Counter)
+    created: Counter[str] = field(default_factory=Counter)
+    made_events: int = 0
+    times_without_zone: int = 0
+    files: list[dict[str, Any]] = field(default_factory=list)
+    time_range: tuple[str, str] | None = None
+    label: dict[str, int] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def created_users(self) -> int:
+        return self.created["user"]
+
+    def table(self, name: str) -> TableQuality:
+        """The counts of a table, begun at zero."""
+        return self.tables.setdefault(name, TableQuality())
+
+    def warn(self, message: str) -> None:
+        """Add a sentence, once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def reject(self, entry: Rejected) -> None:
+        """Count one row or value and show it if there is room."""
+        quality = self.table(entry.table)
+        counter = quality.reasons if entry.effect == "row" else quality.value_reasons
+        counter[entry.reason] += 1
+        self._show(entry)
+
+    def reject_frame(self, table: str, file: str, bad: pl.DataFrame, effect: str) -> None:
+        """Count and show many.
+
+        Args:
+            bad: Columns LINE, ``column``, ``value`` (text), ``reason``; a row each.
+        """
+        quality = self.table(table)
+        counter = quality.reasons if effect == "row" else quality.value_reasons
+        for reason, count in bad.group_by("reason").len().sort("reason").iter_rows():
+            counter[reason] += count
+        room = max(0, self.shown - len(self.rejected))
+        for row in bad.head(room).iter_rows(named=True):
+            self._show(
+                Rejected(table, file, row[LINE], row["column"], row["value"], row["reason"], effect)
+            )
+
+    def _show(self, entry: Rejected) -> None:
+        if len(self.rejected) < self.shown:
+            self.rejected.append(entry)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, JSON-ready."""
+        return {
+            "tables": {name: quality.to_dict() for name, quality in self.tables.items()},
+            "rows_read": sum(quality.rows_read for quality in self.tables.values()),
+            "rows_kept": sum(quality.rows_kept for quality in self.tables.values()),
+            "rows_rejected": sum(quality.rows_rejected for quality in self.tables.values()),
+            "rejected": [{**entry.__dict__, "value": _cut(entry.value)} for entry in self.rejected],
+            "duplicates": dict(self.duplicates),
+            "dangling": dict(self.dangling),
+            "created": dict(self.created),
+            "created_users": self.created_users,
+            "made_events": self.made_events,
+            "times_without_zone": self.times_without_zone,
+            "files": list(self.files),
+            "time_range": list(self.time_range) if self.time_range else None,
+            "label": self.label,
+            "warnings": list(self.warnings),
+        }
+
+
+def _cut(value: str | None) -> str | None:
+    if value is None or len(value) <= SHOWN_CHARACTERS:
+        return value
+    return f"{value[:SHOWN_CHARACTERS]}…"

@@ -1,0 +1,242 @@
+"""Reading CSV and Parquet in batches, so that memory doesn't grow with the file.
+
+CSV is read by the standard library's parser: it knows the line each row began at, and a row with
+too many or too few fields is an entry of the report, neither an error of the file nor cut short.
+"""
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import polars as pl
+
+from ml.data.files import CHUNK, DatasetError, Source
+from ml.data.quality import LINE, QualityReport, Rejected
+
+BATCH = 50_000
+DELIMITERS = (",", ";", "\t", "|")
+FIELD_BYTES = 1 << 20
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a CSV is written and which columns a file has."""
+
+    columns: tuple[str, ...]
+    encoding: str | None = None
+    delimiter: str | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """What to read of a file.
+
+    Args:
+        columns: Those wanted, all in the file.
+        table: For the report.
+        done: Told the share of the file read so far.
+    """
+
+    source: Source
+    layout: Layout
+    columns: tuple[str, ...]
+    table: str
+    report: QualityReport
+    done: Callable[[float], None]
+
+
+def look(source: Source, *, encoding: str | None = None, delimiter: str | None = None) -> Layout:
+    """The columns of a file; encoding and delimiter of a CSV are found out unless given.
+
+    Raises:
+        DatasetError: if it can't be read or has no header.
+    """
+    if source.kind == "parquet":
+        with _parquet_errors(source):
+            return Layout(tuple(pl.read_parquet_schema(source.path)))
+    encoding = encoding or _encoding(source)
+    with source.path.open("rb") as raw, _csv_errors(source, encoding):
+        head = _text(raw, encoding).read(1 << 16)
+        if not head.strip():
+            raise DatasetError(f"{source.name} is empty")
+        delimiter = delimiter or _delimiter(head)
+        rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+        return Layout(_header(rows), encoding, delimiter)
+
+
+def batches(read: Read) -> Iterator[pl.DataFrame]:
+    """The wanted columns with the column LINE: text from CSV, as typed from Parquet.
+
+    Raises:
+        DatasetError: if the file turns out to be damaged.
+    """
+    return _parquet(read) if read.source.kind == "parquet" else _csv(read)
+
+
+def _csv(read: Read) -> Iterator[pl.DataFrame]:
+    layout, source = read.layout, read.source
+    places = [layout.columns.index(name) for name in read.columns]
+    size = max(1, source.path.stat().st_size)
+    encoding = layout.encoding or "utf-8"
+    empty = 0
+    with source.path.open("rb") as raw, _csv_errors(source, encoding):
+        rows = csv.reader(_text(raw, encoding), delimiter=layout.delimiter or ",")
+        _header(rows)
+        lines: list[int] = []
+        kept: list[list[str]] = []
+        begun = rows.line_num + 1
+        for row in rows:
+            if len(row) == len(layout.columns):
+                lines.append(begun)
+                kept.append(row)
+            elif row:
+                _reject_ragged(read, begun, row)
+            else:
+                empty += 1
+            begun = rows.line_num + 1
+            if len(kept) == BATCH:
+                yield _frame(read, places, lines, kept)
+                lines, kept = [], []
+                read.done(min(1.0, raw.tell() / size))
+        yield _frame(read, places, lines, kept)
+    if empty:
+        read.report.warn(f"{source.name}: skipped {empty} empty lines")
+
+
+def _header(rows: Iterator[list[str]]) -> tuple[str, ...]:
+    """The first row that isn't an empty line."""
+    row = next((row for row in rows if row), [])
+    return tuple(name.strip().lstrip("\ufeff") for name in row)
+
+
+def _reject_ragged(read: Read, line: int, row: list[str]) -> None:
+    read.report.table(read.table).rows_read += 1
+    reason = f"has {len(row)} fields, expected {len(read.layout.columns)}"
+    text = (read.layout.delimiter or ",").join(row)[:1000]
+    read.report.reject(Rejected(read.table, read.source.name, line, "", text, reason, "row"))
+
+
+def _frame(
+    read: Read, places: Sequence[int], lines: list[int], rows: list[list[str]]
+) -> pl.DataFrame:
+    read.report.table(read.table).rows_read += len(rows)
+    columns: dict[str, Any] = {LINE: pl.Series(lines, dtype=pl.Int64)}
+    for name, place in zip(read.columns, places, strict=True):
+        columns[name] = pl.Series([row[place] for row in rows], dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def _parquet(read: Read) -> Iterator[pl.DataFrame]:
+    with _parquet_errors(read.source):
+        scan = pl.scan_parquet(read.source.path)
+        height = scan.select(pl.len()).collect().item()
+        for start in range(0, max(1, height), 4 * BATCH):
+            part = scan.select(read.columns).slice(start, 4 * BATCH).collect()
+            read.report.table(read.table).rows_read += part.height
+            line = pl.int_range(start + 1, start + 1 + part.height, dtype=pl.Int64, eager=True)
+            yield part.with_columns(line.alias(LINE))
+            read.done(min(1.0, (start + part.height) / max(1, height)))
+
+
+def _encoding(source: Source) -> str:
+    """By the byte order mark; else UTF-8 if all of it is; else UTF-16 or Windows' Latin."""
+    with source.path.open("rb") as file:
+        head = file.read(4096)
+        for bom, encoding in BOMS:
+            if head.startswith(bom):
+                return encoding
+        if b"\x00" in head:
+            return _wide_encoding(source, head)
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while chunk := file.read(CHUNK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return _latin(source.path)
+    return "utf-8"
+
+
+def _wide_encoding(source: Source, head: bytes) -> str:
+    odd, even = head[1::2].count(0), head[0::2].count(0)
+    if max(odd, even) > len(head) / 4 and min(odd, even) == 0:
+        return "utf-16-le" if odd else "utf-16-be"
+    raise DatasetError(f"{source.name} is binary, expected CSV, Parquet or a zip of them")
+
+
+def _latin(path: Path) -> str:
+    with path.open("rb") as file:
+        decoder = codecs.getincrementaldecoder("cp1252")()
+        try:
+            while chunk := file.read(CHUNK):
+                decoder.decode(chunk)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "cp1252"
+
+
+def _delimiter(head: str) -> str:
+    """The one that cuts most of the first rows into equally many fields, and those into most."""
+    best = (0.0, 1, ",")
+    for delimiter in DELIMITERS:
+        rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+        try:
+            widths = [len(row) for row, _ in zip(rows, range(50), strict=False) if row]
+        except csv.Error:
+            continue
+        if not widths or widths[0] == 1:
+            continue
+        same = sum(width == widths[0] for width in widths) / len(widths)
+        best = max(best, (same, widths[0], delimiter))
+    return best[2]
+
+
+def _text(raw: BinaryIO, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(raw, encoding=encoding, newline="")
+
+
+@contextmanager
+def _csv_errors(source: Source, encoding: str) -> Iterator[None]:
+    """Turns what goes wrong in reading a CSV into a sentence for a person."""
+    csv.field_size_limit(FIELD_BYTES)
+    try:
+        yield
+    except csv.Error as error:
+        reason = f"{source.name} can't be read as CSV: {error}; is a quote left open?"
+        raise DatasetError(reason) from None
+    except UnicodeError as error:
+        raise DatasetError(f"{source.name} is not {encoding}: {error}") from None
+
+
+@contextmanager
+def _parquet_errors(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DatasetError(f"{source.name} is a damaged Parquet file: {error}") from None
+
+
+def text_rows(source: Source, layout: Layout, rows: int) -> list[list[str | None]]:
+    """The first rows as text, for a person to look at."""
+    if source.kind == "parquet":
+        with _parquet_errors(source):
+            frame = pl.scan_parquet(source.path).head(rows).collect()
+        return [[None if cell is None else str(cell) for cell in row] for row in frame.iter_rows()]
+    encoding = layout.encoding or "utf-8"
+    with source.path.open("rb") as raw, _csv_errors(source, encoding):
+        reader = csv.reader(_text(raw, encoding), delimiter=layout.delimiter or ",")
+        _header(reader)
+        return [list(row) for row, _ in zip(reader, range(rows), strict=False)]
