@@ -39,7 +39,7 @@ status:
 	else echo 'nothing installed: run `make up`'; exit 1; fi
 
 test: lint
-	$(PY) -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
 
 lint: install-dev
 	$(PY) -m ruff check .

@@ -84,7 +84,7 @@ def test_inner_network_has_no_way_out():
     assert COMPOSE["networks"]["inside"]["internal"] is True
 
 
-@pytest.mark.parametrize("service", set(SERVICES) - ONCE)
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - ONCE))
 def test_has_a_health_check_and_restarts(service):
     assert SERVICES[service]["healthcheck"]["test"]
     assert SERVICES[service]["restart"] == "unless-stopped"
@@ -108,6 +108,12 @@ def test_gpu_worker_reserves_a_gpu_and_insists_on_it():
     device = worker["deploy"]["resources"]["reservations"]["devices"][0]
     assert device["capabilities"] == ["gpu"]
     assert environment("worker-refresh-gpu")["UPS_DEVICE"] == "gpu"
+
+
+def test_broker_keeps_what_it_was_given():
+    lines = COMPOSE["configs"]["valkey"]["content"].splitlines()
+    assert {"appendonly yes", "maxmemory-policy noeviction"} <= set(lines)
+    assert "requirepass ${VALKEY_PASSWORD:?set VALKEY_PASSWORD}" in lines
 
 
 def test_volumes_are_declared_and_used():

@@ -39,8 +39,6 @@ def main() -> int:
         )
     arguments = parser.parse_args()
     data_dir = locate.data_dir()
-    if arguments.command in {"up", "servers-up", "supervise"}:
-        (data_dir / "logs").mkdir(parents=True, exist_ok=True)
     does: dict[str, Callable[[], int]] = {
         "up": lambda: up(data_dir, servers_only=False),
         "servers-up": lambda: up(
@@ -56,11 +54,18 @@ def main() -> int:
             ephemeral_for=arguments.ephemeral_for,
         ),
     }
-    return does[arguments.command]()
+    try:
+        return does[arguments.command]()
+    except (OSError, RuntimeError) as error:
+        if arguments.command == "supervise":
+            raise
+        print(error, file=sys.stderr)
+        return 1
 
 
 def run_supervisor(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None) -> int:
     """Supervise in the foreground until told to stop."""
+    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
     with only_one(data_dir) as alone:
         if not alone:
             return ALREADY_RUNNING
@@ -70,11 +75,15 @@ def run_supervisor(data_dir: Path, *, servers_only: bool, ephemeral_for: int | N
 
 def up(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None = None) -> int:
     """Start a supervisor unless one runs, and wait until everything answers."""
+    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
     state = State.load(data_dir)
     if supervised(state) and state.mode == "servers" and not servers_only:
         hand_over(data_dir)
     if not supervised(State.load(data_dir)):
-        launch(data_dir, servers_only=servers_only, ephemeral_for=ephemeral_for)
+        ended = launch(data_dir, servers_only=servers_only, ephemeral_for=ephemeral_for)
+        if ended not in {None, ALREADY_RUNNING}:
+            print(logs.tail(data_dir / "logs" / "supervisor.log"), file=sys.stderr)
+            return 1
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         state = State.load(data_dir)
@@ -91,8 +100,12 @@ def up(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None = None) 
     return 1
 
 
-def launch(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None) -> None:
-    """Start a supervisor that outlives us and wait until it has announced itself."""
+def launch(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None) -> int | None:
+    """Start a supervisor that outlives us and wait until it has announced itself.
+
+    Returns:
+        Its exit status if it ended at once.
+    """
     words = ["supervise"]
     words += ["--servers-only"] if servers_only else []
     words += ["--ephemeral-for", str(ephemeral_for)] if ephemeral_for else []
@@ -108,6 +121,7 @@ def launch(data_dir: Path, *, servers_only: bool, ephemeral_for: int | None) -> 
         )
     while process.poll() is None and not supervised(State.load(data_dir)):
         time.sleep(0.05)
+    return process.poll()
 
 
 def supervised(state: State) -> bool:

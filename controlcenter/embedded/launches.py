@@ -34,13 +34,14 @@ def server_ports(server: Server, *, ports: dict[str, int]) -> bool:
 
 
 def application_port(name: str, *, ports: dict[str, int]) -> None:
-    """Choose the port of ``web`` or ``flower``: the one asked for, the last one, the usual one."""
+    """Choose the port of ``web`` or ``flower``: the one asked for, the last one, or a usual one."""
     setting, usual = APPLICATION_PORTS[name]
     asked = os.environ.get(setting)
     wanted = [int(asked)] if asked else []
     wanted += [ports[name]] if name in ports else []
+    wanted += range(usual, usual + 10)
     others = [port for other, port in ports.items() if other != name]
-    ports[name] = choose_port(wanted=[*wanted, usual], taken=others)
+    ports[name] = choose_port(wanted=wanted, taken=others)
 
 
 def application(
