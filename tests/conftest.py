@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[folder] = start_servers()
     else:
         use(NO_SERVERS)
-    if config.pluginmanager.has_plugin("django"):
+    if config.pluginmanager.has_plugin("django") and not hands_out(config):
         load_settings()
 
 
@@ -56,6 +56,11 @@ def needs_servers(config: pytest.Config) -> bool:
     """Whether anything but tests/ml was asked for."""
     asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]
     return not all(path.is_relative_to(TESTS / "ml") for path in asked)
+
+
+def hands_out(config: pytest.Config) -> bool:
+    """Whether this process gives all tests to pytest-xdist workers, which inherit what it set."""
+    return not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no"
 
 
 def start_servers() -> Path:
