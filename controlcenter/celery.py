@@ -41,7 +41,7 @@ def configure() -> None:
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_soft_shutdown_timeout=30,
+        worker_soft_shutdown_timeout=15,
         worker_enable_soft_shutdown_on_idle=True,
         worker_hijack_root_logger=False,
         beat_schedule={

@@ -34,6 +34,7 @@ ENVIRONMENT: dict[str, str] = {
     "UPS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "UPS_METRICS_TOKEN": "bearer token that Prometheus must show at /metrics; empty: none",
     "UPS_TOKEN_DAYS": "days an API token lives",
+    "UPS_CODE_VERSION": "commit or release that the image was built from",
 }
 
 env = environ.Env()
@@ -174,7 +175,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "controlcenter.common.problems.handle",
     "HTML_SELECT_CUTOFF": 100,
 }
-KNOX_TOKEN_MODEL = "accounts.Token"
+KNOX_TOKEN_MODEL = "accounts.Token"  # noqa: S105 (a model's name)
 REST_KNOX = {
     "TOKEN_TTL": timedelta(days=env.int("UPS_TOKEN_DAYS", default=90)),
     "AUTH_HEADER_PREFIX": "Token",

@@ -67,7 +67,9 @@ class ParametersSerializer(serializers.Serializer[Any]):
     )
     epochs = RangedInteger(1, 1000, required=False, about="Passes over the graph.")
     learning_rate = RangedFloat(1e-6, 1.0, required=False, about="Step of the optimizer.")
-    temperature = RangedFloat(0.01, 2.0, required=False, about="Start of InfoNCE's temperature.")
+    temperature = RangedFloat(
+        0.05, 0.5, required=False, about="Start of InfoNCE's learned temperature."
+    )
     fusion_epochs = RangedInteger(1, 5000, required=False, about="Passes of the fusion.")
     seed = RangedInteger(0, 2**31 - 1, default=7, about="Same seed, same machine: same metrics.")
     keep_timestamps = serializers.BooleanField(default=True)

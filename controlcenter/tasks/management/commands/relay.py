@@ -1,0 +1,51 @@
+"""Publish the outbox as it fills, and reap: neither needs the other, nor the broker to reap."""
+
+import signal
+import time
+from typing import Any
+
+import psycopg
+import structlog
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+
+from controlcenter.tasks.outbox import BATCH, CHANNEL, relay
+from controlcenter.tasks.reaper import reap
+
+log = structlog.get_logger(__name__)
+IDLE_SECONDS = 1.0
+REAP_SECONDS = 5.0
+
+
+class Command(BaseCommand):
+    """Runs until it is told to stop. Several may run; each message is sent by one of them."""
+
+    help = "Publish the outbox to the broker and run the reaper."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stopping = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self.stop)
+        next_reap = 0.0
+        while not self.stopping:
+            try:
+                if time.monotonic() >= next_reap:
+                    reap()
+                    next_reap = time.monotonic() + REAP_SECONDS
+                if relay() < BATCH:
+                    self.sleep_until_notified()
+            except (DatabaseError, psycopg.Error) as error:
+                log.warning("relay.database_away", error=str(error).strip())
+                connection.close()
+                time.sleep(IDLE_SECONDS)
+
+    def stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def sleep_until_notified(self) -> None:
+        """Wait for a NOTIFY of the outbox, at most ``IDLE_SECONDS`` (delayed rows have none)."""
+        connection.ensure_connection()
+        link = connection.connection
+        link.execute(f"LISTEN {CHANNEL}")
+        for _ in link.notifies(timeout=IDLE_SECONDS, stop_after=1):
+            pass

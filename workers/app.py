@@ -1,0 +1,70 @@
+"""The workers' Celery application: one Celery task a kind of run, and the control chores.
+
+The modules of the stages are imported when their first run comes, so that a worker that never
+trains never loads torch.
+"""
+
+import importlib
+import os
+from typing import Any
+
+import django
+from celery.signals import worker_init
+
+from controlcenter.celery import app
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
+django.setup()
+
+STAGES = {
+    "building": "workers.building",
+    "training": "workers.training",
+    "embedding": "workers.embedding",
+    "validation": "workers.validation",
+    "synthesis": "workers.synthesis",
+    "explaining": "workers.explaining",
+}
+"""Kind of run → the module whose ``work`` does it."""
+
+
+def job(kind: str) -> Any:
+    """Register the Celery task of a kind: it claims the run and lets ``work`` do it."""
+
+    def deliver(run_id: str) -> str:
+        from workers.runtime import execute
+
+        return execute(run_id, importlib.import_module(STAGES[kind]).work)
+
+    deliver.__doc__ = f"Look at a run of the kind {kind}."
+    return app.task(name=f"workers.{kind}")(deliver)
+
+
+for _kind in STAGES:
+    job(_kind)
+
+
+@app.task(name="workers.reap")
+def reap() -> dict[str, int]:
+    """Release lost leases, force overdue cancels, remind of queued runs."""
+    from controlcenter.tasks.reaper import reap as work
+
+    return work()
+
+
+@app.task(name="workers.sweep")
+def sweep() -> dict[str, int]:
+    """Remove objects that no row knows."""
+    from controlcenter.artifacts.services import sweep as work
+
+    return work()
+
+
+@worker_init.connect
+def check_device(sender: Any = None, **_: Any) -> None:
+    """A worker told to use a GPU that is not there refuses to start."""
+    from django.conf import settings
+
+    if settings.DEVICE == "gpu":
+        from workers.device import choose
+
+        choose(settings.DEVICE)

@@ -1,0 +1,240 @@
+"""A claimed run: its heartbeat, its folder, its artifacts, and the one way it ends."""
+
+import os
+import socket
+import tempfile
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
+from django.db import connections as django_connections
+
+from controlcenter.artifacts.store import (
+    ObjectDamaged,
+    ObjectMissing,
+    Stored,
+    StoreUnavailable,
+    store,
+)
+from controlcenter.tasks import runs
+from controlcenter.tasks.models import Run, RunStatus
+from controlcenter.tasks.runs import CancelRequested, Claim, Commit, Fenced
+
+log = structlog.get_logger(__name__)
+BEAT_SECONDS = 1.0
+STORE_PATIENCE = 90.0
+DATABASE_PATIENCE = 90.0
+CONNECTION_ERRORS = (OperationalError, InterfaceError)
+Answer = TypeVar("Answer")
+
+
+class Fault(Exception):
+    """The run can't succeed, however often it is tried: a sentence for the operator."""
+
+
+class Execution:
+    """One claimed run while it is worked on.
+
+    Args:
+        folder: A temporary folder, removed when the run ends.
+    """
+
+    def __init__(self, claim: Claim, folder: Path) -> None:
+        self.claim = claim
+        self.folder = folder
+        self._progress: dict[str, Any] | None = None
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._cancelled = threading.Event()
+        self._fenced = threading.Event()
+        self._thread = threading.Thread(target=self._beat_until_done, daemon=True, name="heartbeat")
+
+    def __enter__(self) -> "Execution":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=10)
+
+    def progress(self, share: float, message: str, **data: Any) -> None:
+        """Say how far the stage is (0 to 1); the heartbeat carries it. Also checks for a stop."""
+        with self._lock:
+            self._progress = {"share": round(share, 4), "message": message, **data}
+        self.check()
+
+    def should_stop(self) -> bool:
+        """Whether the run was cancelled or lost."""
+        return self._cancelled.is_set() or self._fenced.is_set()
+
+    def check(self) -> None:
+        """Raises: CancelRequested or Fenced if the run should not go on."""
+        if self._fenced.is_set():
+            raise Fenced(f"run {self.claim.run_id}: the lease was lost while it ran")
+        if self._cancelled.is_set():
+            raise CancelRequested(f"run {self.claim.run_id} is to be cancelled")
+
+    def put(self, path: Path, name: str) -> tuple[Stored, str]:
+        """Store a file under this claim's prefix; it is recorded at the commit."""
+        self.check()
+        return store(patience=STORE_PATIENCE).put_path(f"{self.claim.prefix}/{name}", path), name
+
+    def put_folder(self, folder: Path, prefix: str = "") -> list[tuple[Stored, str]]:
+        """Store every file of a folder, named by its path below it."""
+        return [
+            self.put(path, prefix + path.relative_to(folder).as_posix())
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
+
+    def save_checkpoint(self, content: bytes) -> None:
+        """Store a checkpoint and point the run at it."""
+        path = self.folder / "checkpoint"
+        path.write_bytes(content)
+        stored, _ = self.put(path, f"checkpoint-{uuid.uuid4().hex[:8]}")
+        self.with_database(lambda: runs.save_checkpoint(self.claim, stored))
+
+    def load_checkpoint(self) -> bytes | None:
+        """The checkpoint that an earlier attempt left, if any."""
+        run = Run.objects.select_related("checkpoint").get(pk=self.claim.run_id)
+        if run.checkpoint is None:
+            return None
+        path = self.folder / "checkpoint"
+        store(patience=STORE_PATIENCE).fetch(run.checkpoint.key, path, sha256=run.checkpoint.sha256)
+        return path.read_bytes()
+
+    def commit(self, effect: Callable[[Commit], None]) -> None:
+        """End the run with ``effect`` in the same transaction.
+
+        A connection that is lost in COMMIT leaves open what happened: read the run again; done in
+        this epoch means that it did.
+        """
+
+        def once() -> None:
+            if self._is_done():
+                return
+            with runs.committing(self.claim) as commit:
+                effect(commit)
+
+        self.with_database(once)
+
+    def _is_done(self) -> bool:
+        return Run.objects.filter(
+            pk=self.claim.run_id, epoch=self.claim.epoch, status=RunStatus.DONE
+        ).exists()
+
+    def with_database(self, call: Callable[[], Answer]) -> Answer:
+        """Do it again after the database came back."""
+        return patiently(call, on_wait=self.check)
+
+    def _beat_until_done(self) -> None:
+        deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
+        while not self._done.wait(BEAT_SECONDS):
+            with self._lock:
+                progress, self._progress = self._progress, None
+            try:
+                if runs.beat(self.claim, progress):
+                    self._cancelled.set()
+                deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
+            except Fenced as error:
+                log.warning("run.fenced", error=str(error))
+                self._fenced.set()
+                break
+            except DatabaseError as error:
+                log.warning("run.heartbeat_failed", error=str(error).strip())
+                django_connections.close_all()
+                with self._lock:
+                    self._progress = self._progress or progress
+                if time.monotonic() > deadline:
+                    self._fenced.set()
+                    break
+        django_connections.close_all()
+
+
+def patiently(call: Callable[[], Answer], *, on_wait: Callable[[], None] | None = None) -> Answer:
+    """Call, and again while the database is away, up to ``DATABASE_PATIENCE`` seconds."""
+    deadline = time.monotonic() + DATABASE_PATIENCE
+    wait = 0.2
+    while True:
+        try:
+            return call()
+        except CONNECTION_ERRORS as error:
+            django_connections.close_all()
+            if time.monotonic() + wait > deadline:
+                raise
+            log.warning("database.retry", error=str(error).strip(), wait=wait)
+            time.sleep(wait)
+            wait = min(wait * 2, 5.0)
+            if on_wait is not None:
+                on_wait()
+
+
+def owner() -> str:
+    """Name of this worker process, for people."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def execute(run_id: str, work: Callable[[Execution], None]) -> str:
+    """Claim a run and do it; returns what became of it, for the log."""
+    close_old_connections()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(run_id=run_id)
+    try:
+        claim = patiently(lambda: runs.claim(uuid.UUID(run_id), owner=owner()))
+        if claim is None:
+            log.info("run.dropped", why="done, held by another worker, or not its turn")
+            return "dropped"
+        structlog.contextvars.bind_contextvars(
+            request_id=claim.request_id, task_id=str(claim.task_id or ""), kind=claim.kind
+        )
+        log.info("run.claimed", epoch=claim.epoch, attempt=claim.attempt)
+        begin = time.monotonic()
+        outcome = attempt(claim, work)
+        log.info("run.ended", outcome=outcome, seconds=round(time.monotonic() - begin, 3))
+        return outcome
+    finally:
+        structlog.contextvars.clear_contextvars()
+        close_old_connections()
+
+
+def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
+    """Work on a claim; every way it may end is an end of the run."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="ups-run-") as folder:
+            with Execution(claim, Path(folder)) as execution:
+                work(execution)
+        return "done"
+    except CancelRequested:
+        return ending("cancelled", lambda: runs.acknowledge_cancel(claim))
+    except Fenced as error:
+        log.warning("run.fenced", error=str(error))
+        return "fenced"
+    except (StoreUnavailable, *CONNECTION_ERRORS) as error:
+        reason = f"a part of the system was away: {str(error).strip()}."
+        return ending("let go", lambda: runs.let_go(claim, reason=reason))
+    except (Fault, ObjectMissing, ObjectDamaged) as error:
+        sentence = str(error)
+        return ending("failed", lambda: runs.give_up(claim, sentence=sentence))
+    except Exception as error:
+        log.exception("run.failed")
+        sentence = f"{claim.kind.capitalize()} failed: {type(error).__name__}: {error}"
+        trace = traceback.format_exc()
+        return ending(
+            "failed", lambda: runs.give_up(claim, sentence=sentence[:2000], traceback=trace)
+        )
+
+
+def ending(outcome: str, end: Callable[[], None]) -> str:
+    try:
+        patiently(end)
+    except Fenced as error:
+        log.warning("run.fenced", error=str(error))
+        return "fenced"
+    return outcome
