@@ -79,7 +79,7 @@ DEFAULT_RULES = (
     Rule("high_value", "monthly_fee >= 70", 0.5),
     Rule("loyal", "tenure_months >= 24", -1.0),
     Rule("digitally_active", "event_counts.get('use', 0) >= 20", -0.5),
-    Rule("potential_churn", "tenure_months < 12 and event_counts.get('use', 0) < 5", 1.0),
+    Rule("potential_churn", "tenure_months < 12 and monthly_fee >= 40", 1.0),
 )
 """High value, loyal, digitally active, potential churn: together a score of the risk of churn."""
 
