@@ -1,6 +1,7 @@
 """Command line of the embedded system: ``python -m controlcenter.embedded up``."""
 
 import argparse
+import logging
 import os
 import shutil
 import signal
@@ -69,6 +70,7 @@ def run_supervisor(data_dir: Path, *, servers_only: bool, ephemeral_for: int | N
     with only_one(data_dir) as alone:
         if not alone:
             return ALREADY_RUNNING
+        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         Supervisor(data_dir=data_dir, servers_only=servers_only, ephemeral_for=ephemeral_for).run()
     return 0
 

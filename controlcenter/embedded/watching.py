@@ -1,5 +1,6 @@
 """Processes under watch: recorded as they start, adopted from an earlier watch, started again."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from controlcenter.embedded import children, logs
 from controlcenter.embedded.children import Identity, Launch
 from controlcenter.embedded.state import Recorded, State
 
+log = logging.getLogger(__name__)
 STEADY_SECONDS = 30.0  # who ran this long starts again without delay
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 30.0
@@ -78,7 +80,7 @@ class Watch:
             if (recorded := self.state.processes.get(launch.name))
         ]
         for name in children.stop(pairs):
-            print(f"{name} did not stop in time and was killed", flush=True)
+            log.warning("%s did not stop in time and was killed", name)
         for _, launch in pairs:
             self.watched.pop(launch.name, None)
             del self.state.processes[launch.name]
@@ -131,11 +133,11 @@ class Watch:
             try:
                 self.start(self.relaunch(one.launch), failures=one.failures)
             except (OSError, RuntimeError) as error:
-                print(f"{one.launch.name} cannot start: {error}", flush=True)
+                log.warning("%s cannot start: %s", one.launch.name, error)
                 self._delay(one, after=one.failures + 1)
 
     def _delay(self, one: Watched, *, after: int) -> None:
         one.failures = after
         seconds = min(FIRST_DELAY_SECONDS * 2**after, LONGEST_DELAY_SECONDS) if after else 0.0
         one.due = time.monotonic() + seconds
-        print(f"{one.launch.name} ended, starting again in {seconds:g} s", flush=True)
+        log.warning("%s does not run, starting it in %g s", one.launch.name, seconds)
