@@ -1,5 +1,7 @@
 """What needs no training and stands beside the model, always."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -54,7 +56,7 @@ def boosting(
     target: npt.NDArray[np.int8],
     *,
     seed: int,
-) -> "object":
+) -> Any:
     """Gradient boosting on raw attributes.
 
     Args:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,12 +30,11 @@ class Messages:
 
 def pair_tensors(graph: Graph, device: str | torch.device = "cpu") -> dict[EdgeKey, Tensor]:
     """Distinct pairs of each edge type as tensors."""
+    found = {edge.key: graph.pairs(edge.key) for edge in graph.schema.edges}
     return {
-        edge.key: torch.stack(
-            [torch.from_numpy(graph.pairs(edge.key).src), torch.from_numpy(graph.pairs(edge.key).dst)]
-        ).to(device)
-        for edge in graph.schema.edges
-    }  # fmt: skip
+        key: torch.from_numpy(np.stack([pairs.src, pairs.dst])).to(device)
+        for key, pairs in found.items()
+    }
 
 
 def arriving_types(schema: GraphSchema, node_type: str) -> list[EdgeKey]:

@@ -56,11 +56,11 @@ def load_graph(folder: Path) -> Graph:
             edge.key: Edges(
                 arrays[f"{position}.src"],
                 arrays[f"{position}.dst"],
-                arrays[f"{position}.time"] if f"{position}.time" in arrays else None,
+                arrays.get(f"{position}.time"),
             )
             for position, edge in enumerate(schema.edges)
         }
-        labels = arrays["labels"] if "labels" in arrays else None
+        labels = arrays.get("labels")
     return Graph(
         schema=schema,
         node_ids={n.name: tuple(frames[n.name][n.id_column].to_list()) for n in schema.nodes},

@@ -24,12 +24,12 @@ CANDIDATES = 4096
 
 @dataclass(frozen=True)
 class LinkWeights:
-    """Score of a pair: similarity * cos + popularity * log(1 + n_target) + memory * log(1 + n_pair).
+    """Score of a pair: a cos(z_src, z_dst) + b log(1 + n_target) + c log(1 + n_pair).
 
     Args:
-        similarity: Of the two embeddings.
-        popularity: Of the target: n_target sources had it.
-        memory: Of the pair: n_pair events of this type were between them.
+        similarity: a, of the two embeddings.
+        popularity: b, of the target: n_target sources had it.
+        memory: c, of the pair: n_pair events of this type were between them.
     """
 
     similarity: float
@@ -114,10 +114,10 @@ def _fit(
         optimizer.zero_grad()
         logits = (x @ (theta / scale)).masked_fill(~allowed, float("-inf"))
         loss = F.cross_entropy(logits, target) + 1e-4 * (theta**2).sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     fitted = (theta / scale).detach().tolist()
     return LinkWeights(*fitted)
 

@@ -59,8 +59,8 @@ def info_nce(
 ) -> Tensor | None:
     """Loss of finding ``other`` from ``node``.
 
-    -log softmax over candidates c of scale * <z_node, z_c> + bias_c, at c = other; other known neighbours
-    of ``node`` are no candidates.
+    -log softmax over candidates c of scale * <z_node, z_c> + bias_c, at c = other; other known
+    neighbours of ``node`` are no candidates.
 
     Args:
         z: Embeddings of the type that asks. Shape: [n, d].

@@ -47,6 +47,7 @@ class NodeProjection(nn.Module):
         nn.init.zeros_(self.degree.weight)
         self.categories = nn.ModuleList(nn.Embedding(size, hidden) for size in cardinalities)
         for embedding in self.categories:
+            assert isinstance(embedding, nn.Embedding)
             nn.init.normal_(embedding.weight, std=0.5 * hidden**-0.5)
 
     def forward(self, inputs: NodeInputs, degree: Tensor) -> Tensor:

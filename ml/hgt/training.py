@@ -1,6 +1,5 @@
 """The training loop: seeded, resumable from a checkpoint, reports progress, stops when told."""
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from ml.data.schema import EdgeKey
 from ml.graph.graph import Graph, reverse
 from ml.graph.sampling import Messages, arriving_types, build_messages, pair_tensors
+from ml.hgt.checkpoint import Progress, pack, restore
 from ml.hgt.encoders import UNKNOWN_SLOT, FeatureEncoder, NodeInputs
 from ml.hgt.losses import Positives, edge_loss
 from ml.hgt.model import HGT, ModelConfig, build_model, center, graph_inputs
@@ -67,22 +67,6 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands after an epoch.
-
-    Args:
-        losses_by_edge_type: Mean InfoNCE by name; None where a type contributes nothing.
-        share: Part of the work that is done, 0 to 1.
-    """
-
-    epoch: int
-    epochs: int
-    loss: float
-    losses_by_edge_type: dict[str, float | None]
-    share: float
 
 
 @dataclass(frozen=True)
@@ -147,19 +131,16 @@ def train(
         state.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     history: list[Progress] = []
-    center(
-        state.model,
-        graph_inputs(encoder, graph, config.device),
-        build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, config.device)),
-    )
     if checkpoint is not None:
-        history = _restore(checkpoint, state, optimizer, config, graph)
+        history = restore(checkpoint, state, optimizer, _identity(config, graph))
+    else:
+        center(state.model, *_everything(graph, encoder, config.device))
     loop = _Loop(graph, config, encoder, state, optimizer, should_stop or (lambda: False))
     for epoch in range(len(history) + 1, config.epochs + 1):
         progress = loop.epoch(epoch)
         history.append(progress)
         if save_checkpoint is not None:
-            save_checkpoint(_checkpoint(state, optimizer, config, graph, history))
+            save_checkpoint(pack(state, optimizer, _identity(config, graph), history))
         if on_progress is not None:
             on_progress(progress)
     state.eval()
@@ -193,9 +174,10 @@ class _Loop:
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         fold = {
-            key: (torch.randperm(pairs.size(1), generator=generator) % config.folds).to(pairs.device)
+            key: torch.randperm(pairs.size(1), generator=generator) % config.folds
             for key, pairs in self.pairs.items()
-        }  # fmt: skip
+        }
+        fold = {key: part.to(config.device) for key, part in fold.items()}
         sums: dict[str, list[float]] = {edge.name: [] for edge in self.graph.schema.edges}
         self.state.train()
         for part in range(config.folds):
@@ -222,7 +204,7 @@ class _Loop:
             fanout=config.fanout, generator=generator,
         )  # fmt: skip
         z_dict = self.state.model(self._forgetful(generator), messages)
-        scale = 1.0 / self.state.temperature()
+        scale, popularity = 1.0 / self.state.temperature(), self.state.popularity
         losses: dict[str, Tensor] = {}
         for position, edge in enumerate(graph.schema.edges):
             chosen = self.pairs[edge.key][:, fold[edge.key] == part]
@@ -230,11 +212,15 @@ class _Loop:
                 drawn = torch.randperm(chosen.size(1), generator=generator)[: config.batch_size]
                 chosen = chosen[:, drawn.to(chosen.device)]
             loss = edge_loss(
-                z_dict[edge.source], z_dict[edge.target], chosen, scale=scale[position],
-                forward=self.forward[edge.key], backward=self.backward[edge.key],
-                bias_src=self.state.popularity[position, 0] * _degree(messages, graph, reverse(edge.key)),
-                bias_dst=self.state.popularity[position, 1] * _degree(messages, graph, edge.key),
-            )  # fmt: skip
+                z_dict[edge.source],
+                z_dict[edge.target],
+                chosen,
+                forward=self.forward[edge.key],
+                backward=self.backward[edge.key],
+                scale=scale[position],
+                bias_src=popularity[position, 0] * _degree(messages, graph, reverse(edge.key)),
+                bias_dst=popularity[position, 1] * _degree(messages, graph, edge.key),
+            )
             if loss is not None:
                 losses[edge.name] = loss
         if losses:
@@ -242,7 +228,7 @@ class _Loop:
             if not torch.isfinite(total):
                 raise ValueError(f"the loss is {total.item()}: lower the learning rate")
             self.optimizer.zero_grad()
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.state.parameters(), 1.0)
             self.optimizer.step()
         return {name: loss.item() for name, loss in losses.items()}
@@ -257,6 +243,14 @@ class _Loop:
                 inputs, categorical=inputs.categorical.masked_fill(forgotten, UNKNOWN_SLOT)
             )
         return forgetful
+
+
+def _everything(
+    graph: Graph, encoder: FeatureEncoder, device: str
+) -> tuple[dict[str, NodeInputs], Messages]:
+    """Inputs of all nodes and messages along all pairs."""
+    messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, device))
+    return graph_inputs(encoder, graph, device), messages
 
 
 def _degree(messages: Messages, graph: Graph, key: EdgeKey) -> Tensor:
@@ -276,41 +270,3 @@ def _identity(config: TrainingConfig, graph: Graph) -> dict[str, Any]:
     shape = {name: len(ids) for name, ids in graph.node_ids.items()}
     fields = {key: value for key, value in config.to_dict().items() if key != "device"}
     return {"config": fields, "schema": graph.schema.hash, "nodes": shape}
-
-
-def _checkpoint(
-    state: _State,
-    optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
-    graph: Graph,
-    history: list[Progress],
-) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "identity": _identity(config, graph),
-            "state": state.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "history": [asdict(progress) for progress in history],
-        },
-        buffer,
-    )
-    return buffer.getvalue()
-
-
-def _restore(
-    checkpoint: bytes,
-    state: _State,
-    optimizer: torch.optim.Optimizer,
-    config: TrainingConfig,
-    graph: Graph,
-) -> list[Progress]:
-    kept = torch.load(io.BytesIO(checkpoint), map_location=config.device, weights_only=True)
-    expected = _identity(config, graph)
-    if kept["identity"] != expected:
-        raise ValueError(
-            f"the checkpoint is of {kept['identity']}, this run is {expected}: start without it"
-        )
-    state.load_state_dict(kept["state"])
-    optimizer.load_state_dict(kept["optimizer"])
-    return [Progress(**progress) for progress in kept["history"]]

@@ -141,7 +141,7 @@ def profile_frame(graph: Graph) -> pl.DataFrame:
     if graph.features[USER].width:
         frame = frame.hstack(graph.features[USER])
     for event in graph.schema.event_types:
-        acted = sum(
+        acted: Any = sum(
             np.bincount(graph.edges[edge.key].src, minlength=len(frame))
             for edge in graph.schema.edges
             if edge.event == event

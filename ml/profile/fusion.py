@@ -200,10 +200,10 @@ def platt(z: Tensor, y: Tensor) -> Tensor:
         optimizer.zero_grad()
         loss = F.binary_cross_entropy_with_logits(theta[0].exp() * z + theta[1], y)
         loss = loss + (theta**2).sum() / len(z)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return torch.stack([theta[0].exp(), theta[1]]).detach()
 
 
@@ -215,11 +215,11 @@ def _epoch(
     batch_size: int,
     generator: torch.Generator,
 ) -> None:
-    for rows in torch.randperm(len(y), generator=generator).split(batch_size):
+    for rows in torch.split(torch.randperm(len(y), generator=generator), batch_size):
         optimizer.zero_grad()
         z = fusion.logit(*(part[rows] for part in train))
         loss = F.binary_cross_entropy_with_logits(z, y[rows])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 

@@ -1,0 +1,180 @@
+"""A model version on disk: everything needed to serve, each file with its hash.
+
+Weights are read with ``weights_only``: nothing in an artifact is executed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ml.data.schema import GraphSchema
+from ml.hgt.decoder import Decoder
+from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.model import HGT, ModelConfig, build_model
+from ml.profile.evidence import AttributeEncoder, Evidence
+from ml.profile.explanation import Background
+from ml.profile.fusion import Fusion, Widths
+from ml.profile.rules import Rule
+from ml.profile.scoring import ProfileModel
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+class ArtifactError(ValueError):
+    """A file of an artifact is missing, changed or of another format."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained model version.
+
+    Args:
+        cuts: Seconds of the validation and test cut; None in untimed data.
+        metrics: Link and fusion reports, with their baselines.
+        data_hash: SHA-256 of what it was trained on.
+        lineage: Whatever else says where it comes from: task, seed, code version.
+    """
+
+    model: HGT
+    encoder: FeatureEncoder
+    decoder: Decoder
+    profile: ProfileModel
+    background: Background
+    training: Mapping[str, Any]
+    cuts: tuple[int, int] | None
+    metrics: Mapping[str, Any]
+    data_hash: str
+    rule_revision: int = 0
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> GraphSchema:
+        return self.encoder.schema
+
+
+def save_artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
+    """Write an artifact into ``folder`` and return its manifest.
+
+    The manifest has the format, schema hash, data hash and for each file its size and sha256.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    profile = artifact.profile
+    torch.save(artifact.model.state_dict(), folder / "hgt.pt")
+    torch.save(profile.fusion.state_dict(), folder / "fusion.pt")
+    evidence = artifact.background.evidence
+    np.savez(
+        folder / "background.npz", hits=evidence.hits, rule_score=evidence.rule_score,
+        embedding=evidence.embedding, attributes=evidence.attributes,
+    )  # fmt: skip
+    parts = {
+        "config.json": {
+            "model": artifact.model.config.to_dict(),
+            "training": dict(artifact.training),
+            "fusion": {"widths": asdict(profile.fusion.widths), "hidden": profile.fusion.hidden},
+            "background": {"id": artifact.background.id, "seed": artifact.background.seed},
+            "cuts": artifact.cuts,
+            "data_hash": artifact.data_hash,
+            "rule_revision": artifact.rule_revision,
+            "lineage": dict(artifact.lineage),
+        },
+        "schema.json": artifact.schema.to_dict(),
+        "encoder.json": artifact.encoder.to_dict(),
+        "attributes.json": profile.encoder.to_dict(),
+        "decoder.json": artifact.decoder.to_dict(),
+        "rules.json": [asdict(rule) for rule in profile.rules],
+        "metrics.json": dict(artifact.metrics),
+    }
+    for name, content in parts.items():
+        (folder / name).write_text(json.dumps(content, indent=1, allow_nan=False))
+    files = sorted(["hgt.pt", "fusion.pt", "background.npz", *parts])
+    manifest = {
+        "format": FORMAT,
+        "schema_hash": artifact.schema.hash,
+        "data_hash": artifact.data_hash,
+        "files": {
+            name: {"size": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
+            for name in files
+        },
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    return manifest
+
+
+def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
+    """Read and check what ``save_artifact`` wrote.
+
+    Raises:
+        ArtifactError: if a file is missing or its content is not what the manifest says.
+    """
+    check_artifact(folder)
+    config = _json(folder / "config.json")
+    encoder = FeatureEncoder.from_dict(_json(folder / "encoder.json"))
+    model = build_model(encoder, ModelConfig(**config["model"]), seed=0)
+    model.load_state_dict(_weights(folder / "hgt.pt"))
+    fusion = Fusion(Widths(**config["fusion"]["widths"]), config["fusion"]["hidden"])
+    fusion.load_state_dict(_weights(folder / "fusion.pt"))
+    with np.load(folder / "background.npz", allow_pickle=False) as arrays:
+        evidence = Evidence(**{name: arrays[name] for name in arrays.files})
+    profile = ProfileModel(
+        schema=encoder.schema,
+        rules=tuple(Rule(**rule) for rule in _json(folder / "rules.json")),
+        encoder=AttributeEncoder.from_dict(_json(folder / "attributes.json")),
+        fusion=fusion.eval(),
+    )
+    return Artifact(
+        model=model.eval().to(device),
+        encoder=encoder,
+        decoder=Decoder.from_dict(_json(folder / "decoder.json")),
+        profile=profile,
+        background=Background(evidence=evidence, **config["background"]),
+        training=config["training"],
+        cuts=None if config["cuts"] is None else (config["cuts"][0], config["cuts"][1]),
+        metrics=_json(folder / "metrics.json"),
+        data_hash=config["data_hash"],
+        rule_revision=config["rule_revision"],
+        lineage=config["lineage"],
+    )
+
+
+def check_artifact(folder: Path) -> dict[str, Any]:
+    """Compare every file with the manifest and return it.
+
+    Raises:
+        ArtifactError: naming the first file that is missing or changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ArtifactError(f"{folder} has no {MANIFEST}: it is no artifact, or not a whole one")
+    manifest: dict[str, Any] = _json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ArtifactError(f"artifact format {manifest.get('format')!r}, expected {FORMAT}")
+    for name, expected in manifest["files"].items():
+        if not (folder / name).is_file():
+            raise ArtifactError(f"{name} is missing in the artifact: fetch it again")
+        got = _sha256(folder / name)
+        if got != expected["sha256"]:
+            raise ArtifactError(
+                f"{name} has sha256 {got[:12]}, expected {expected['sha256'][:12]}: it was "
+                "changed or damaged, fetch it again"
+            )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights

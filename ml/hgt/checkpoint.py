@@ -1,0 +1,71 @@
+"""What a training run needs to go on: weights, optimizer and the epochs behind it.
+
+The random state needs no keeping, as every epoch makes its generator from the seed.
+"""
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands after an epoch.
+
+    Args:
+        losses_by_edge_type: Mean InfoNCE by name; None where a type contributes nothing.
+        share: Part of the work that is done, 0 to 1.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    losses_by_edge_type: dict[str, float | None]
+    share: float
+
+
+def pack(
+    state: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
+    history: list[Progress],
+) -> bytes:
+    """A checkpoint as bytes, which are read without executing anything.
+
+    Args:
+        identity: What the run is of; ``restore`` refuses another.
+    """
+    buffer = io.BytesIO()
+    content = {
+        "identity": identity,
+        "state": state.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": [asdict(progress) for progress in history],
+    }
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def restore(
+    checkpoint: bytes,
+    state: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
+) -> list[Progress]:
+    """Put a checkpoint back and return the epochs behind it.
+
+    Raises:
+        ValueError: if it is of another run: config, schema or number of nodes.
+    """
+    device = next(state.parameters()).device
+    kept = torch.load(io.BytesIO(checkpoint), map_location=device, weights_only=True)
+    if kept["identity"] != identity:
+        raise ValueError(
+            f"the checkpoint is of {kept['identity']}, this run is {identity}: start without it"
+        )
+    state.load_state_dict(kept["state"])
+    optimizer.load_state_dict(kept["optimizer"])
+    return [Progress(**progress) for progress in kept["history"]]

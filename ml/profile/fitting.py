@@ -1,0 +1,73 @@
+"""From embeddings and rules to a profile model with its report and background sample."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.data.schema import USER
+from ml.graph.graph import Graph
+from ml.graph.splits import before
+from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
+from ml.profile.explanation import Background, draw_background
+from ml.profile.fusion import FusionConfig, fit_fusion
+from ml.profile.rules import RuleSet
+from ml.profile.scoring import ProfileModel
+from ml.profile.validation import choose_target, fusion_report
+
+EmbedUsers = Callable[[Graph], npt.NDArray[np.float32]]
+"""Embeddings of a graph's users. Shape: [users, EMBEDDING_DIM]."""
+
+
+@dataclass(frozen=True)
+class FittedProfile:
+    """A profile model, the users that explanations compare with, and the report."""
+
+    model: ProfileModel
+    background: Background
+    report: dict[str, Any]
+
+
+def fit_profile(
+    graph: Graph,
+    rules: RuleSet,
+    embed_users: EmbedUsers,
+    config: FusionConfig,
+    *,
+    cut: int | None,
+    background: int = 50,
+) -> FittedProfile:
+    """Choose the target, cross-validate the fusion, then fit it on every user with a target.
+
+    Where the target is future behaviour, evidence comes from the graph at the cut: counts and
+    embeddings alike.
+
+    Args:
+        graph: All that is known.
+        embed_users: Given the graph, or the graph at the cut.
+        cut: Seconds, ``split.cuts[1]``; None in untimed data.
+        background: Size of the background sample.
+    """
+    encoder = AttributeEncoder.fit(graph.schema, profile_frame(graph))
+    evidence, frame = _evidence(graph, rules, encoder, embed_users)
+    target = choose_target(graph, cut=cut, rule_score=evidence.rule_score)
+    sample = draw_background(evidence, size=background, seed=config.seed)
+    if target.kind == "future behaviour" and cut is not None:
+        evidence, frame = _evidence(before(graph, cut), rules, encoder, embed_users)
+    report = fusion_report(evidence, target, frame, encoder, config)
+    rows = np.flatnonzero(target.known)
+    fusion = fit_fusion(evidence.take(rows), target.y[rows], config)
+    model = ProfileModel(graph.schema, rules.rules, encoder, fusion)
+    return FittedProfile(model, sample, report)
+
+
+def _evidence(
+    graph: Graph, rules: RuleSet, encoder: AttributeEncoder, embed_users: EmbedUsers
+) -> tuple[Evidence, Any]:
+    frame = profile_frame(graph)
+    embedding = embed_users(graph)
+    if len(embedding) != graph.num_nodes[USER]:
+        raise ValueError(f"{len(embedding)} embeddings for {graph.num_nodes[USER]} users")
+    return gather_evidence(rules, encoder, frame, embedding), frame
