@@ -114,9 +114,8 @@ class _Reader:
         try:
             tree = ast.parse(self.text, mode="eval")
         except SyntaxError as error:
-            position = self._position(
-                error.lineno or 1, max(0, (error.offset or 1) - 1), chars=True
-            )
+            column = error.offset - 1 if error.offset else len(self.text)
+            position = self._position(error.lineno or 1, column, chars=True)
             raise RuleError(f"the rule does not parse: {error.msg}", position) from None
         except (ValueError, MemoryError, RecursionError, OverflowError) as error:
             reason = "too deeply nested" if not isinstance(error, ValueError) else str(error)
