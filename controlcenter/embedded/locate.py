@@ -39,6 +39,8 @@ def secrets(data_dir: Path) -> dict[str, str]:
 def embedded_urls(data_dir: Path) -> dict[str, str]:
     """The URLs of the embedded servers, by the name of the setting that takes them.
 
+    A server that was never started here, because its URL was given, has none.
+
     Raises:
         RuntimeError: if nothing was ever started there; the message says what to run.
     """
@@ -46,14 +48,19 @@ def embedded_urls(data_dir: Path) -> dict[str, str]:
 
 
 def server_urls(*, ports: dict[str, int], secrets: dict[str, str]) -> dict[str, str]:
-    """The URLs that belong to chosen ports and secrets."""
-    postgres, valkey, store = (quote(secrets[name], safe="") for name in _PASSWORDS)
-    access = quote(secrets["s3_access_key"], safe="")
-    return {
-        "UPS_DATABASE_URL": f"postgres://ups:{postgres}@127.0.0.1:{ports['postgres']}/{DATABASE}",
-        "UPS_BROKER_URL": f"redis://:{valkey}@127.0.0.1:{ports['valkey']}/0",
-        "UPS_OBJECT_STORE_URL": f"http://{access}:{store}@127.0.0.1:{ports['s3']}/{BUCKET}",
-    }
+    """The URLs that belong to chosen ports and secrets; none for a server that has no port."""
+    quoted = {name: quote(value, safe="") for name, value in secrets.items()}
+    postgres, valkey = quoted["postgres_password"], quoted["valkey_password"]
+    store = f"{quoted['s3_access_key']}:{quoted['s3_secret_key']}"
+    urls = {}
+    if "postgres" in ports:
+        address = f"127.0.0.1:{ports['postgres']}"
+        urls["UPS_DATABASE_URL"] = f"postgres://ups:{postgres}@{address}/{DATABASE}"
+    if "valkey" in ports:
+        urls["UPS_BROKER_URL"] = f"redis://:{valkey}@127.0.0.1:{ports['valkey']}/0"
+    if "s3" in ports:
+        urls["UPS_OBJECT_STORE_URL"] = f"http://{store}@127.0.0.1:{ports['s3']}/{BUCKET}"
+    return urls
 
 
 def ports(data_dir: Path) -> dict[str, int]:
@@ -71,9 +78,6 @@ def addresses(data_dir: Path) -> dict[str, str]:
     return {
         name: f"http://127.0.0.1:{chosen[name]}" for name in ("web", "flower") if name in chosen
     }
-
-
-_PASSWORDS = ("postgres_password", "valkey_password", "s3_secret_key")
 
 
 def _read(data_dir: Path, name: str) -> dict[str, Any]:

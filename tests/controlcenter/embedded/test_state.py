@@ -55,6 +55,12 @@ def test_urls_carry_any_secret(tmp_path):
     assert {unquote(urlsplit(url).password) for url in urls.values()} == {"a/b:c@d?%#"}
 
 
+def test_a_server_that_is_somewhere_else_has_no_url():
+    secrets = dict.fromkeys(state.SECRETS, "x")
+    urls = locate.server_urls(ports={"valkey": 2, "web": 8000}, secrets=secrets)
+    assert urls == {"UPS_BROKER_URL": "redis://:x@127.0.0.1:2/0"}
+
+
 def test_says_what_to_run_where_nothing_was_started(tmp_path):
     for read in (locate.secrets, locate.embedded_urls, locate.ports):
         with pytest.raises(RuntimeError, match="make up"):
