@@ -16,6 +16,7 @@ ISO = (
     r" ?(?<zone>Z|z|UTC|[+-]\d{2}(?::?\d{2})?)?$"
 )
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+ID_CHARACTERS = 200
 YEAR_5000 = 95_617_584_000.0
 
 
@@ -62,14 +63,29 @@ def text(series: pl.Series) -> pl.Series:
     return frame.select(pl.when(cell != "").then(cell).alias(series.name))[series.name]
 
 
-def numbers(series: pl.Series) -> Parsed:
-    """The cells as finite floats; NaN, infinity and text that is no number are bad."""
+def is_unfit_id(cell: pl.Expr) -> pl.Expr:
+    """Whether a text can't be an id: too long, or with a NUL, which databases refuse."""
+    return (cell.str.len_chars() > ID_CHARACTERS) | has_nul(cell)
+
+
+def has_nul(cell: pl.Expr) -> pl.Expr:
+    return cell.str.contains("\x00", literal=True)
+
+
+def numbers(series: pl.Series, *, decimal: str = ".") -> Parsed:
+    """The cells as finite floats; NaN, infinity and text that is no number are bad.
+
+    Args:
+        decimal: ``,`` reads ``1.234,5`` as 1234.5.
+    """
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         values = series.cast(pl.Float64)
         blank = series.is_null()
     else:
         cells = text(series)
         blank = cells.is_null() | cells.str.to_lowercase().is_in(BLANK_NUMBERS).fill_null(True)
+        if decimal == ",":
+            cells = cells.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
         values = cells.cast(pl.Float64, strict=False)
     bad = ~blank & ~values.is_finite().fill_null(False)
     return Parsed(_where(values, ~bad & ~blank), bad, blank)

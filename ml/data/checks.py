@@ -17,7 +17,7 @@ from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
 from ml.data.quality import LINE, QualityReport
 
-FILE = "file number"
+UNFIT = f"id is longer than {cells.ID_CHARACTERS} characters or has a NUL character"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -80,8 +80,11 @@ def node_rows(
     for batch in batches:
         ids = place.text(batch, key)
         place.reject(batch, key, ids.is_null(), "missing id", effect="row")
-        kept = batch.filter(ids.is_not_null())
-        columns = [kept[LINE], ids.drop_nulls().alias(id_column)]
+        unfit = ids.to_frame("id").select(cells.is_unfit_id(pl.col("id"))).to_series()
+        place.reject(batch, key, unfit.fill_null(False), UNFIT, effect="row")
+        fit = ~unfit.fill_null(True)
+        kept = batch.filter(fit)
+        columns = [kept[LINE], ids.filter(fit).alias(id_column)]
         for column in mapped.columns:
             if column.column in kept.columns:
                 columns += _features(kept, column, place)
@@ -118,14 +121,16 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
     series = batch[column.column]
     made: list[pl.Series] = []
     if column.kind == "numeric":
-        parsed = cells.numbers(series)
+        parsed = cells.numbers(series, decimal=column.decimal)
         place.reject(batch, column, parsed.bad, "not a finite number")
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     elif column.kind == "categorical":
         values = place.text(batch, column)
         place.blanks(column, values.is_null())
-        made.append(values.alias(column.name))
+        nul = values.to_frame("cell").select(cells.has_nul(pl.col("cell"))).to_series()
+        place.reject(batch, column, nul.fill_null(False), "has a NUL character")
+        made.append(values.set(nul.fill_null(False), None).alias(column.name))
     elif "label" in column.roles:
         parsed = cells.labels(series, column.positive, column.negative)
         place.reject(batch, column, parsed.bad, "neither positive nor negative")
@@ -229,6 +234,8 @@ def _verdict(mapped: TableMapping, now: datetime) -> dict[str, pl.Expr]:
     checks = [
         ("actor", pl.col("actor").is_null(), "missing actor"),
         ("target", pl.col("target").is_null(), "missing target"),
+        ("actor", cells.is_unfit_id(pl.col("actor")), UNFIT),
+        ("target", cells.is_unfit_id(pl.col("target")), UNFIT),
         ("type", _unsaid(mapped.type, "raw type"), "missing type"),
         ("type", ~pl.col("type").is_in([e.event for e in edges]).fill_null(False), "unknown type"),
         ("target_type", ~unsaid & pl.col("target_type").is_null(), "unknown target_type"),

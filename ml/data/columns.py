@@ -49,6 +49,7 @@ class Column:
         positive: Values that mean yes (label, product), compared without case and outer blanks;
             ``yes`` equals ``true``, ``1`` equals ``1.0``. Empty: the values in ``YES``.
         negative: Values of a label that mean no; empty: every other value that is not blank.
+        decimal: Sign before the decimals of a number written as text, ``.`` or ``,``.
         unit: Of a time given as a number since 1970; ``iso`` reads ISO 8601 or seconds.
         format: Of a time given as text, as in ``strptime``; None: ISO 8601.
         values: Words of a ``type`` or ``target_type`` column and what they mean here.
@@ -61,6 +62,7 @@ class Column:
     product_name: str = ""
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+    decimal: str = "."
     unit: str = "iso"
     format: str | None = None
     values: tuple[tuple[str, str], ...] = ()
@@ -209,6 +211,8 @@ def _column_dict(column: Column) -> dict[str, Any]:
         data["positive"] = list(column.positive)
     if column.negative:
         data["negative"] = list(column.negative)
+    if column.decimal != ".":
+        data["decimal"] = column.decimal
     if column.unit != "iso":
         data["unit"] = column.unit
     if column.format is not None:

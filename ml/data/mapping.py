@@ -35,7 +35,7 @@ ROLES = {
 SINGLE = ("id", "label", "actor", "target", "time", "event_id", "type", "target_type")
 OPTIONS = ("file", "delimiter", "encoding")
 COLUMN_KEYS = {
-    "numeric": ("name",),
+    "numeric": ("name", "decimal"),
     "categorical": ("name",),
     "label": ("name", "positive", "negative"),
     "product": ("name", "positive", "product_name"),
@@ -176,17 +176,22 @@ def _column(header: Any, spec: Any, table: str, path: str) -> Column:
     roles = _roles(fields.get("role"), ROLES[table], f"{path}.role")
     allowed = tuple(dict.fromkeys(key for role in roles for key in COLUMN_KEYS.get(role, ())))
     _known(fields, ("role", *allowed), path)
-    return Column(
+    column = Column(
         column=header.strip(),
         roles=roles,
         name=_name(header, fields, roles, path),
         product_name=_product_name(header, fields, roles, path),
         positive=_values(fields.get("positive", []), f"{path}.positive"),
         negative=_values(fields.get("negative", []), f"{path}.negative"),
+        decimal=_choice(fields.get("decimal", "."), (".", ","), f"{path}.decimal"),
         unit=_choice(fields.get("unit", "iso"), UNITS, f"{path}.unit"),
         format=_text(fields["format"], f"{path}.format") if "format" in fields else None,
         values=_meanings(fields.get("values", {}), roles, f"{path}.values"),
     )
+    longest = max((len(product) for product, _ in column.products()), default=0)
+    if longest > 200:
+        raise MappingError(f"{path}: a product's name has {longest} characters, expected 200")
+    return column
 
 
 def _roles(got: Any, allowed: tuple[str, ...], path: str) -> tuple[str, ...]:
@@ -236,8 +241,8 @@ def _meanings(got: Any, roles: tuple[str, ...], path: str) -> tuple[tuple[str, s
 
 def _event_type(got: Any, path: str) -> str:
     kind = _text(got, path)
-    if len(kind) > 50 or not EVENT_TYPE.fullmatch(kind):
-        raise MappingError(f"{path}: got {kind!r}, expected a lower-case word such as 'order'")
+    if len(kind) > 32 or not EVENT_TYPE.fullmatch(kind):
+        raise MappingError(f"{path}: got {kind!r}, expected a short lower-case word, as 'order'")
     return kind
 
 

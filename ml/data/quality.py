@@ -133,8 +133,8 @@ class QualityReport:
             self.rejected.append(entry)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, JSON-ready."""
-        return {
+        """Plain data, ready for JSON and for PostgreSQL."""
+        data = {
             "tables": {name: quality.to_dict() for name, quality in self.tables.items()},
             "rows_read": sum(quality.rows_read for quality in self.tables.values()),
             "rows_kept": sum(quality.rows_kept for quality in self.tables.values()),
@@ -151,9 +151,20 @@ class QualityReport:
             "label": self.label,
             "warnings": list(self.warnings),
         }
+        stored: dict[str, Any] = _storable(data)
+        return stored
 
 
 def _cut(value: str | None) -> str | None:
     if value is None or len(value) <= SHOWN_CHARACTERS:
         return value
     return f"{value[:SHOWN_CHARACTERS]}…"
+
+
+def _storable(data: Any) -> Any:
+    """The same without NUL characters, which PostgreSQL's JSON refuses."""
+    if isinstance(data, str):
+        return data.replace("\x00", "\ufffd")
+    if isinstance(data, dict):
+        return {_storable(key): _storable(value) for key, value in data.items()}
+    return [_storable(item) for item in data] if isinstance(data, list) else data

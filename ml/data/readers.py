@@ -157,7 +157,7 @@ def _encoding(source: Source) -> str:
         for bom, encoding in BOMS:
             if head.startswith(bom):
                 return encoding
-        if b"\x00" in head:
+        if head.count(0) > len(head) / 20:
             return _wide_encoding(source, head)
         file.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()

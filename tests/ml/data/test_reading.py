@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data import readers
+from ml.data.checks import UNFIT
 from ml.data.mapping import parse_mapping
 from ml.data.tables import DatasetError, Limits, load_tables, preview, read_tables, save_tables
 
@@ -36,7 +37,7 @@ EVENTS = "type,actor,target,timestamp\n"
 
 
 def check_sums(report):
-    assert json.dumps(report.to_dict())
+    assert "\\u0000" not in json.dumps(report.to_dict())
     for quality in report.tables.values():
         assert quality.rows_read == quality.rows_kept + sum(quality.reasons.values())
 
@@ -125,6 +126,23 @@ def test_blanks_are_missing_not_wrong(read):
     assert tables.users.rows() == [("u1", None, None, None)]
     assert report.tables["users"].blanks == {"fee": 1, "plan": 1, "churn": 1}
     assert report.rejected == []
+
+
+def test_ids_and_words_that_no_database_takes(read):
+    text = f"id,fee,plan,tv,churn\nu\x001,1,a,,\n{'u' * 201},1,a,,\nu3,1,a\x00b,,\n"
+    tables, report = read(text + "u4,1,a,,\n" * 1)
+    assert tables.users.select("user_id", "plan").rows() == [("u3", None), ("u4", "a")]
+    assert report.tables["users"].rows_rejected == 2
+    assert report.tables["users"].value_reasons == {"has a NUL character": 1}
+
+
+def test_a_decimal_comma(read):
+    data = PEOPLE.to_dict()
+    data["columns"]["fee"]["decimal"] = ","
+    text = "id;fee;plan;tv;churn\nu1;1.234,5;a;;\nu2;7;a;;\nu3;1,2,3;a;;\n"
+    tables, report = read(text, parse_mapping(data))
+    assert tables.users["fee"].to_list() == [1234.5, 7.0, None]
+    assert rejected(report)[0][2] == "1,2,3"
 
 
 def test_rows_of_another_width(read):
@@ -239,6 +257,7 @@ def test_the_standard_tables(read_events):
         ("call,u1,u2,2025-07-02T00:00:01Z", "time in the future", "2025-07-02T00:00:01Z"),
         ("click,u1,zz,", "target is no known product or app, target_type needed", "zz"),
         ("click,u1,both,", "target is a product and an app, target_type needed", "both"),
+        ("call,u1,u\x002,", UNFIT, "u\x002"),
         ("call,u1", "has 2 fields, expected 4", "call,u1"),
     ],
 )
