@@ -7,10 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ml.data import readers
 from ml.data.checks import UNFIT
 from ml.data.mapping import parse_mapping
 from ml.data.tables import DatasetError, Limits, load_tables, preview, read_tables, save_tables
@@ -396,28 +393,3 @@ def test_preview(tmp_path):
     ]
     path.write_bytes(parquet(id=[1], at=[None]))
     assert preview(path, filename="p.parquet")["files"][0]["rows"] == [["1", None]]
-
-
-cell = st.sampled_from(
-    ["", " ", "u1", "u2", "a1", "call", "use", "click", "nan", "2025-01-01", "x"]
-)
-row = st.lists(cell, min_size=3, max_size=5).map(",".join)
-
-
-@given(lines=st.lists(row, max_size=12), batch=st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_every_row_is_accounted_for(lines, batch, tmp_path_factory, monkeypatch_module):
-    monkeypatch_module.setattr(readers, "BATCH", batch)
-    path = tmp_path_factory.mktemp("any") / "received"
-    path.write_text(EVENTS + "use,u1,a1,\n" + "".join(f"{line}\n" for line in lines))
-    tables, report = read_tables(path, parse_mapping(None), filename="events.csv", now=NOW)
-    check_sums(report)
-    assert report.tables["events"].rows_read == len(lines) + 1
-    assert tables.events.height == report.tables["events"].rows_kept
-    assert set(tables.events["actor"]) <= set(tables.users["user_id"])
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
