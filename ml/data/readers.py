@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from ml.data.files import CHUNK, DatasetError, Source
+from ml.data import parquet
+from ml.data.files import CHUNK, DatasetError, Limits, Source
 from ml.data.quality import LINE, QualityReport, Rejected
 
 BATCH = 50_000
@@ -57,15 +58,21 @@ class Read:
     done: Callable[[float], None]
 
 
-def look(source: Source, *, encoding: str | None = None, delimiter: str | None = None) -> Layout:
+def look(
+    source: Source,
+    limits: Limits,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> Layout:
     """The columns of a file; encoding and delimiter of a CSV are found out unless given.
 
     Raises:
         DatasetError: if it can't be read or has no header.
     """
     if source.kind == "parquet":
-        with _parquet_errors(source):
-            return Layout(tuple(pl.read_parquet_schema(source.path)))
+        parquet.probe(source, limits.unpacked_bytes)
+        return Layout(parquet.columns(source))
     encoding = encoding or _encoding(source)
     with source.path.open("rb") as raw, _csv_errors(source, encoding):
         head = _text(raw, encoding).read(1 << 16)
@@ -139,15 +146,9 @@ def _frame(
 
 
 def _parquet(read: Read) -> Iterator[pl.DataFrame]:
-    with _parquet_errors(read.source):
-        scan = pl.scan_parquet(read.source.path)
-        height = scan.select(pl.len()).collect().item()
-        for start in range(0, max(1, height), 4 * BATCH):
-            part = scan.select(read.columns).slice(start, 4 * BATCH).collect()
-            read.report.table(read.table).rows_read += part.height
-            line = pl.int_range(start + 1, start + 1 + part.height, dtype=pl.Int64, eager=True)
-            yield part.with_columns(line.alias(LINE))
-            read.done(min(1.0, (start + part.height) / max(1, height)))
+    for batch in parquet.batches(read.source, read.columns, read.done):
+        read.report.table(read.table).rows_read += batch.height
+        yield batch
 
 
 def _encoding(source: Source) -> str:
@@ -221,20 +222,10 @@ def _csv_errors(source: Source, encoding: str) -> Iterator[None]:
         raise DatasetError(f"{source.name} is not {encoding}: {error}") from None
 
 
-@contextmanager
-def _parquet_errors(source: Source) -> Iterator[None]:
-    try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DatasetError(f"{source.name} is a damaged Parquet file: {error}") from None
-
-
 def text_rows(source: Source, layout: Layout, rows: int) -> list[list[str | None]]:
     """The first rows as text, for a person to look at."""
     if source.kind == "parquet":
-        with _parquet_errors(source):
-            frame = pl.scan_parquet(source.path).head(rows).collect()
-        return [[None if cell is None else str(cell) for cell in row] for row in frame.iter_rows()]
+        return parquet.head(source, rows)
     encoding = layout.encoding or "utf-8"
     with source.path.open("rb") as raw, _csv_errors(source, encoding):
         reader = csv.reader(_text(raw, encoding), delimiter=layout.delimiter or ",")

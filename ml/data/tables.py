@@ -108,16 +108,17 @@ def preview(
     warnings: list[str] = []
     files = []
     suffixes = (".csv", ".tsv", ".parquet")
+    limits = limits or Limits()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="unpacked-") as folder:
         for source in open_upload(
             path,
             filename=filename,
             folder=Path(folder),
-            limits=limits or Limits(),
+            limits=limits,
             wants=lambda name: name.lower().endswith(suffixes),
             warn=warnings.append,
         ):
-            layout = look(source)
+            layout = look(source, limits)
             files.append(
                 {
                     "name": source.name,
@@ -209,7 +210,7 @@ def _is_ignored(mapped: TableMapping, header: str) -> bool:
 
 def _layout(job: Job, mapped: TableMapping, source: Source) -> Layout:
     """The file's columns, checked against the mapping's."""
-    layout = look(source, encoding=mapped.encoding, delimiter=mapped.delimiter)
+    layout = look(source, job.limits, encoding=mapped.encoding, delimiter=mapped.delimiter)
     columns = list(layout.columns)
     if len(columns) > job.limits.columns:
         raise DatasetError(

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -231,6 +232,20 @@ def test_parquet_with_lists_or_damage(read):
     for part in (whole[:200], whole[:4] + b"\xff" * 100 + whole[104:], b"PAR1" + b"\x00" * 50):
         with pytest.raises(DatasetError, match=r"damaged|List"):
             read(part, filename="people.parquet")
+
+
+def test_parquet_that_aborts_the_decoder(read):
+    """One byte of each of a few places was changed; Polars 1.44 ends the process on it."""
+    data = (Path(__file__).parent / "aborts_decoder.parquet").read_bytes()
+    with pytest.raises(DatasetError, match=r"people.parquet is a damaged Parquet file"):
+        read(data, filename="people.parquet")
+
+
+def test_parquet_that_unpacks_to_too_much(read):
+    data = parquet(id=["u1"] * 300_000, fee=[1.0] * 300_000, plan=["a"] * 300_000)
+    assert len(data) < 100_000
+    with pytest.raises(DatasetError, match="unpacks to more than 1000000 bytes, the limit"):
+        read(data, filename="people.parquet", limits=Limits(unpacked_bytes=1_000_000))
 
 
 def test_the_standard_tables(read_events):

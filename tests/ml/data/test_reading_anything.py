@@ -26,29 +26,9 @@ cell = st.sampled_from(
     ["", " ", "u1", "u2", "a1", "call", "use", "click", "nan", "2025-01-01", "x"]
 )
 row = st.lists(cell, min_size=3, max_size=5).map(",".join)
-words = st.sampled_from(
-    [
-        "format",
-        "wide",
-        "narrow",
-        "tables",
-        "columns",
-        "role",
-        "id",
-        "users",
-        "events",
-        "actor",
-        "target",
-        "type",
-        "name",
-        "positive",
-        "numeric",
-        "label",
-        "product",
-        "order",
-        "values",
-    ]
-)
+mapping_words = ["format", "wide", "narrow", "tables", "columns", "role", "id", "users", "events"]
+mapping_words += ["actor", "target", "type", "name", "positive", "numeric", "label", "product"]
+words = st.sampled_from(mapping_words)
 leaves = st.one_of(words, st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3))
 anything = st.recursive(
     leaves,
@@ -106,7 +86,7 @@ def test_any_bytes(content, path):
 
 
 @given(content=st.binary(max_size=200), start=st.sampled_from([b"PK\x03\x04", b"PAR1", b""]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_bytes_that_say_they_are_something(content, start, path):
     path.write_bytes(start + content)
     for reading in (
@@ -118,7 +98,7 @@ def test_any_bytes_that_say_they_are_something(content, start, path):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_parquet_file_with_holes(data, path):
     out = io.BytesIO()
     pl.DataFrame({"id": ["u1"], "fee": [1.0], "plan": ["a"], "churn": [True]}).write_parquet(out)
