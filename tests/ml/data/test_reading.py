@@ -1,73 +1,10 @@
-"""Bad input, each with a clear answer and nothing lost: read == kept + rejected, always."""
-
-import io
-import json
-import zipfile
-from datetime import UTC, datetime
-from pathlib import Path
+"""Bad tables, each with a clear answer and nothing lost."""
 
 import polars as pl
 import pytest
 
-from ml.data.checks import UNFIT
 from ml.data.mapping import parse_mapping
-from ml.data.tables import DatasetError, Limits, load_tables, preview, read_tables, save_tables
-
-NOW = datetime(2025, 7, 1, tzinfo=UTC)
-PEOPLE = parse_mapping(
-    {
-        "format": "wide",
-        "columns": {
-            "id": {"role": "id"},
-            "fee": {"role": "numeric"},
-            "plan": {"role": "categorical"},
-            "tv": {"role": "product", "name": "TV"},
-            "churn": {"role": "label"},
-        },
-    }
-)
-USERS = (
-    "user_id,monthly_fee,tenure_months,plan,level,device_brand,churn\nu1,1,2,a,b,c,0\nu2,,,,,,\n"
-)
-PRODUCTS = "product_id,price,name\np1,9.5,TV\nboth,1,x\n"
-APPS = "app_id,name\na1,Chat\nboth,y\n"
-EVENTS = "type,actor,target,timestamp\n"
-
-
-def check_sums(report):
-    assert "\\u0000" not in json.dumps(report.to_dict())
-    for quality in report.tables.values():
-        assert quality.rows_read == quality.rows_kept + sum(quality.reasons.values())
-
-
-@pytest.fixture
-def read(tmp_path):
-    def reading(data, mapping=PEOPLE, filename="people.csv", **options):
-        path = tmp_path / "received"
-        path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        tables, report = read_tables(path, mapping, filename=filename, now=NOW, **options)
-        check_sums(report)
-        assert [entry.name for entry in tmp_path.iterdir()] == ["received"]
-        return tables, report
-
-    return reading
-
-
-@pytest.fixture
-def read_events(read):
-    def reading(lines, header=EVENTS):
-        files = {"users.csv": USERS, "products.csv": PRODUCTS, "apps.csv": APPS}
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w") as archive:
-            for name, content in {**files, "events.csv": header + lines}.items():
-                archive.writestr(name, content)
-        return read(out.getvalue(), parse_mapping(None), "upload.zip")
-
-    return reading
-
-
-def rejected(report):
-    return [(e.line, e.column, e.value, e.reason, e.effect) for e in report.rejected]
+from ml.data.tables import DatasetError, Limits, load_tables, preview, save_tables
 
 
 def test_a_wide_table(read):
@@ -98,7 +35,7 @@ def test_a_column_named_twice(read):
         read("id,fee,plan,tv,churn,fee\nu1,5,a,Yes,No,6\n")
 
 
-def test_missing_and_duplicate_ids(read):
+def test_missing_and_duplicate_ids(read, rejected):
     tables, report = read("id,fee,plan,tv,churn\nu1,1,a,,\n ,2,a,Yes,\nu1,3,a,Yes,\nu2,4,a,,\n")
     assert tables.users.select("user_id", "fee").rows() == [("u1", 1.0), ("u2", 4.0)]
     assert tables.events.is_empty()
@@ -111,7 +48,7 @@ def test_missing_and_duplicate_ids(read):
 
 
 @pytest.mark.parametrize("cell", ["abc", "NaN", "inf", "-Infinity", "1e999", "5 EUR"])
-def test_a_number_that_is_none_costs_the_value_not_the_row(read, cell):
+def test_a_number_that_is_none_costs_the_value_not_the_row(read, cell, rejected):
     tables, report = read(f"id,fee,plan,tv,churn\nu1,{cell},a,,\nu2,2,a,,\n")
     assert tables.users["fee"].to_list() == [None, 2.0]
     assert report.tables["users"].value_reasons == {"not a finite number": 1}
@@ -134,8 +71,8 @@ def test_ids_and_words_that_no_database_takes(read):
     assert report.tables["users"].value_reasons == {"has a NUL character": 1}
 
 
-def test_a_decimal_comma(read):
-    data = PEOPLE.to_dict()
+def test_a_decimal_comma(read, rejected, people):
+    data = people
     data["columns"]["fee"]["decimal"] = ","
     text = "id;fee;plan;tv;churn\nu1;1.234,5;a;;\nu2;7;a;;\nu3;1,2,3;a;;\n"
     tables, report = read(text, parse_mapping(data))
@@ -143,7 +80,7 @@ def test_a_decimal_comma(read):
     assert rejected(report)[0][2] == "1,2,3"
 
 
-def test_rows_of_another_width(read):
+def test_rows_of_another_width(read, rejected):
     tables, report = read("id,fee,plan,tv,churn\nu1,1,a,,,more\nu2\n\nu3,1,a,,\n")
     assert tables.users["user_id"].to_list() == ["u3"]
     assert rejected(report) == [
@@ -171,11 +108,11 @@ def test_delimiters_and_encodings_are_found(read, delimiter, encoding):
     assert any("is not UTF-8" in w for w in report.warnings) == (encoding == "cp1252")
 
 
-def test_a_given_encoding_is_kept_to(read):
-    mapping = parse_mapping({**PEOPLE.to_dict(), "encoding": "utf-8"})
+def test_a_given_encoding_is_kept_to(read, people):
+    mapping = parse_mapping({**people, "encoding": "utf-8"})
     with pytest.raises(DatasetError, match="is not utf-8"):
         read("id,fee,plan,tv,churn\nu1,5,Zürich,Yes,No\n".encode("cp1252"), mapping)
-    latin = parse_mapping({**PEOPLE.to_dict(), "encoding": "latin-1"})
+    latin = parse_mapping({**people, "encoding": "latin-1"})
     assert read("id,fee,plan,tv,churn\nu1,5,ü,,\n".encode("latin-1"), latin)[0].users[0, 2] == "ü"
 
 
@@ -201,160 +138,6 @@ def test_a_product_nobody_has_and_labels_all_alike_are_said(read):
     assert any("all labels 'churn' are the same" in warning for warning in report.warnings)
 
 
-def parquet(**columns):
-    out = io.BytesIO()
-    pl.DataFrame(columns).write_parquet(out)
-    return out.getvalue()
-
-
-def test_parquet_with_text_where_numbers_are_expected(read):
-    data = parquet(
-        id=[1.0, 2.0, None],
-        fee=["1.5", "abc", "3"],
-        plan=[7, 8, 9],
-        tv=[True, False, None],
-        churn=[1.0, 0.0, None],
-    )
-    tables, report = read(data, filename="people.parquet")
-    assert tables.users.rows() == [("1", 1.5, "7", 1), ("2", None, "8", 0)]
-    assert tables.events["actor"].to_list() == ["1"]
-    assert rejected(report) == [
-        (3, "id", None, "missing id", "row"),
-        (2, "fee", "abc", "not a finite number", "value"),
-    ]
-
-
-def test_parquet_with_lists_or_damage(read):
-    columns = {"fee": ["1"], "plan": [["a", "b"]], "tv": ["x"], "churn": ["0"]}
-    with pytest.raises(DatasetError, match=r"the column 'plan' is List"):
-        read(parquet(id=["u1"], **columns), filename="people.parquet")
-    whole = parquet(id=["u1"] * 1000, **{name: value * 1000 for name, value in columns.items()})
-    for part in (whole[:200], whole[:4] + b"\xff" * 100 + whole[104:], b"PAR1" + b"\x00" * 50):
-        with pytest.raises(DatasetError, match=r"damaged|List"):
-            read(part, filename="people.parquet")
-
-
-def test_parquet_that_aborts_the_decoder(read):
-    """One byte of each of a few places was changed; Polars 1.44 ends the process on it."""
-    data = (Path(__file__).parent / "aborts_decoder.parquet").read_bytes()
-    with pytest.raises(DatasetError, match=r"people.parquet is a damaged Parquet file"):
-        read(data, filename="people.parquet")
-
-
-def test_parquet_that_unpacks_to_too_much(read):
-    data = parquet(id=["u1"] * 300_000, fee=[1.0] * 300_000, plan=["a"] * 300_000)
-    assert len(data) < 100_000
-    with pytest.raises(DatasetError, match="unpacks to more than 1000000 bytes, the limit"):
-        read(data, filename="people.parquet", limits=Limits(unpacked_bytes=1_000_000))
-
-
-def test_the_standard_tables(read_events):
-    tables, report = read_events(
-        "call,u1,u2,2025-01-01T00:00:00Z\nuse,u1,a1,2025-01-02T00:00:00Z\n"
-    )
-    assert tables.users.rows() == [("u1", 1.0, 2.0, "a", "b", "c", 0), ("u2", *[None] * 6)]
-    assert tables.events["target_type"].to_list() == ["user", "app"]
-    assert report.time_range == ("2025-01-01T00:00:00+00:00", "2025-01-02T00:00:00+00:00")
-
-
-@pytest.mark.parametrize(
-    ("line", "reason", "value"),
-    [
-        ("call,,u2,", "missing actor", ""),
-        ("call,u1, ,", "missing target", ""),
-        (",u1,u2,", "missing type", ""),
-        ("fly,u1,u2,", "unknown type", "fly"),
-        ("call,u1,u2,soon", "not a time", "soon"),
-        ("call,u1,u2,1969-12-31T23:59:59Z", "time before 1970", "1969-12-31T23:59:59Z"),
-        ("call,u1,u2,2025-07-02T00:00:01Z", "time in the future", "2025-07-02T00:00:01Z"),
-        ("click,u1,zz,", "target is no known product or app, target_type needed", "zz"),
-        ("click,u1,both,", "target is a product and an app, target_type needed", "both"),
-        ("call,u1,u\x002,", UNFIT, "u\x002"),
-        ("call,u1", "has 2 fields, expected 4", "call,u1"),
-    ],
-)
-def test_events_that_are_rejected(read_events, line, reason, value):
-    tables, report = read_events(f"use,u1,a1,\n{line}\nuse,u2,a1,\n")
-    assert tables.events["actor"].to_list() == ["u1", "u2"]
-    assert report.tables["events"].reasons == {reason: 1}
-    assert [(e.line, e.value, e.reason) for e in report.rejected] == [(3, value, reason)]
-
-
-def test_an_event_a_day_ahead_is_not_the_far_future(read_events):
-    tables, _ = read_events("call,u1,u2,2025-07-01T23:00:00Z\n")
-    assert tables.events.height == 1
-
-
-def test_a_time_without_zone_is_utc_and_said(read_events):
-    tables, report = read_events("call,u1,u2,2025-01-01 10:00\ncall,u1,u2,\n")
-    assert tables.events["timestamp"].to_list() == [datetime(2025, 1, 1, 10, tzinfo=UTC), None]
-    assert report.times_without_zone == 1
-    assert "1 times without a zone were taken as UTC" in report.warnings
-    assert "1 events have no time" in report.warnings
-
-
-def test_unknown_ends_become_nodes(read_events):
-    lines = "call,new,u1,\ncall,u1,new,\norder,u1,p9,\norder,newer,p9,\nuse,u1,a9,\n"
-    tables, report = read_events(lines)
-    assert tables.events.height == 5
-    assert tables.users["user_id"].to_list() == ["u1", "u2", "new", "newer"]
-    assert tables.users.row(2)[1:] == (None,) * 6
-    assert tables.products["product_id"].to_list() == ["p1", "both", "p9"]
-    assert report.created == {"user": 2, "product": 1, "app": 1}
-    assert report.created_users == 2
-    assert report.dangling == {"user": 3, "product": 2, "app": 1}
-
-
-def test_the_target_of_a_click_is_looked_up(read_events):
-    tables, _ = read_events("click,u1,p1,\nclick,u1,a1,\norder,u1,p7,\nclick,u1,p7,\n")
-    assert tables.events["target_type"].to_list() == ["product", "app", "product", "product"]
-
-
-def test_a_target_type_that_is_given(read_events):
-    lines = "click,u1,both,app\nclick,u1,p1,shop\nuse,u1,a1,product\nuse,u1,a1,\n"
-    tables, report = read_events(lines, "type,actor,target,target_type\n")
-    assert tables.events["target_type"].to_list() == ["app", "app"]
-    assert [entry.line for entry in report.rejected] == [3, 4]
-    assert set(report.tables["events"].reasons) == {"no edge of this type to this target_type"}
-
-
-def test_repeated_event_ids(read):
-    events = "event_id,type,actor,target\ne1,call,u1,u2\ne1,call,u1,u3\n,call,u1,u4\n,call,u1,u4\n"
-    tables, report = read(events, parse_mapping(None), "events.csv")
-    assert tables.events["target"].to_list() == ["u2", "u4", "u4"]
-    assert report.duplicates == {"events": 1}
-    assert rejected(report) == [(3, "event_id", "e1", "duplicate event_id", "row")]
-    assert tables.users["user_id"].to_list() == ["u1", "u2", "u4"]
-    assert report.created == {}
-
-
-def test_narrow_tables_of_other_names(read):
-    mapping = parse_mapping(
-        {
-            "format": "narrow",
-            "tables": {
-                "events": {
-                    "file": "log.csv",
-                    "target_type": "product",
-                    "columns": {
-                        "visitor": {"role": "actor"},
-                        "item": {"role": "target"},
-                        "what": {"role": "type", "values": {"View": "click", "buy": "order"}},
-                        "at": {"role": "time", "unit": "ms"},
-                    },
-                }
-            },
-        }
-    )
-    log = "visitor,item,what,at\n1,i1,view,1700000000000\n2,i1,BUY,1700000001000\n2,i2,cart,17\n"
-    tables, report = read(log, mapping, "renamed.csv")
-    assert tables.events["type"].to_list() == ["click", "order"]
-    assert tables.users.rows() == [("1",), ("2",)]
-    assert tables.products.rows() == [("i1", "i1")]
-    assert report.tables["events"].reasons == {"unknown type": 1}
-    assert [node.name for node in tables.schema.nodes] == ["user", "product"]
-
-
 def test_files_that_are_not_there(read):
     narrow = {
         "events": {"type": "call", "columns": {"a": {"role": "actor"}, "b": {"role": "target"}}}
@@ -365,7 +148,7 @@ def test_files_that_are_not_there(read):
     with pytest.raises(DatasetError, match="a mapping that says what the columns mean"):
         read("a,b\nx,y\n", parse_mapping(None), "things.csv")
     with pytest.raises(DatasetError, match="neither users nor events"):
-        read(PRODUCTS, parse_mapping(None), "products.csv")
+        read("product_id,price,name\np1,9.5,TV\n", parse_mapping(None), "products.csv")
 
 
 def test_only_the_first_rejected_are_shown_but_all_counted(read):
@@ -406,5 +189,5 @@ def test_preview(tmp_path):
             "rows": [["u1", "a"], ["u2", "b"]],
         }
     ]
-    path.write_bytes(parquet(id=[1], at=[None]))
+    pl.DataFrame({"id": [1], "at": [None]}).write_parquet(path)
     assert preview(path, filename="p.parquet")["files"][0]["rows"] == [["1", None]]
