@@ -23,7 +23,7 @@ MAX_EVALUATED = 5000
 PROTOCOL = (
     "each held-out pair is ranked among all nodes of the target type without the source's other "
     "held-out targets (and, in data without times, without its known ones); ties get the mean "
-    "rank. AUC and AP: against one random target a pair that is not known to be true. The slice "
+    "rank. AUC and AP: against one random target a pair, drawn from the same candidates. The slice "
     "'new' also takes out what the source had before."
 )
 
@@ -86,7 +86,7 @@ def _edge_report(
         "repeat": repeat(known, sources, targets),
         "item_knn": item_knn(known, sources, targets),
     }
-    negative = _negatives(src, dst, both, targets, generator)
+    negative = _negatives(src, both if untimed else held, targets, generator)
     same = edge.source == edge.target
     report: dict[str, Any] = {}
     slices: dict[str, Any] = {
@@ -108,10 +108,8 @@ def _edges(pairs: Pairs) -> Edges:
     return Edges(pairs.src, pairs.dst)
 
 
-def _negatives(
-    src: Ints, dst: Ints, true: Pairs, targets: int, generator: np.random.Generator
-) -> Ints:
-    """A random target for each source that is not known to be true, as far as ten draws find one.
+def _negatives(src: Ints, true: Pairs, targets: int, generator: np.random.Generator) -> Ints:
+    """A random target for each source that is not in ``true``, as far as ten draws find one.
 
     Shape: [Q].
     """

@@ -81,7 +81,9 @@ def info_nce(
         return None
     column = torch.full((len(z_other),), -1, dtype=torch.long, device=z.device)
     column[candidates] = torch.arange(len(candidates), device=z.device)
-    logits = scale * (z[node] @ z_other[candidates].T) + bias[candidates]  # [B, candidates]
+    # index_select, as the gradient of z[node] adds up in no fixed order
+    logits = scale * (z.index_select(0, node) @ z_other.index_select(0, candidates).T)
+    logits = logits + bias.index_select(0, candidates)  # [B, candidates]
     known = positives.mask(node, column, len(candidates))
     known[torch.arange(len(node), device=z.device), column[other]] = False
     return F.cross_entropy(logits.masked_fill(known, float("-inf")), column[other])

@@ -34,17 +34,16 @@ class ModelConfig:
 
 
 class NodeProjection(nn.Module):
-    """Features of one node type to the hidden width: W [numeric, degree] + Σ embedding(category).
+    """Features of a node type to the hidden width: W [numeric, degree, 1] + Σ embedding(category).
 
-    The bias is all that a node type without features and neighbours has.
+    The one is all that a node type without features and neighbours has.
     """
 
     def __init__(self, numeric: int, degrees: int, cardinalities: list[int], hidden: int) -> None:
         super().__init__()
-        self.lin = nn.Linear(numeric, hidden)
+        self.lin = nn.Linear(numeric + 1, hidden, bias=False)
         # How many neighbours a node has is large at first and would drown who they are.
-        self.degree = nn.Linear(degrees, hidden, bias=False)
-        nn.init.zeros_(self.degree.weight)
+        self.degree = nn.Parameter(torch.zeros(degrees, hidden))
         self.categories = nn.ModuleList(nn.Embedding(size, hidden) for size in cardinalities)
         for embedding in self.categories:
             assert isinstance(embedding, nn.Embedding)
@@ -52,7 +51,7 @@ class NodeProjection(nn.Module):
 
     def forward(self, inputs: NodeInputs, degree: Tensor) -> Tensor:
         """Shapes: [n, ...] → [n, hidden]."""
-        h: Tensor = self.lin(inputs.numeric) + self.degree(degree)
+        h: Tensor = self.lin(F.pad(inputs.numeric, (0, 1), value=1.0)) + degree @ self.degree
         for position, embedding in enumerate(self.categories):
             h = h + embedding(inputs.categorical[:, position])
         return h
@@ -88,7 +87,8 @@ class Sketch(nn.Module):
         for position, key in enumerate(self.order):
             src, dst = edge_index_dict[key]
             degree = torch.bincount(dst, minlength=len(code[key[2]])).clamp(min=1)
-            total = torch.zeros_like(code[key[2]]).index_add(0, dst, code[key[0]][src])
+            sent = code[key[0]].index_select(0, src)
+            total = torch.zeros_like(code[key[2]]).index_add(0, dst, sent)
             s_dict[key[2]] = s_dict[key[2]] + self.weight[position] * total / degree[:, None].sqrt()
         return s_dict
 

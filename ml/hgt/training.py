@@ -35,8 +35,8 @@ class TrainingConfig:
         device: ``cpu`` or ``cuda``.
     """
 
-    epochs: int = 12
-    learning_rate: float = 0.01
+    epochs: int = 8
+    learning_rate: float = 0.005
     temperature: float = 0.1
     seed: int = 0
     hidden: int = 64

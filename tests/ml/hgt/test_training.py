@@ -1,0 +1,149 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn import START, drawn_tables, events_frame
+
+from ml.data.schema import TELECOM
+from ml.graph.graph import build_graph
+from ml.graph.splits import AT_RANDOM, split_graph
+from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.heldout import evaluate_links
+from ml.hgt.model import build_model, embed
+from ml.hgt.training import Stopped, Trained, TrainingConfig, train
+
+CONFIG = TrainingConfig(epochs=4, fanout=8, batch_size=512)
+
+
+@pytest.fixture(scope="module")
+def split(population):
+    return split_graph(build_graph(population))
+
+
+@pytest.fixture(scope="module")
+def trained(split):
+    checkpoints = []
+    result = train(split.train, CONFIG, save_checkpoint=checkpoints.append)
+    return result, checkpoints
+
+
+@pytest.fixture(scope="module")
+def report(trained, split):
+    return evaluate_links(trained[0], split).report
+
+
+def weights(trained):
+    return {name: value.numpy() for name, value in trained.model.state_dict().items()}
+
+
+def test_the_same_seed_gives_identical_losses_weights_and_metrics(trained, split, report):
+    again = train(split.train, CONFIG)
+    assert again.history == trained[0].history
+    first, second = weights(trained[0]), weights(again)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert evaluate_links(again, split).report == report
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(trained, split):
+    steps = iter(range(100))
+    kept = []
+    with pytest.raises(Stopped):
+        train(
+            split.train, CONFIG, save_checkpoint=kept.append, should_stop=lambda: next(steps) >= 7
+        )
+    assert len(kept) == 2
+    resumed = train(split.train, CONFIG, checkpoint=kept[-1])
+    assert resumed.history == trained[0].history
+    first, second = weights(trained[0]), weights(resumed)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert resumed.temperatures == trained[0].temperatures
+
+
+def test_a_checkpoint_of_another_run_is_refused(trained, split):
+    with pytest.raises(ValueError, match="start without it"):
+        train(split.train, replace(CONFIG, seed=9), checkpoint=trained[1][-1])
+
+
+def test_progress_tells_every_epoch_and_every_edge_type(trained):
+    history = trained[0].history
+    assert [progress.epoch for progress in history] == [1, 2, 3, 4]
+    assert history[-1].share == 1.0
+    assert set(history[0].losses_by_edge_type) == {edge.name for edge in TELECOM.edges}
+    assert history[-1].loss < history[0].loss
+
+
+def test_the_model_beats_popularity_and_repeat_edges_where_structure_is_planted(report):
+    for name, row in report["edge_types"].items():
+        assert row["split"] == "time 70/15/15"
+        assert row["model"]["mrr"] > 1.2 * row["popularity"]["mrr"], name
+        assert row["model"]["mrr"] > 1.2 * row["repeat"]["mrr"], name
+        assert row["model"]["auc"] > row["popularity"]["auc"] + 0.1, name
+
+
+def test_without_planted_structure_new_links_are_at_chance(flat_population):
+    flat = split_graph(build_graph(flat_population))
+    report = evaluate_links(train(flat.train, CONFIG), flat).report
+    for name, row in report["edge_types"].items():
+        assert abs(row["model"]["auc"] - 0.5) < 0.06, name
+
+
+def test_an_untrained_model_ranks_new_calls_near_random(split):
+    encoder = FeatureEncoder.fit(TELECOM, split.train.features)
+    model = build_model(encoder, CONFIG.model, seed=0)
+    # The start is made to average neighbours; what is untrained has random maps instead.
+    for name, weight in model.named_parameters():
+        if "lin" in name or "rel" in name or name.startswith("sketch.base"):
+            rng = np.random.default_rng(len(name))
+            weight.data = weight.data.new_tensor(rng.normal(size=tuple(weight.shape)))
+    temperatures = {edge.key: 0.1 for edge in TELECOM.edges}
+    untrained = Trained(model, encoder, temperatures, ())
+    report = evaluate_links(untrained, split).report
+    calls = report["edge_types"]["user-calls-user"]
+    assert calls["slices"]["new"]["model"]["hits@10"] < 0.1
+
+
+def test_a_planted_future_edge_changes_no_earlier_embedding(population, trained):
+    graph = build_graph(population)
+    cut = split_graph(graph).cuts
+    users, products = graph.node_ids["user"], graph.node_ids["product"]
+    future = events_frame([("order", users[0], products[0], "product", 9999)])
+    assert future["timestamp"][0] > START
+    planted = split_graph(graph.append(future))
+    assert planted.cuts == cut
+    model = trained[0]
+    before = embed(model.model, model.encoder, split_graph(graph).observed)
+    after = embed(model.model, model.encoder, planted.observed)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_untimed_data_is_split_at_random_and_says_so(population):
+    untimed = split_graph(build_graph(population, keep_timestamps=False))
+    report = evaluate_links(train(untimed.train, replace(CONFIG, epochs=1)), untimed).report
+    for row in report["edge_types"].values():
+        assert row["split"] == AT_RANDOM
+        assert row["slices"]["repeat"]["evaluated"] == 0
+
+
+def test_an_edge_type_without_a_choice_contributes_nothing_and_says_so(tables):
+    one_app = [("use", user, "a1", "app", day) for day, user in enumerate(("ann", "bob", "cat"))]
+    rows = [("order", "ann", "p1", "product", 1), ("order", "bob", "p2", "product", 2), *one_app]
+    small = drawn_tables(rows)
+    small.apps = small.apps.head(1)
+    trained = train(build_graph(small), TrainingConfig(epochs=2))
+    losses = trained.history[-1].losses_by_edge_type
+    assert losses["user-uses-app"] is None
+    assert losses["user-calls-user"] is None
+    assert np.isfinite(trained.history[-1].loss)
+
+
+def test_a_graph_without_any_edge_trains_to_nothing():
+    trained = train(build_graph(drawn_tables([])), TrainingConfig(epochs=1))
+    assert trained.history[-1].loss == 0.0
+
+
+@pytest.mark.parametrize(
+    "bad", [{"epochs": 0}, {"temperature": 2.0}, {"learning_rate": 0.0}, {"folds": 1}]
+)
+def test_settings_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match="expected"):
+        TrainingConfig(**bad)
