@@ -17,13 +17,17 @@ def required_role(view: Any, method: str | None) -> Role:
         MethodNotAllowed: for a method the view does not have.
         KeyError: if the view declares none: a call without a rule is a defect, not open.
     """
-    action = getattr(view, "action", None)
-    if action is None and hasattr(view, "action_map"):
-        raise MethodNotAllowed(method or "")
-    if action == "metadata" or method == "OPTIONS":
+    verb = (method or "").lower()
+    if verb == "options":
         return Role.VIEWER
+    if hasattr(view, "action_map"):
+        action = view.action_map.get(verb)
+    else:
+        action = ("get" if verb == "head" else verb) if hasattr(view, verb) else None
+    if action is None or verb not in view.http_method_names:
+        raise MethodNotAllowed(method or "")
     roles: dict[str, Role] = view.roles
-    return roles[action or (method or "").lower()]
+    return roles[action]
 
 
 class RolePermission(BasePermission):

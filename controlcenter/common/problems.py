@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -42,7 +43,7 @@ def flatten(detail: Any, path: str = "") -> list[dict[str, str]]:
     return [{"field": path or "non_field_errors", "detail": str(detail)}]
 
 
-def problem(code: int, detail: str, **more: Any) -> dict[str, Any]:
+def problem(code: int, detail: str, /, **more: Any) -> dict[str, Any]:
     """The body of one problem."""
     phrase = HTTPStatus(code).phrase
     return {"type": "about:blank", "title": phrase, "status": code, "detail": detail, **more}
@@ -73,3 +74,22 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if renderer is None or renderer.format == "json":
         response.content_type = MEDIA_TYPE
     return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler of what nobody caught: a problem for programs, a page for people."""
+    if not request.path.startswith("/api/"):
+        return defaults.server_error(request)
+    detail = "The server failed on this request; it is in the log under the request's id."
+    return JsonResponse(problem(500, detail), status=500, content_type=MEDIA_TYPE)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of paths without a route."""
+    if not request.path.startswith("/api/"):
+        return defaults.page_not_found(request, exception)
+    return JsonResponse(
+        problem(404, f"There is no {request.path}: see /api/docs/."),
+        status=404,
+        content_type=MEDIA_TYPE,
+    )

@@ -32,6 +32,7 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "rule_revision",
             "created_at",
         ]
+        read_only_fields = fields
 
 
 class ModelVersionDetailSerializer(ModelVersionSerializer):
@@ -46,6 +47,7 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
             "metrics",
             "files",
         ]
+        read_only_fields = fields
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
