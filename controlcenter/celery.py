@@ -42,7 +42,7 @@ def configure() -> None:
         worker_send_task_events=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=15,
-        worker_enable_soft_shutdown_on_idle=True,
+        worker_enable_soft_shutdown_on_idle=False,
         worker_hijack_root_logger=False,
         beat_schedule={
             "reap": {"task": "workers.reap", "schedule": 15.0, "options": {"expires": 15}},

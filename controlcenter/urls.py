@@ -66,3 +66,6 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerView.as_view(permission_classes=[]), name="docs"),
     path("api/redoc/", SpectacularRedocView.as_view(permission_classes=[]), name="redoc"),
 ]
+
+handler404 = "controlcenter.common.problems.page_not_found"
+handler500 = "controlcenter.common.problems.server_error"

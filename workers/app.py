@@ -33,7 +33,9 @@ def job(kind: str) -> Any:
     def deliver(run_id: str) -> str:
         from workers.runtime import execute
 
-        return execute(run_id, importlib.import_module(STAGES[kind]).work)
+        return execute(
+            run_id, lambda execution: importlib.import_module(STAGES[kind]).work(execution)
+        )
 
     deliver.__doc__ = f"Look at a run of the kind {kind}."
     return app.task(name=f"workers.{kind}")(deliver)

@@ -29,6 +29,7 @@ from controlcenter.tasks.runs import CancelRequested, Claim, Commit, Fenced
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
+MAX_PROGRESS = 100
 STORE_PATIENCE = 90.0
 DATABASE_PATIENCE = 90.0
 CONNECTION_ERRORS = (OperationalError, InterfaceError)
@@ -49,7 +50,7 @@ class Execution:
     def __init__(self, claim: Claim, folder: Path) -> None:
         self.claim = claim
         self.folder = folder
-        self._progress: dict[str, Any] | None = None
+        self._progress: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._cancelled = threading.Event()
@@ -61,13 +62,17 @@ class Execution:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._stop_heartbeat()
+
+    def _stop_heartbeat(self) -> None:
         self._done.set()
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
 
     def progress(self, share: float, message: str, **data: Any) -> None:
-        """Say how far the stage is (0 to 1); the heartbeat carries it. Also checks for a stop."""
+        """Say how far the stage is (0 to 1); the next heartbeat carries it. Checks for a stop."""
         with self._lock:
-            self._progress = {"share": round(share, 4), "message": message, **data}
+            self._progress.append({"share": round(share, 4), "message": message, **data})
         self.check()
 
     def should_stop(self) -> bool:
@@ -120,6 +125,7 @@ class Execution:
         def once() -> None:
             if self._is_done():
                 return
+            runs.beat(self.claim, self._take_progress())
             with runs.committing(self.claim) as commit:
                 effect(commit)
 
@@ -134,11 +140,15 @@ class Execution:
         """Do it again after the database came back."""
         return patiently(call, on_wait=self.check)
 
+    def _take_progress(self) -> list[dict[str, Any]]:
+        with self._lock:
+            taken, self._progress = self._progress[-MAX_PROGRESS:], []
+        return taken
+
     def _beat_until_done(self) -> None:
         deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
         while not self._done.wait(BEAT_SECONDS):
-            with self._lock:
-                progress, self._progress = self._progress, None
+            progress = self._take_progress()
             try:
                 if runs.beat(self.claim, progress):
                     self._cancelled.set()
@@ -151,7 +161,7 @@ class Execution:
                 log.warning("run.heartbeat_failed", error=str(error).strip())
                 django_connections.close_all()
                 with self._lock:
-                    self._progress = self._progress or progress
+                    self._progress = progress + self._progress
                 if time.monotonic() > deadline:
                     self._fenced.set()
                     break
@@ -207,9 +217,11 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
 def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
     """Work on a claim; every way it may end is an end of the run."""
     try:
-        with tempfile.TemporaryDirectory(prefix="ups-run-") as folder:
-            with Execution(claim, Path(folder)) as execution:
-                work(execution)
+        with (
+            tempfile.TemporaryDirectory(prefix="ups-run-") as folder,
+            Execution(claim, Path(folder)) as execution,
+        ):
+            work(execution)
         return "done"
     except CancelRequested:
         return ending("cancelled", lambda: runs.acknowledge_cancel(claim))

@@ -22,6 +22,7 @@ class ScoredUser:
 
     Args:
         base_counts: Events of the dataset by type, without those of the event log.
+        scored_counts: Events by type that the score was made of, those of the log included.
         embedding: 64 floats.
         rule_hits: Rule name → hit.
         recommendations: Offers with reasons, best first.
@@ -31,6 +32,7 @@ class ScoredUser:
     attributes: dict[str, Any]
     label: bool | None
     base_counts: dict[str, int]
+    scored_counts: dict[str, int]
     last_event_at: datetime | None
     embedding: Sequence[float]
     rule_hits: dict[str, bool]
@@ -53,7 +55,8 @@ class EmbeddedItem:
 
 STAGE = """
 CREATE TEMPORARY TABLE staged_user (
-    user_id text, attributes jsonb, label boolean, base_counts jsonb, last_event_at timestamptz,
+    user_id text, attributes jsonb, label boolean, base_counts jsonb, scored_counts jsonb,
+    last_event_at timestamptz,
     embedding vector, rule_hits jsonb, rule_score float8, model_score float8, gate float8,
     final_score float8, recommendations jsonb
 ) ON COMMIT DROP;
@@ -65,15 +68,16 @@ CREATE TEMPORARY TABLE staged_peer (user_id text, peer_id text) ON COMMIT DROP;
 
 MERGE_USERS = """
 INSERT INTO profiles_profile AS p
-    (workspace_id, user_id, attributes, label, base_counts, last_event_at, embedding, rule_hits,
-     rule_score, model_score, gate, final_score, recommendations, score_basis, model_version_id,
-     rule_revision, scored_at)
-SELECT %(workspace)s, user_id, attributes, label, base_counts, last_event_at, embedding, rule_hits,
-     rule_score, model_score, gate, final_score, recommendations, %(basis)s, %(version)s,
-     %(rule_revision)s, statement_timestamp()
+    (workspace_id, user_id, attributes, label, base_counts, scored_counts, last_event_at,
+     embedding, rule_hits, rule_score, model_score, gate, final_score, recommendations,
+     score_basis, model_version_id, rule_revision, scored_at)
+SELECT %(workspace)s, user_id, attributes, label, base_counts, scored_counts, last_event_at,
+     embedding, rule_hits, rule_score, model_score, gate, final_score, recommendations,
+     %(basis)s, %(version)s, %(rule_revision)s, statement_timestamp()
 FROM staged_user ORDER BY user_id
 ON CONFLICT (workspace_id, user_id) DO UPDATE SET
     attributes = EXCLUDED.attributes, label = EXCLUDED.label, base_counts = EXCLUDED.base_counts,
+    scored_counts = EXCLUDED.scored_counts,
     last_event_at = greatest(p.live_last_event_at, EXCLUDED.last_event_at),
     embedding = EXCLUDED.embedding, rule_hits = EXCLUDED.rule_hits,
     rule_score = EXCLUDED.rule_score, model_score = EXCLUDED.model_score, gate = EXCLUDED.gate,
@@ -87,7 +91,7 @@ CLEAR_OTHERS = """
 UPDATE profiles_profile p SET embedding = NULL, rule_hits = NULL, rule_score = NULL,
     model_score = NULL, gate = NULL, final_score = NULL, recommendations = NULL, score_basis = '',
     model_version_id = NULL, rule_revision = NULL, scored_at = NULL, base_counts = '{}',
-    last_event_at = live_last_event_at, revision = p.revision + 1
+    scored_counts = '{}', last_event_at = live_last_event_at, revision = p.revision + 1
 WHERE workspace_id = %(workspace)s AND model_version_id IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM staged_user s WHERE s.user_id = p.user_id)
 """
@@ -117,8 +121,8 @@ WHERE p.id = q.id AND q.workspace_id = %(workspace)s AND p.call_peers <> coalesc
 """
 
 USER_COLUMNS = (
-    "user_id, attributes, label, base_counts, last_event_at, embedding, rule_hits, rule_score, "
-    "model_score, gate, final_score, recommendations"
+    "user_id, attributes, label, base_counts, scored_counts, last_event_at, embedding, "
+    "rule_hits, rule_score, model_score, gate, final_score, recommendations"
 )
 
 
@@ -186,6 +190,7 @@ def user_row(user: ScoredUser) -> tuple[Any, ...]:
         json.dumps(user.attributes),
         user.label,
         json.dumps(user.base_counts),
+        json.dumps(user.scored_counts),
         user.last_event_at,
         vector(user.embedding),
         json.dumps(user.rule_hits),

@@ -26,6 +26,11 @@ class Profile(Scoped):
     label = models.BooleanField(null=True, help_text="The uploaded label, if any.")
     base_counts = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     live_counts = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
+    scored_counts = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        help_text="Events by type as they were when the score was made.",
+    )
     call_peers = models.PositiveIntegerField(default=0, db_default=0)
     last_event_at = models.DateTimeField(null=True)
     live_last_event_at = models.DateTimeField(null=True)

@@ -102,7 +102,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     contributions = ContributionSerializer(many=True, required=False)
     additivity_error = serializers.FloatField(required=False)
     method = serializers.CharField(required=False)
-    background = serializers.DictField(required=False)
+    background = serializers.CharField(required=False, help_text="Users compared with.")
 
 
 class ItemSerializer(serializers.ModelSerializer[Item]):

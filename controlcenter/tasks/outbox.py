@@ -56,6 +56,7 @@ def publish(row: Outbox) -> bool:
         app.send_task(
             row.job,
             args=[str(row.run_id)],
+            task_id=str(row.run_id),
             queue=row.queue,
             headers={"request_id": row.request_id},
             retry=True,

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from controlcenter.common.serializers import StrictSerializer
 from controlcenter.tasks.workflows import Mode
 
 
@@ -57,7 +58,7 @@ class RangedFloat(Ranged, serializers.FloatField):
         return value
 
 
-class ParametersSerializer(serializers.Serializer[Any]):
+class ParametersSerializer(StrictSerializer):
     """What a task may be told; everything has a default."""
 
     mode = serializers.ChoiceField(choices=Mode.choices, default=Mode.FULL_RETRAIN)
@@ -82,15 +83,13 @@ class ParametersSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(self.initial_data) - set(self.fields))
-        if unknown:
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError(
-                dict.fromkeys(unknown, f"is no parameter; known are {known}")
-            )
         if attrs["scope"] == "full" and attrs["sample_ratio"] != 1.0:
             raise serializers.ValidationError(
                 {"sample_ratio": "only scope 'sampled' takes one; set scope to 'sampled'"}
+            )
+        if attrs["scope"] == "sampled" and attrs["mode"] == Mode.EMBEDDING_ONLY:
+            raise serializers.ValidationError(
+                {"scope": "embedding_only trains nothing and covers everybody: leave scope full"}
             )
         return attrs
 

@@ -18,6 +18,7 @@ from controlcenter.tasks.runs import close, finish_cancel, is_next, lock, lose_l
 
 log = structlog.get_logger(__name__)
 CHORE = "reaper"
+LOCK = "SELECT {}(hashtextextended('ups reaper', 0))"
 UNCLAIMED_AFTER = timedelta(seconds=30)
 FORCE_CANCEL_AFTER = timedelta(seconds=60)
 
@@ -28,14 +29,16 @@ def reap() -> dict[str, int]:
     Returns:
         Counts of ``lost``, ``forced`` and ``reminded``; empty if another reaper is at work.
     """
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('ups reaper', 0))")
-            if not cursor.fetchone()[0]:
-                return {}
-        counts = {"lost": release_expired(), "forced": force_cancels(), "reminded": remind()}
-        forget_sent()
-        Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK.format("pg_try_advisory_lock"))
+        if not cursor.fetchone()[0]:
+            return {}
+        try:
+            counts = {"lost": release_expired(), "forced": force_cancels(), "reminded": remind()}
+            forget_sent()
+            Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
+        finally:
+            cursor.execute(LOCK.format("pg_advisory_unlock"))
     if any(counts.values()):
         log.info("reaper.reaped", **counts)
     return counts
@@ -47,7 +50,11 @@ def release_expired() -> int:
     released = 0
     for run_id in list(expired.values_list("pk", flat=True)):
         with transaction.atomic():
-            run, task = lock(run_id)
+            try:
+                # Rows that are locked belong to a worker that commits right now: it is alive.
+                run, task = lock(run_id, skip_locked=True)
+            except (Run.DoesNotExist, Task.DoesNotExist):
+                continue
             if not expired.filter(pk=run_id).exists():
                 continue
             lose_locked(run, task, reason=f"the lease of {run.lease_owner} ended without a word.")

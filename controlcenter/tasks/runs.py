@@ -5,7 +5,7 @@ claim takes a new epoch and every write checks it. Lock order everywhere: Task, 
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -114,15 +114,20 @@ def queue_run(
     return run
 
 
-def lock(run_id: uuid.UUID) -> tuple[Run, Task | None]:
+def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Task | None]:
     """Lock the run's task, then the run.
 
+    Args:
+        skip_locked: Do not wait for rows that somebody else has locked: they are not there then.
+
     Raises:
-        Run.DoesNotExist: if there is no such run.
+        Run.DoesNotExist, Task.DoesNotExist: if there is no such row.
     """
     task_id = Run.objects.values_list("task_id", flat=True).get(pk=run_id)
-    task = Task.objects.select_for_update().get(pk=task_id) if task_id else None
-    run = Run.objects.select_for_update(of=("self",)).select_related("workspace").get(pk=run_id)
+    tasks = Task.objects.select_for_update(skip_locked=skip_locked)
+    task = tasks.get(pk=task_id) if task_id else None
+    locked = Run.objects.select_for_update(of=("self",), skip_locked=skip_locked)
+    run = locked.select_related("workspace").get(pk=run_id)
     run.task = task
     return run, task
 
@@ -195,8 +200,8 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
 
 
 @transaction.atomic
-def beat(held: Claim, progress: dict[str, Any] | None = None) -> bool:
-    """Renew the lease and carry progress.
+def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> bool:
+    """Renew the lease and carry what progress there was since the last time, oldest first.
 
     Returns:
         Whether somebody asked to cancel.
@@ -206,8 +211,8 @@ def beat(held: Claim, progress: dict[str, Any] | None = None) -> bool:
     """
     task = Task.objects.select_for_update().get(pk=held.task_id) if held.task_id else None
     change: dict[str, Any] = {"lease_expires_at": Now() + lease(), "heartbeat_at": Now()}
-    if progress is not None:
-        change["progress"] = progress
+    if progress:
+        change["progress"] = progress[-1]
     renewed = Run.objects.filter(
         pk=held.run_id,
         epoch=held.epoch,
@@ -216,8 +221,11 @@ def beat(held: Claim, progress: dict[str, Any] | None = None) -> bool:
     ).update(**change)
     if renewed != 1:
         raise Fenced(f"run {held.run_id} epoch {held.epoch}: the lease is not ours any more")
-    if task is not None and progress is not None:
-        TaskEvent.objects.create(task=task, kind="progress", data={"stage": held.kind, **progress})
+    if task is not None:
+        TaskEvent.objects.bulk_create(
+            TaskEvent(task=task, kind="progress", data={"stage": held.kind, **one})
+            for one in progress
+        )
     return task is not None and task.cancel_requested_at is not None
 
 
@@ -241,6 +249,7 @@ def save_checkpoint(held: Claim, stored: Stored) -> None:
         Fenced: if the run is not this claim's any more.
     """
     run, _ = held_run(held)
+    Artifact.objects.filter(run_id=run.pk, epoch=held.epoch, name=CHECKPOINT).delete()
     artifact = record(
         workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=held.epoch
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from controlcenter.common.serializers import StrictSerializer
 from controlcenter.tasks import states
 from controlcenter.tasks.models import Run, RunStatus, Task, Transition
 from controlcenter.tasks.parameters import ParametersSerializer
@@ -115,7 +116,7 @@ class TaskDetailSerializer(TaskSerializer):
         return {"place": len(ahead), "reason": reason, "behind": ahead}
 
 
-class NewTaskSerializer(serializers.Serializer[Any]):
+class NewTaskSerializer(StrictSerializer):
     """What a task is to do."""
 
     workflow = serializers.ChoiceField(choices=Workflow.choices, default=Workflow.REFRESH)
@@ -132,12 +133,3 @@ class NewTaskSerializer(serializers.Serializer[Any]):
     priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
     start = serializers.BooleanField(default=True, help_text="false: wait for start/.")
     parameters = ParametersSerializer(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(self.initial_data) - set(self.fields))
-        if unknown:
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError(
-                dict.fromkeys(unknown, f"is no field of a task; known are {known}")
-            )
-        return attrs

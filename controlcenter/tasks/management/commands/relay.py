@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
@@ -15,6 +16,7 @@ from controlcenter.tasks.reaper import reap
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
 REAP_SECONDS = 5.0
+ALIVE = settings.DATA_DIR / "relay.alive"
 
 
 class Command(BaseCommand):
@@ -28,6 +30,7 @@ class Command(BaseCommand):
             signal.signal(name, self.stop)
         next_reap = 0.0
         while not self.stopping:
+            ALIVE.touch()
             try:
                 if time.monotonic() >= next_reap:
                     reap()

@@ -1,0 +1,111 @@
+"""Build the graph of a dataset and of what the event log has since."""
+
+import polars as pl
+
+from controlcenter.artifacts.services import fetch_all
+from controlcenter.datasets.services import checked_tables
+from controlcenter.events.queries import COLUMNS, log_rows
+from controlcenter.tasks.models import Task
+from controlcenter.tasks.runs import Commit
+from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
+from ml.data.linking import link_events
+from ml.data.quality import LINE, QualityReport
+from ml.graph.graph import build_graph
+from ml.graph.storage import save_graph
+from workers.runtime import STORE_PATIENCE, Execution, Fault
+
+COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
+GRAPH, SAMPLE = "graph/", "sample/"
+
+
+def work(execution: Execution) -> None:
+    """The stage ``building``: dataset and event log → graph, counts, call peers."""
+    task = Task.objects.select_related("dataset", "base_version").get(pk=execution.claim.task_id)
+    if task.dataset is None:
+        raise Fault("The task has no dataset: create one that names it.")
+    execution.progress(0.05, "fetching the checked tables")
+    artifacts = checked_tables(task.dataset)
+    dataset = load_tables(fetch_all(artifacts, execution.folder / "in", patience=STORE_PATIENCE))
+    if task.base_version is not None and task.base_version.schema_hash != dataset.schema.hash:
+        raise Fault(
+            f"The dataset has schema {dataset.schema.hash[:12]}, {task.base_version} was trained "
+            f"on {task.base_version.schema_hash[:12]}: run a full refresh instead."
+        )
+    log = read_log(execution.claim.workspace_id)
+    tables = join(dataset, log)
+    execution.progress(0.4, f"{tables.users.height} users, {tables.events.height} events")
+    out = execution.folder / "out"
+    keep_timestamps: bool = task.parameters["keep_timestamps"]
+    graph = build_graph(tables, keep_timestamps=keep_timestamps)
+    save_graph(graph, out / GRAPH)
+    if task.parameters["scope"] == "sampled":
+        sample = build_graph(
+            tables,
+            scope="sampled",
+            sample_ratio=task.parameters["sample_ratio"],
+            seed=task.parameters["seed"],
+            keep_timestamps=keep_timestamps,
+        )
+        save_graph(sample, out / SAMPLE)
+    save_counts(dataset, log, execution)
+    execution.progress(0.8, "storing the graph")
+    files = execution.put_folder(out)
+    metrics = {
+        "nodes": graph.num_nodes,
+        "events": graph.num_events,
+        "events_of_the_log": log.height,
+        "dropped_events": graph.dropped_events,
+        "pairs": {edge.name: len(graph.pairs(edge.key)) for edge in graph.schema.edges},
+    }
+
+    def effect(commit: Commit) -> None:
+        for stored, name in files:
+            commit.artifact(stored, name)
+        commit.metrics = metrics
+        Task.objects.filter(pk=task.pk).update(metrics={**task.metrics, "graph": metrics})
+
+    execution.commit(effect)
+
+
+def read_log(workspace_id: object) -> pl.DataFrame:
+    """The workspace's event log as a frame with the columns of ``EVENT_COLUMNS``."""
+    frames = [
+        pl.DataFrame(rows, schema={name: EVENT_COLUMNS[name] for name in COLUMNS}, orient="row")
+        for rows in log_rows(workspace_id)
+    ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict(EVENT_COLUMNS))
+
+
+def join(dataset: Tables, log: pl.DataFrame) -> Tables:
+    """The dataset with the events of the log that it does not have, and the nodes they name."""
+    schema = dataset.schema
+    pairs = [f"{edge.event} {edge.target}" for edge in schema.edges]
+    fits = pl.concat_str("type", "target_type", separator=" ").is_in(pairs)
+    unseen = ~pl.col("event_id").is_in(dataset.events["event_id"].drop_nulls().implode())
+    new = log.filter(fits & unseen)
+    if not new.height:
+        return dataset
+    nodes = {node.name: dataset.nodes(node.name) for node in schema.nodes}
+    line = [frame.with_row_index(LINE) for frame in (dataset.events, new)]
+    linked = link_events(schema, nodes, [("dataset", line[0]), ("log", line[1])], QualityReport())
+    return Tables(
+        schema=schema,
+        users=linked["users"],
+        products=linked.get("products", dataset.products),
+        apps=linked.get("apps", dataset.apps),
+        events=linked["events"],
+    )
+
+
+def save_counts(dataset: Tables, log: pl.DataFrame, execution: Execution) -> None:
+    """What profiles count of the dataset alone: an event that the log has too is the log's."""
+    mine = dataset.events.filter(
+        pl.col("event_id").is_null() | ~pl.col("event_id").is_in(log["event_id"].implode())
+    )
+    out = execution.folder / "out"
+    rest = Tables(dataset.schema, dataset.users, dataset.products, dataset.apps, mine)
+    event_counts(rest).write_parquet(out / COUNTS)
+    last = mine.group_by("actor").agg(pl.col("timestamp").max()).drop_nulls()
+    last.rename({"actor": "user_id"}).write_parquet(out / LAST_EVENTS)
+    calls = mine.filter(type="call", target_type="user")
+    calls.select(user_id="actor", peer_id="target").unique().write_parquet(out / PEERS)

@@ -1,0 +1,57 @@
+"""What the stages of a task read from those before: graphs and models."""
+
+from pathlib import Path
+
+from controlcenter.artifacts.models import Artifact
+from controlcenter.artifacts.services import fetch_all
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Task
+from controlcenter.tasks.runs import outputs
+from controlcenter.tasks.workflows import Workflow, path
+from ml.artifact import Artifact as Model
+from ml.artifact import load_artifact
+from ml.graph.graph import Graph
+from ml.graph.storage import load_graph
+from workers.building import GRAPH, SAMPLE
+from workers.runtime import STORE_PATIENCE, Execution, Fault
+
+MODEL = "model/"
+
+
+def built_files(task: Task) -> list[Artifact]:
+    """What the graph of this task is made of; a fusion works on its base version's."""
+    if task.workflow != Workflow.FUSION:
+        return outputs(task, states.BUILDING)
+    if task.base_version is None:
+        raise Fault("The task has no base version: create one that names it.")
+    return list(task.base_version.graph_files.all())
+
+
+def trained_files(task: Task) -> list[Artifact]:
+    """What the model of this task is made of: trained by it, or its base version's."""
+    if states.TRAINING in path(task.workflow, task.mode):
+        return outputs(task, states.TRAINING)
+    if task.base_version is None:
+        raise Fault("The task has no base version: create one that names it.")
+    return list(task.base_version.files.all())
+
+
+def fetch(execution: Execution, files: list[Artifact], folder: str) -> Path:
+    """The files in a folder of the run."""
+    return fetch_all(files, execution.folder / folder, patience=STORE_PATIENCE)
+
+
+def load_training_graph(folder: Path) -> Graph:
+    """The graph to train on: the sample if there is one."""
+    sample = folder / SAMPLE
+    return load_graph(sample if sample.is_dir() else folder / GRAPH)
+
+
+def load_whole_graph(folder: Path) -> Graph:
+    """The graph of everybody."""
+    return load_graph(folder / GRAPH)
+
+
+def load_model(folder: Path, device: str) -> Model:
+    """The model of a version, checked against its manifest."""
+    return load_artifact(folder / MODEL, device=device)

@@ -1,0 +1,200 @@
+"""Train encoders, network and fusion jointly, or the fusion alone; measure on held-out data."""
+
+import hashlib
+import json
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.common.code_version import code_version
+from controlcenter.rules.queries import applicable, current_revision
+from controlcenter.tasks.models import Task
+from controlcenter.tasks.runs import Commit
+from controlcenter.tasks.workflows import Workflow
+from ml.artifact import Artifact, save_artifact
+from ml.graph.graph import Graph
+from ml.graph.splits import Split, split_graph
+from ml.hgt.heldout import evaluate_links
+from ml.hgt.model import embed
+from ml.hgt.training import Progress, Stopped, Trained, TrainingConfig, train
+from ml.profile.fitting import FittedProfile, fit_profile
+from ml.profile.fusion import FusionConfig
+from ml.profile.rules import RuleSet
+from workers.device import for_task
+from workers.inputs import (
+    MODEL,
+    built_files,
+    fetch,
+    load_model,
+    load_training_graph,
+)
+from workers.runtime import Execution
+
+ABOUT = "version.json"
+TRAINED_SHARE = 0.7
+
+
+def work(execution: Execution) -> None:
+    """The stage ``training``: graph and rules → a model version's files and metrics."""
+    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
+    execution.progress(0.0, "fetching the graph")
+    built = fetch(execution, built_files(task), "in")
+    graph = load_training_graph(built)
+    device = for_task(task.parameters["device"])
+    rules, about = rules_of(task.workspace, graph)
+    begin = time.monotonic()
+    if task.workflow == Workflow.FUSION:
+        artifact = fuse_anew(execution, task, graph, rules, device)
+    else:
+        artifact = train_all(execution, task, graph, rules, device)
+    lineage = {
+        "task": str(task.pk),
+        "seed": task.parameters["seed"],
+        "code_version": code_version(),
+        "device": device,
+        "seconds": round(time.monotonic() - begin, 3),
+    }
+    artifact = replace(
+        artifact, rule_revision=about["rule_revision"], lineage=lineage, data_hash=hash_of(task)
+    )
+    execution.progress(0.97, "storing the model")
+    out = execution.folder / "out"
+    save_artifact(artifact, out / MODEL)
+    about |= {"version_id": str(uuid.uuid4()), "code_version": code_version()}
+    (out / ABOUT).write_text(json.dumps(about))
+    files = execution.put_folder(out)
+    metrics = dict(artifact.metrics)
+
+    def effect(commit: Commit) -> None:
+        for stored, name in files:
+            commit.artifact(stored, name)
+        commit.metrics = metrics
+        current = Task.objects.get(pk=task.pk).metrics
+        Task.objects.filter(pk=task.pk).update(metrics={**current, **metrics})
+
+    execution.commit(effect)
+
+
+def rules_of(workspace: Workspace, graph: Graph) -> tuple[RuleSet, dict[str, Any]]:
+    """The present rules that the graph's schema can run, and what a version says of them."""
+    revision = current_revision(workspace)
+    usable, sitting_out = applicable(revision.rules if revision else [], graph.schema)
+    about = {
+        "rule_revision": revision.revision if revision else 0,
+        "rules": [vars(rule) for rule in usable],
+        "rules_sitting_out": sitting_out,
+    }
+    return RuleSet(usable, graph.schema), about
+
+
+def training_config(parameters: dict[str, Any], device: str) -> TrainingConfig:
+    """The task's parameters over the defaults of the network."""
+    told = {
+        name: parameters[name]
+        for name in ("epochs", "learning_rate", "temperature", "seed")
+        if parameters.get(name) is not None
+    }
+    return TrainingConfig(**told, device=device)
+
+
+def fusion_config(parameters: dict[str, Any]) -> FusionConfig:
+    """The task's parameters over the defaults of the fusion."""
+    epochs = parameters.get("fusion_epochs")
+    told = {"epochs": epochs} if epochs is not None else {}
+    return FusionConfig(**told, seed=parameters["seed"])
+
+
+def train_all(
+    execution: Execution, task: Task, graph: Graph, rules: RuleSet, device: str
+) -> Artifact:
+    config = training_config(task.parameters, device)
+    split = split_graph(graph, seed=config.seed)
+
+    def on_progress(progress: Progress) -> None:
+        execution.progress(
+            progress.share * TRAINED_SHARE,
+            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}",
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            loss=progress.loss,
+            losses=progress.losses_by_edge_type,
+        )
+
+    try:
+        trained = train(
+            split.train,
+            config,
+            checkpoint=execution.load_checkpoint(),
+            on_progress=on_progress,
+            save_checkpoint=execution.save_checkpoint,
+            should_stop=execution.should_stop,
+        )
+    except Stopped:
+        execution.check()
+        raise
+    execution.progress(TRAINED_SHARE, "measuring held-out links")
+    links = evaluate_links(trained, split, seed=config.seed)
+    execution.progress(0.85, "fusing rules and embedding")
+    fitted = fit(graph, rules, trained, task, split)
+    losses = [
+        {"epoch": p.epoch, "loss": p.loss, "by_edge_type": p.losses_by_edge_type}
+        for p in trained.history
+    ]
+    metrics = {"links": links.report, "score": fitted.report, "losses": losses}
+    return Artifact(
+        model=trained.model,
+        encoder=trained.encoder,
+        decoder=links.decoder,
+        profile=fitted.model,
+        background=fitted.background,
+        training=config.to_dict(),
+        cuts=split.cuts,
+        metrics=metrics,
+        data_hash="",
+    )
+
+
+def fit(graph: Graph, rules: RuleSet, trained: Trained, task: Task, split: Split) -> FittedProfile:
+    return fit_profile(
+        graph,
+        rules,
+        lambda part: embed(trained.model, trained.encoder, part)["user"],
+        fusion_config(task.parameters),
+        cut=split.cuts[1] if split.cuts else None,
+    )
+
+
+def fuse_anew(
+    execution: Execution, task: Task, graph: Graph, rules: RuleSet, device: str
+) -> Artifact:
+    """The base version's network with a new fusion of the present rules."""
+    assert task.base_version is not None
+    folder = fetch(execution, list(task.base_version.files.all()), "base")
+    base = load_model(folder, device)
+    execution.progress(0.3, "fusing rules and embedding")
+    fitted = fit_profile(
+        graph,
+        rules,
+        lambda part: embed(base.model, base.encoder, part)["user"],
+        fusion_config(task.parameters),
+        cut=base.cuts[1] if base.cuts else None,
+    )
+    metrics = {**base.metrics, "score": fitted.report}
+    return replace(base, profile=fitted.model, background=fitted.background, metrics=metrics)
+
+
+def hash_of(task: Task) -> str:
+    """SHA-256 over the files that the graph was loaded from."""
+    digest = hashlib.sha256()
+    for artifact in sorted(built_files(task), key=lambda file: file.name):
+        digest.update(f"{artifact.name} {artifact.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What ``work`` noted for the version."""
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    return about
