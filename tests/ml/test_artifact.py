@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from ml.artifact import Artifact, ArtifactError, check_artifact, load_artifact, save_artifact
+from ml.hgt.model import embed
+from ml.profile.explanation import explain
+from ml.profile.scoring import score_users
+
+
+@pytest.fixture
+def artifact(fitted):
+    return Artifact(
+        model=fitted.trained.model,
+        encoder=fitted.trained.encoder,
+        decoder=fitted.links.decoder,
+        profile=fitted.profile.model,
+        background=fitted.profile.background,
+        training=fitted.config.to_dict(),
+        cuts=fitted.split.cuts,
+        metrics={"links": fitted.links.report, "score": fitted.profile.report},
+        data_hash="ab" * 32,
+        rule_revision=3,
+        lineage={"task": "one"},
+    )
+
+
+def test_loading_gives_the_same_embeddings_scores_and_explanations(artifact, fitted, tmp_path):
+    save_artifact(artifact, tmp_path)
+    loaded = load_artifact(tmp_path)
+    z_dict = embed(loaded.model, loaded.encoder, fitted.graph)
+    for name, z in fitted.embeddings.items():
+        assert np.array_equal(z_dict[name], z)
+    before = score_users(artifact.profile, fitted.frame, fitted.embeddings["user"])
+    assert score_users(loaded.profile, fitted.frame, z_dict["user"]).equals(before)
+    user = fitted.evidence.take(np.array([1]))
+    explained = [
+        explain(a.profile.fusion, a.profile.rule_set, a.profile.encoder, user, a.background)
+        for a in (artifact, loaded)
+    ]
+    assert explained[0] == explained[1]
+
+
+def test_what_it_says_of_itself_comes_back(artifact, tmp_path):
+    manifest = save_artifact(artifact, tmp_path)
+    loaded = load_artifact(tmp_path)
+    assert loaded.schema == artifact.schema
+    assert loaded.cuts == artifact.cuts
+    assert loaded.metrics == json.loads(json.dumps(dict(artifact.metrics)))
+    assert (loaded.data_hash, loaded.rule_revision) == (artifact.data_hash, 3)
+    assert loaded.profile.rules == artifact.profile.rules
+    assert loaded.decoder == artifact.decoder
+    assert manifest == check_artifact(tmp_path)
+    assert manifest["schema_hash"] == artifact.schema.hash
+
+
+def test_a_changed_byte_in_any_file_is_an_error_that_names_it(artifact, tmp_path):
+    manifest = save_artifact(artifact, tmp_path)
+    for name in manifest["files"]:
+        path = tmp_path / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(ArtifactError, match=name):
+            load_artifact(tmp_path)
+        path.write_bytes(content)
+    load_artifact(tmp_path)
+
+
+def test_a_missing_file_is_an_error_that_names_it(artifact, tmp_path):
+    save_artifact(artifact, tmp_path)
+    (tmp_path / "fusion.pt").unlink()
+    with pytest.raises(ArtifactError, match=r"fusion\.pt"):
+        load_artifact(tmp_path)
+
+
+def test_a_folder_that_is_no_artifact_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="manifest"):
+        load_artifact(tmp_path)
