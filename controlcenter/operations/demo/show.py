@@ -1,0 +1,109 @@
+"""What the demo prints: tables and bars of plain text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+BAR = 24
+METHODS = ("model", "popularity", "repeat", "item_knn")
+MEASURES = ("mrr", "hits@10", "auc")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their content; the first is text, the others are numbers."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
+
+
+def number(value: Any, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def stages(seconds: dict[str, float]) -> str:
+    """Seconds of each stage."""
+    rows = [[name, f"{value:.1f} s"] for name, value in seconds.items()]
+    rows.append(["together", f"{sum(seconds.values()):.1f} s"])
+    return table(["stage", "time"], rows)
+
+
+def links(metrics: dict[str, Any]) -> str:
+    """Held-out links by edge type, the model beside the baselines."""
+    head = ["edge type", *(f"{m} {k}" for k in MEASURES for m in ("model", "best baseline"))]
+    rows = []
+    for name, row in metrics.items():
+        cells = [name]
+        for measure in MEASURES:
+            best, method = max(
+                ((row[m][measure], m) for m in METHODS[1:] if row[m]), default=(None, "")
+            )
+            cells.append(number(row["model"].get(measure)))
+            cells.append(f"{number(best)} {method}".strip())
+        rows.append(cells)
+    return table(head, rows)
+
+
+def score(metrics: dict[str, Any]) -> str:
+    """The fused score beside its parts, on the same folds."""
+    parts = [
+        ["rules alone", number(metrics["rules_auc"]), "", ""],
+        ["embedding alone", number(metrics["embedding_auc"]), "", ""],
+        ["gradient boosting", number(metrics["boosting_auc"]), "", ""],
+        ["fused", *(number(metrics[name]) for name in ("auc", "ece", "brier"))],
+    ]
+    note = f"target: {metrics['target']}"
+    note += f", {metrics['folds']} folds, {metrics['users']} users"
+    if not metrics["validated"]:
+        note += " — NOT VALIDATED: the rules are their own target"
+    gate = metrics.get("gate") or {}
+    spread = ", ".join(f"{name} {number(value, 2)}" for name, value in gate.items())
+    whole = table(["score", "AUC", "calibration error", "Brier"], parts)
+    return f"{whole}\n{note}\ngate (share of the rules): {spread or '–'}"
+
+
+def profile(user: dict[str, Any]) -> str:
+    """One user in a few lines."""
+    hits = [name for name, hit in (user["rule_hits"] or {}).items() if hit]
+    lines = [
+        ("user", user["user_id"]),
+        ("attributes", ", ".join(f"{k} {v}" for k, v in user["attributes"].items())),
+        ("events", ", ".join(f"{k} {v}" for k, v in user["event_counts"].items()) or "none"),
+        ("call peers", str(user["call_peers"])),
+        ("last event", user["last_event_at"] or "–"),
+        ("rules that match", ", ".join(hits) or "none"),
+        (
+            "score",
+            f"{number(user['final_score'])} (rules {number(user['rule_score'])}, model "
+            f"{number(user['model_score'])}, gate {number(user['gate'], 2)})",
+        ),
+    ]
+    return "\n".join(f"  {name:<17} {value}" for name, value in lines)
+
+
+def offers(recommendations: list[dict[str, Any]], limit: int = 5) -> str:
+    """The best offers with their reasons."""
+    return "\n".join(
+        f"  {offer['type']} {offer.get('name') or offer['item_id']}: {'; '.join(offer['reasons'])}"
+        for offer in recommendations[:limit]
+    )
+
+
+def bars(explanation: dict[str, Any], limit: int = 12) -> str:
+    """Contributions as bars around a middle line."""
+    rows = explanation["contributions"][:limit]
+    largest = max((abs(row["contribution"]) for row in rows), default=0.0) or 1.0
+    width = max((len(row["player"]) for row in rows), default=0)
+    lines = [f"  mean of the background {number(explanation['base'])}"]
+    for row in rows:
+        length = round(abs(row["contribution"]) / largest * BAR)
+        bar = "█" * length
+        left, right = (bar.rjust(BAR), "") if row["contribution"] < 0 else (" " * BAR, bar)
+        lines.append(
+            f"  {row['player']:<{width}} {left}│{right:<{BAR}} {row['contribution']:+.3f}".rstrip()
+        )
+    lines.append(f"  score of the user      {number(explanation['score'])}")
+    return "\n".join(lines)
