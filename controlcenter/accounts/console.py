@@ -6,8 +6,7 @@ never Django's model permissions.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
@@ -26,8 +25,14 @@ from django.urls import URLPattern, path, reverse
 from rest_framework.exceptions import APIException
 
 from controlcenter.accounts.console_forms import ConsoleForm, sentence, workspaces_for
-from controlcenter.accounts.models import Account, Membership, Role
-from controlcenter.accounts.scope import visible_workspaces
+from controlcenter.accounts.console_parts import (
+    Done,
+    Operation,
+    WorkspaceFilter,
+    account_of,
+    roles_of,
+)
+from controlcenter.accounts.models import Account, Role
 from controlcenter.audit.models import AuditEntry
 
 if TYPE_CHECKING:
@@ -35,78 +40,8 @@ if TYPE_CHECKING:
 else:
     Base = admin.ModelAdmin
 
+__all__ = ["ConsoleAdmin", "Done", "Operation", "ScopedAdmin", "WorkspaceFilter", "account_of"]
 HISTORY = 200
-
-
-@dataclass(frozen=True)
-class Done:
-    """How an operation ended.
-
-    Args:
-        message: What to tell.
-        url: Where to go; empty: the row's page, else the list.
-    """
-
-    message: str
-    url: str = ""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """Something an account can do to a row, or in a list.
-
-    Args:
-        name: In its address.
-        run: Method of the admin: ``(request, row or None, cleaned data) -> Done | HttpResponse``.
-        role: Least role in the row's workspace (the form's workspace field for a list).
-        form: Filled in first; None: a button that does it at once.
-        offered: Whether it makes sense for a row now. The service decides in the end.
-        bulk: Offered for several rows of the list as well.
-        danger: Looks like something to think about.
-    """
-
-    name: str
-    label: str
-    run: str
-    role: Role
-    form: type[ConsoleForm] | None = None
-    offered: Callable[[Any], bool] = lambda row: True
-    bulk: bool = False
-    danger: bool = False
-    help: str = ""
-
-
-def account_of(request: HttpRequest) -> Account:
-    account = request.user
-    assert isinstance(account, Account)
-    return account
-
-
-def roles_of(request: HttpRequest) -> dict[Any, Role]:
-    """The account's role by workspace, read once a request."""
-    cached = getattr(request, "_console_roles", None)
-    if cached is None:
-        pairs = Membership.objects.filter(account=account_of(request)).values_list(
-            "workspace_id", "role"
-        )
-        cached = {workspace: Role(role) for workspace, role in pairs}
-        request._console_roles = cached  # type: ignore[attr-defined]
-    return dict(cached)
-
-
-class WorkspaceFilter(admin.SimpleListFilter):
-    """By workspace, among those the account may see."""
-
-    title = "workspace"
-    parameter_name = "workspace"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        return list(visible_workspaces(account_of(request)).values_list("slug", "slug"))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() is None:
-            return queryset
-        return queryset.filter(**{f"{queryset.model.workspace_path}__slug": self.value()})
 
 
 class ConsoleAdmin(Base):
@@ -395,7 +330,7 @@ class ScopedAdmin(ConsoleAdmin):
     All pages, filters, searches and actions start from this queryset.
     """
 
-    list_select_related: Any = ("workspace",)
+    list_select_related: ClassVar[Any] = ("workspace",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = super().get_queryset(request).visible_to(request.user)  # type: ignore[attr-defined]

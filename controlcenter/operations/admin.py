@@ -1,0 +1,38 @@
+"""The audit in the admin, for reading. (It stands on the ground floor, which knows no roles.)"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from controlcenter.accounts.console import ScopedAdmin, WorkspaceFilter
+from controlcenter.accounts.models import Role
+from controlcenter.audit.models import AuditEntry
+from controlcenter.common.presenting import pretty
+
+admin.site.site_header = "User Profile System"
+admin.site.site_title = "User Profile System"
+admin.site.index_title = "Console"
+admin.site.index_template = "admin/ups/dashboard.html"
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ScopedAdmin):
+    """Who did what, append-only. Owners read it."""
+
+    view_role = Role.OWNER
+    list_display = ("at", "workspace", "actor", "action", "target_type", "target_id", "request_id")
+    list_filter = (WorkspaceFilter, "at")
+    search_fields = ("actor__exact", "action__startswith", "target_id__exact")
+    search_help_text = "An actor, the beginning of an action, or a target's id."
+    fields = (
+        "at", "workspace", "actor", "action", "target_type", "target_id", "details_text",
+        "request_id",
+    )  # fmt: skip
+
+    @admin.display(description="details")
+    def details_text(self, entry: AuditEntry) -> SafeString:
+        return pretty(entry.details)
+
+    def may_see_history(self, request: Any, row: Any) -> bool:
+        return False

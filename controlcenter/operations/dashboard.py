@@ -1,0 +1,63 @@
+"""What the front page of the admin shows."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest
+from rest_framework.exceptions import NotFound
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.accounts.scope import visible_workspaces, workspace_of
+from controlcenter.common.metric_tables import part
+from controlcenter.common.presenting import badge
+from controlcenter.operations import health, queries, resources
+from controlcenter.registry.services import active_version
+from controlcenter.tasks.models import Task
+
+RECENT_TASKS = 5
+NEWEST = 10_000
+
+# The newest rows by the index of the log: counting them costs the same however long the log is.
+LAST_MINUTE = """
+SELECT count(*) FROM (
+    SELECT received_at FROM events_event WHERE workspace_id = %s ORDER BY id DESC LIMIT %s
+) AS newest WHERE received_at > statement_timestamp() - interval '1 minute'
+"""
+
+
+def board(request: HttpRequest) -> dict[str, Any]:
+    """What runs in the workspace, how good its model is, and whether the system is well."""
+    account: Any = request.user
+    system = {
+        "workspaces": list(visible_workspaces(account)),
+        "checks": health.check_all(),
+        "machine": resources.snapshot(),
+        "flower": settings.FLOWER_URL,
+    }
+    try:
+        workspace = workspace_of(request)
+    except NotFound as error:
+        return {"refused": str(error.detail), **system}
+    return {**system, **facts(workspace)}
+
+
+def facts(workspace: Workspace) -> dict[str, Any]:
+    recent = Task.objects.filter(workspace=workspace).select_related("dataset")
+    version = active_version(workspace)
+    return {
+        "workspace": workspace,
+        "status": queries.status(workspace),
+        "rate": events_in_last_minute(workspace),
+        "recent": [(task, badge(task.state)) for task in recent[:RECENT_TASKS]],
+        "version": version,
+        "score": part(version.metrics, "score") if version else {},
+    }
+
+
+def events_in_last_minute(workspace: Workspace) -> str:
+    """How many events came in, as text: beyond NEWEST they are not counted."""
+    with connection.cursor() as cursor:
+        cursor.execute(LAST_MINUTE, [workspace.pk, NEWEST])
+        count: int = cursor.fetchone()[0]
+    return f"{count:,}" if count < NEWEST else f"more than {NEWEST:,}"
