@@ -171,7 +171,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["controlcenter.common.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "controlcenter.common.problems.handle",
     "HTML_SELECT_CUTOFF": 100,
 }

@@ -8,12 +8,13 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet
+from controlcenter.common.parsers import BoundedJSONParser
 from controlcenter.datasets import mapping_text, queries, services
 from controlcenter.datasets.models import Dataset
 from controlcenter.datasets.serializers import (
@@ -44,7 +45,7 @@ class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
 
     queryset = Dataset.objects.select_related("created_by")
     serializer_class = DatasetSerializer
-    parser_classes = [MultiPartParser, JSONParser]
+    parser_classes = [MultiPartParser, BoundedJSONParser]
     filterset_fields = {
         "state": ["exact"],
         "name": ["exact", "icontains"],
@@ -83,7 +84,7 @@ class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
         return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=SynthesisSerializer, responses={202: DatasetSerializer})
-    @action(detail=False, methods=["post"], parser_classes=[JSONParser])
+    @action(detail=False, methods=["post"], parser_classes=[BoundedJSONParser])
     def synthesize(self, request: Request) -> Response:
         """Have a worker generate a synthetic telecom population."""
         asked = SynthesisSerializer(data=request.data)

@@ -1,8 +1,8 @@
 """The standard envelope of an event, read and checked without a database."""
 
 import json
+import math
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +13,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
 MAX_ID = 200
 MAX_EVENT_BYTES = 64 * 2**10
+MAX_DEPTH = 32
+MAX_SHOWN = 100
 KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
 
 
@@ -43,17 +45,39 @@ class Envelope:
     meta: dict[str, Any]
 
 
+def shown(value: object) -> str:
+    """What was got, in ASCII and short enough for a message."""
+    told = ascii(value)
+    return told if len(told) <= MAX_SHOWN else f"{told[:MAX_SHOWN]}…"
+
+
+def storable(value: object, field: str, depth: int = 0) -> None:
+    """Raises: EnvelopeError for what PostgreSQL's jsonb can't keep."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise EnvelopeError(field, "has a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise EnvelopeError(field, "has half of a surrogate pair, which is no text")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise EnvelopeError(field, "has a number that is out of range")
+    elif isinstance(value, dict | list):
+        if depth == MAX_DEPTH:
+            raise EnvelopeError(field, f"is nested deeper than {MAX_DEPTH}")
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        for part in inside:
+            storable(part, field, depth + 1)
+
+
 def text(data: dict[str, Any], field: str, *, path: str = "", default: str | None = None) -> str:
     value = data.get(field, default)
     name = f"{path}{field}"
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise EnvelopeError(name, f"got {value!r}, expected a text that is not empty")
+        raise EnvelopeError(name, f"got {shown(value)}, expected a text that is not empty")
     if len(value) > MAX_ID:
         raise EnvelopeError(name, f"has {len(value)} characters, at most {MAX_ID}")
-    if "\x00" in value:
-        raise EnvelopeError(name, "has a NUL character")
+    storable(value, name)
     return value
 
 
@@ -64,23 +88,23 @@ def moment(value: object, now: datetime) -> datetime:
         EnvelopeError: with what was got and what was expected.
     """
     if not isinstance(value, str):
-        raise EnvelopeError("timestamp", f"got {value!r}, expected ISO 8601 with a zone")
+        raise EnvelopeError("timestamp", f"got {shown(value)}, expected ISO 8601 with a zone")
     try:
         parsed = datetime.fromisoformat(value)
     except ValueError as error:
         raise EnvelopeError(
-            "timestamp", f"got {value!r}, expected ISO 8601 such as 2026-01-31T12:00:00Z"
+            "timestamp", f"got {shown(value)}, expected ISO 8601 such as 2026-01-31T12:00:00Z"
         ) from error
     if parsed.tzinfo is None:
-        raise EnvelopeError("timestamp", f"got {value!r} without a zone: add Z or an offset")
+        raise EnvelopeError("timestamp", f"got {shown(value)} without a zone: add Z or an offset")
     try:
         parsed = parsed.astimezone(UTC)
     except OverflowError as error:
-        raise EnvelopeError("timestamp", f"got {value!r}, which is out of range") from error
+        raise EnvelopeError("timestamp", f"got {shown(value)}, which is out of range") from error
     if parsed < EPOCH:
-        raise EnvelopeError("timestamp", f"got {value!r}, which is before 1970")
+        raise EnvelopeError("timestamp", f"got {shown(value)}, which is before 1970")
     if parsed > now + FUTURE:
-        raise EnvelopeError("timestamp", f"got {value!r}, more than a day in the future")
+        raise EnvelopeError("timestamp", f"got {shown(value)}, more than a day in the future")
     return parsed
 
 
@@ -94,32 +118,32 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
         raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
     unknown = sorted(set(data) - KNOWN)
     if unknown:
-        raise EnvelopeError(unknown[0], f"is no field of the envelope; known are {sorted(KNOWN)}")
+        known = ", ".join(sorted(KNOWN))
+        raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {known}")
     try:
         event_id = uuid.UUID(str(data.get("event_id")))
     except ValueError as error:
-        raise EnvelopeError("event_id", f"got {data.get('event_id')!r}, expected a UUID") from error
+        got = shown(data.get("event_id"))
+        raise EnvelopeError("event_id", f"got {got}, expected a UUID") from error
     kind = text(data, "type")
     targets = schema.targets(kind)
     if not targets:
         expected = ", ".join(schema.event_types)
-        raise EnvelopeError("type", f"got {kind!r}, expected one of {expected}")
+        raise EnvelopeError("type", f"got {shown(kind)}, expected one of {expected}")
     payload = data.get("payload")
     if not isinstance(payload, dict):
-        raise EnvelopeError("payload", f"got {payload!r}, expected an object with actor and target")
+        raise EnvelopeError(
+            "payload", f"got {shown(payload)}, expected an object with actor and target"
+        )
     meta = data.get("meta", {})
     if not isinstance(meta, dict):
-        raise EnvelopeError("meta", f"got {meta!r}, expected an object")
+        raise EnvelopeError("meta", f"got {shown(meta)}, expected an object")
     version = meta.get("version", "1.0")
     if version != "1.0":
-        raise EnvelopeError("meta.version", f"got {version!r}, expected '1.0'")
-    whole = json.dumps([payload, meta], ensure_ascii=False)
-    if "\\u0000" in json.dumps(whole) or "\x00" in whole:
-        raise EnvelopeError("payload", "has a NUL character")
-    try:
-        size = len(whole.encode())
-    except UnicodeEncodeError as error:
-        raise EnvelopeError("payload", f"is no valid Unicode: {error.reason}") from error
+        raise EnvelopeError("meta.version", f"got {shown(version)}, expected '1.0'")
+    storable(payload, "payload")
+    storable(meta, "meta")
+    size = len(json.dumps([payload, meta], ensure_ascii=False).encode())
     if size > MAX_EVENT_BYTES:
         raise EnvelopeError("payload", f"has {size} bytes, at most {MAX_EVENT_BYTES}")
     target_type = targets[0] if len(targets) == 1 else ""
@@ -127,7 +151,7 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
         target_type = text(payload, "target_type", path="payload.")
         if target_type not in targets:
             raise EnvelopeError(
-                "payload.target_type", f"got {target_type!r}, expected one of {list(targets)}"
+                "payload.target_type", f"got {shown(target_type)}, expected one of {list(targets)}"
             )
     return Envelope(
         event_id=event_id,
@@ -140,20 +164,3 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
         payload=payload,
         meta=meta,
     )
-
-
-def refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def lines(body: Iterable[bytes]) -> list[object]:
-    """The objects of an NDJSON body; a line that is no JSON stays as the error it is."""
-    found: list[object] = []
-    for line in body:
-        if not line.strip():
-            continue
-        try:
-            found.append(json.loads(line, parse_constant=refuse_constant))
-        except (ValueError, RecursionError) as error:
-            found.append(EnvelopeError("event", f"is no JSON: {error}"))
-    return found

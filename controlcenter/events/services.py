@@ -13,10 +13,11 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import record
 from controlcenter.common import clock
 from controlcenter.common.errors import Conflict
-from controlcenter.events.envelope import Envelope, EnvelopeError, read
+from controlcenter.events.envelope import Envelope, EnvelopeError, read, shown
 from controlcenter.events.models import Ingestion
 from controlcenter.profiles.counting import Counted, count_events, share_with_refresh
 from controlcenter.profiles.models import Item
+from ml.data.schema import USER
 
 MAX_BATCH = 10_000
 
@@ -48,7 +49,7 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
     One bad event does not keep the others out: it is named in the receipt with the reason.
 
     Args:
-        events: Parsed JSON; an ``EnvelopeError`` stands for a line that was none.
+        events: Parsed JSON; a ``ValueError`` stands for a line that was none.
 
     Raises:
         Conflict: if ingestion is stopped in the workspace.
@@ -58,19 +59,25 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
         raise ValidationError({"events": f"got {len(events)}, expected 1 to {MAX_BATCH} a request"})
     receipt = Receipt(received=len(events))
     good = checked(workspace, events, receipt)
-    if not good:
-        raise ValidationError(
-            {f"events[{r['index']}].{r['field']}": r["reason"] for r in receipt.rejected[:100]}
-        )
+    refuse_if_none(good, receipt)
     with transaction.atomic():
         refuse_if_stopped(workspace)
         share_with_refresh(workspace.pk)
         good = resolved(workspace, good, receipt)
+        refuse_if_none(good, receipt)
         new = insert(workspace, [envelope for _, envelope in good])
         receipt.accepted = len(new)
         receipt.duplicates = len(good) - len(new)
         receipt.created_users = count_events(workspace.pk, new)
     return receipt
+
+
+def refuse_if_none(good: Sequence[object], receipt: Receipt) -> None:
+    """Raises: ValidationError with the first 100 reasons where nothing of a batch is good."""
+    if not good:
+        raise ValidationError(
+            {f"events[{r['index']}].{r['field']}": r["reason"] for r in receipt.rejected[:100]}
+        )
 
 
 def checked(
@@ -80,8 +87,8 @@ def checked(
     good: list[tuple[int, Envelope]] = []
     for index, event in enumerate(events):
         try:
-            if isinstance(event, EnvelopeError):
-                raise event
+            if isinstance(event, ValueError):
+                raise EnvelopeError("event", f"is no JSON: {event}")
             good.append((index, read(event, schema=schema, now=now)))
         except EnvelopeError as error:
             reject(receipt, index, error.field, str(error))
@@ -95,14 +102,19 @@ def reject(receipt: Receipt, index: int, name: str, reason: str) -> None:
 def resolved(
     workspace: Workspace, good: list[tuple[int, Envelope]], receipt: Receipt
 ) -> list[tuple[int, Envelope]]:
-    """Find what a click without ``target_type`` points at: a known product, else a known app."""
+    """Find what a click without ``target_type`` points at: the one known thing of that id.
+
+    Known is what is in the workspace and what the batch itself names with its type.
+    """
     open_ids = {e.target for _, e in good if not e.target_type}
     if not open_ids:
         return good
     found = Item.objects.filter(workspace=workspace, item_id__in=open_ids)
     types: dict[str, set[str]] = {}
-    for item_id, kind in found.values_list("item_id", "type"):
-        types.setdefault(item_id, set()).add(kind)
+    named = [(e.target, e.target_type) for _, e in good if e.target_type]
+    for item_id, kind in [*found.values_list("item_id", "type"), *named]:
+        if item_id in open_ids and kind != USER:
+            types.setdefault(item_id, set()).add(kind)
     kept: list[tuple[int, Envelope]] = []
     for index, envelope in good:
         if envelope.target_type:
@@ -112,7 +124,7 @@ def resolved(
         if len(kinds) != 1:
             expected = " or ".join(workspace.graph_schema.targets(envelope.type))
             got = "several kinds have" if kinds else "nothing has"
-            reason = f"{got} the id {envelope.target!r}: say {expected}"
+            reason = f"{got} the id {shown(envelope.target)}: say {expected}"
             reject(receipt, index, "payload.target_type", reason)
             continue
         kept.append((index, Envelope(**(vars(envelope) | {"target_type": kinds.pop()}))))

@@ -1,35 +1,18 @@
 """Ingest events and read the log."""
 
-from collections.abc import Mapping
-from typing import IO, Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import mixins, status
-from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ScopedViewSet
-from controlcenter.events import envelope, services
+from controlcenter.common.parsers import BoundedJSONParser, LinesParser
+from controlcenter.events import services
 from controlcenter.events.models import Event
 from controlcenter.events.serializers import EnvelopeSerializer, EventSerializer, ReceiptSerializer
-
-
-class LinesParser(BaseParser):
-    """``application/x-ndjson``: one event a line."""
-
-    media_type = "application/x-ndjson"
-
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> list[object]:
-        return envelope.lines(stream.read().splitlines())
-
 
 ONE_OR_MANY = PolymorphicProxySerializer(
     component_name="EventOrEvents",
@@ -44,7 +27,7 @@ class EventViewSet(mixins.ListModelMixin, ScopedViewSet):
 
     queryset = Event.objects.all()
     serializer_class = EventSerializer
-    parser_classes = [JSONParser, LinesParser]
+    parser_classes = [BoundedJSONParser, LinesParser]
     filterset_fields = {
         "type": ["exact"],
         "actor": ["exact"],

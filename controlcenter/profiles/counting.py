@@ -34,6 +34,7 @@ def exclude_ingestion(workspace_id: object) -> None:
         cursor.execute(LOCK.format(function="pg_advisory_xact_lock"), [f"merge {workspace_id}"])
 
 
+# An upsert although each row is there: unlike UPDATE … FROM it locks in the order of the ids.
 COUNT = """
 WITH new AS (
     SELECT * FROM unnest(%(actors)s::text[], %(types)s::text[], %(times)s::timestamptz[])
@@ -51,10 +52,9 @@ ON CONFLICT (workspace_id, user_id) DO UPDATE SET
     last_event_at = greatest(p.last_event_at, EXCLUDED.last_event_at),
     live_last_event_at = greatest(p.live_last_event_at, EXCLUDED.live_last_event_at),
     revision = p.revision + 1
-RETURNING (xmax = 0) AS created
 """
 
-CREATE_CALLED = """
+CREATE_USERS = """
 INSERT INTO profiles_profile (workspace_id, user_id, attributes)
 SELECT %(workspace)s, id, '{}' FROM unnest(%(ids)s::text[]) AS t(id) ORDER BY id
 ON CONFLICT (workspace_id, user_id) DO NOTHING RETURNING 1
@@ -85,7 +85,8 @@ FROM delta WHERE p.workspace_id = %(workspace)s AND p.user_id = delta.user_id
 def count_events(workspace_id: object, events: Sequence[Counted]) -> int:
     """Raise counts and last events; unknown users, products and apps are made with defaults.
 
-    Rows are touched in the order of their ids, so that ingestions never wait in a circle.
+    Users are made first, all of them in the order of their ids, then raised in the same order, so
+    that ingestions never wait in a circle.
 
     Returns:
         How many users were made.
@@ -95,6 +96,9 @@ def count_events(workspace_id: object, events: Sequence[Counted]) -> int:
     called = [e for e in events if e.target_type == "user"]
     items = [e for e in events if e.target_type != "user"]
     with connection.cursor() as cursor:
+        ids = sorted({e.actor for e in events} | {e.target for e in called})
+        cursor.execute(CREATE_USERS, {"workspace": workspace_id, "ids": ids})
+        made = len(cursor.fetchall())
         cursor.execute(
             COUNT,
             {
@@ -104,12 +108,8 @@ def count_events(workspace_id: object, events: Sequence[Counted]) -> int:
                 "times": [e.timestamp for e in events],
             },
         )
-        made = sum(created for (created,) in cursor.fetchall())
-        if called:
-            ids = sorted({e.target for e in called})
-            cursor.execute(CREATE_CALLED, {"workspace": workspace_id, "ids": ids})
-            made += len(cursor.fetchall())
-            calls = [e for e in called if e.type == "call"]
+        calls = [e for e in called if e.type == "call"]
+        if calls:
             cursor.execute(
                 PEERS,
                 {

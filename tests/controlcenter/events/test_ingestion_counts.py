@@ -1,0 +1,203 @@
+"""Counts in profiles equal a count over the log, whatever comes, in whatever order, at once."""
+
+import random
+import threading
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.events.models import Event
+from controlcenter.events.queries import COLUMNS, activity, log_rows
+from controlcenter.events.services import ingest
+from controlcenter.profiles.models import CallPeer, Item, Profile
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+USERS = [f"u{n}" for n in range(5)]
+TARGETS = {"call": USERS, "use": ["a1", "a2"], "order": ["p1", "p2"]}
+
+
+def event(number, actor, kind, target, day):
+    return {
+        "event_id": str(uuid.UUID(int=number)),
+        "type": kind,
+        "timestamp": (BEGIN + timedelta(days=day)).isoformat(),
+        "payload": {"actor": actor, "target": target},
+    }
+
+
+def any_event(number):
+    def of(kind):
+        return st.builds(
+            event,
+            st.just(number),
+            st.sampled_from(USERS),
+            st.just(kind),
+            st.sampled_from(TARGETS[kind]),
+            st.integers(0, 60),
+        )
+
+    return st.sampled_from(sorted(TARGETS)).flatmap(of)
+
+
+@st.composite
+def batches(draw):
+    """Batches of a few events, with repeats within and between them."""
+    events = [draw(any_event(number)) for number in range(draw(st.integers(1, 12)))]
+    batch = st.lists(st.sampled_from(events), min_size=1, max_size=8)
+    return draw(st.lists(batch, min_size=1, max_size=5))
+
+
+def check_against_log(workspace):
+    """Every profile says what a walk over the log says."""
+    log = list(Event.objects.filter(workspace=workspace))
+    called = {e.target for e in log if e.target_type == "user"}
+    known = {e.actor for e in log} | called
+    profiles = {p.user_id: p for p in Profile.objects.filter(workspace=workspace)}
+    assert set(profiles) == known
+    for user, profile in profiles.items():
+        mine = [e for e in log if e.actor == user]
+        assert profile.event_counts == dict(Counter(e.type for e in mine))
+        assert profile.call_peers == len({e.target for e in mine if e.type == "call"})
+        assert profile.last_event_at == max((e.timestamp for e in mine), default=None)
+    pairs = {(e.actor, e.target) for e in log if e.type == "call"}
+    rows = CallPeer.objects.filter(workspace=workspace).values_list("user_id", "peer_id")
+    assert set(rows) == pairs
+    items = {(e.target_type, e.target) for e in log if e.target_type != "user"}
+    assert set(Item.objects.filter(workspace=workspace).values_list("type", "item_id")) == items
+
+
+@pytest.mark.django_db
+@given(batches())
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_counts_are_those_of_the_log(db, sent):
+    workspace = Workspace.objects.create(slug=str(uuid.uuid4()), name="one example")
+    firsts = {}
+    for batch in sent:
+        receipt = ingest(workspace=workspace, events=batch)
+        new = {e["event_id"]: e for e in reversed(batch) if e["event_id"] not in firsts}
+        firsts |= new
+        assert receipt.accepted == len(new)
+        assert receipt.accepted + receipt.duplicates == receipt.received == len(batch)
+    assert Event.objects.filter(workspace=workspace).count() == len(firsts)
+    check_against_log(workspace)
+
+
+def in_threads(*works):
+    """Run at once, each with a connection of its own; raises what one of them raised."""
+    errors = []
+
+    def run(work):
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_overlapping_batches_at_once_count_each_event_once(workspace):
+    chance = random.Random(7)
+    events = []
+    for number in range(300):
+        kind = chance.choice(sorted(TARGETS))
+        target = chance.choice(TARGETS[kind])
+        events.append(event(number, chance.choice(USERS), kind, target, chance.randint(0, 60)))
+    shares = [[chance.sample(events, 60) for _ in range(8)] for _ in range(4)]
+    receipts = []
+
+    def send(batches):
+        def work():
+            for batch in batches:
+                receipts.append(ingest(workspace=workspace, events=batch))
+
+        return work
+
+    in_threads(*map(send, shares))
+    sent = {e["event_id"] for share in shares for batch in share for e in batch}
+    assert sum(receipt.accepted for receipt in receipts) == len(sent)
+    assert all(r.accepted + r.duplicates == r.received == 60 for r in receipts)
+    assert sum(receipt.created_users for receipt in receipts) == len(USERS)
+    assert Event.objects.filter(workspace=workspace).count() == len(sent)
+    check_against_log(workspace)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(workspace):
+    """Each transaction stops after it has first written users, until the other has or waits."""
+    both_have_written = threading.Barrier(2)
+
+    def call(number, actor, target):
+        def pause(execute, sql, parameters, many, context):
+            answer = execute(sql, parameters, many, context)
+            if "INSERT INTO profiles_profile" in sql:
+                try:
+                    both_have_written.wait(timeout=0.5)
+                except threading.BrokenBarrierError:
+                    pass  # the other one waits for this transaction, as it should
+            return answer
+
+        def work():
+            with connection.execute_wrapper(pause):
+                ingest(workspace=workspace, events=[event(number, actor, "call", target, 0)])
+
+        return work
+
+    in_threads(call(1, "a", "b"), call(2, "b", "a"))
+    check_against_log(workspace)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_log_is_read_in_commit_order(workspace):
+    """An earlier transaction that is still open hides the later ones: else they were skipped."""
+    wrote, may_commit = threading.Event(), threading.Event()
+
+    def slow():
+        with transaction.atomic():
+            ingest(workspace=workspace, events=[event(1, "u1", "use", "a1", 0)])
+            wrote.set()
+            assert may_commit.wait(30)
+
+    def read():
+        rows = [row for chunk in log_rows(workspace.pk, chunk=2) for row in chunk]
+        return [dict(zip(COLUMNS, row, strict=True))["actor"] for row in rows]
+
+    ingest(workspace=workspace, events=[event(n, "u0", "use", "a1", 0) for n in (10, 11, 12)])
+    seen = []
+
+    def fast():
+        assert wrote.wait(30)
+        try:
+            ingest(workspace=workspace, events=[event(2, "u2", "use", "a1", 0)])
+            seen.append(read())
+        finally:
+            may_commit.set()
+
+    in_threads(slow, fast)
+    assert seen == [["u0"] * 3]
+    assert read() == ["u0"] * 3 + ["u1", "u2"]
+    assert activity(workspace.pk).total == 5
+
+
+@pytest.mark.django_db
+def test_another_workspaces_events_are_not_in_the_log(workspace, other_workspace):
+    ingest(workspace=other_workspace, events=[event(1, "u1", "use", "a1", 0)])
+    assert list(log_rows(workspace.pk)) == []
+    assert activity(workspace.pk).total == 0
