@@ -70,6 +70,17 @@ class TaskForm(ConsoleForm):
             if name not in LATER:
                 self.fields[name] = form_field(field)
 
+    def groups(self) -> list[tuple[str | None, dict[str, Any]]]:
+        """What it does first, then how."""
+        what = ["workspace", "workflow", "mode", "dataset", "base_version", "name"]
+        when = ["priority", "start", "device"]
+        how = [name for name in self.fields if name not in {*what, *when}]
+        return [
+            (None, {"fields": what}),
+            ("When and where", {"fields": when}),
+            ("Parameters: empty for the default", {"fields": how}),
+        ]
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         workspace = data.get("workspace")

@@ -6,6 +6,7 @@ import structlog
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from kombu.exceptions import OperationalError as BrokerError
 
 from controlcenter.celery import app
 from controlcenter.tasks import kinds
@@ -15,6 +16,7 @@ log = structlog.get_logger(__name__)
 CHANNEL = "ups_outbox"
 BATCH = 100
 KEEP_SENT = timedelta(days=2)
+BROKER_AWAY = (OSError, BrokerError)
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0.1}
 
 
@@ -62,7 +64,7 @@ def publish(row: Outbox) -> bool:
             retry=True,
             retry_policy=PUBLISH_RETRY,
         )
-    except (OSError, app.connection_for_write().connection_errors) as error:
+    except BROKER_AWAY as error:
         wait = timedelta(seconds=min(2**row.tries, 30))
         Outbox.objects.filter(pk=row.pk).update(
             tries=F("tries") + 1, error=str(error)[:500], available_at=Now() + wait

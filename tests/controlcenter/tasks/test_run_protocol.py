@@ -1,0 +1,169 @@
+"""Any order of claims, beats, commits, cancels, losses and reminders: one effect, once.
+
+A model-based test on PostgreSQL. Time is moved by setting leases into the past.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import Count
+from django.db.models.functions import Now
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.common.errors import Conflict
+from controlcenter.tasks import reaper, runs, services, states
+from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, Transition
+from controlcenter.tasks.parameters import defaults
+from controlcenter.tasks.workflows import Workflow
+
+
+class Protocol(RuleBasedStateMachine):
+    claims = Bundle("claims")
+
+    @initialize()
+    def begin(self):
+        self.workspace = Workspace.objects.create(slug=f"w{Workspace.objects.count()}", name="w")
+        self.committed: list[tuple[object, int, str]] = []
+        self.was_final: dict[object, str] = {}
+
+    def tasks(self):
+        return Task.objects.filter(workspace=self.workspace)
+
+    def runs(self):
+        return Run.objects.filter(workspace=self.workspace)
+
+    @rule(priority=st.integers(-2, 2))
+    def create(self, priority):
+        if self.tasks().count() >= 4:
+            return
+        task = Task.objects.create(
+            workspace=self.workspace,
+            workflow=Workflow.REFRESH,
+            parameters=defaults(),
+            priority=priority,
+        )
+        services.queue_first(task)
+
+    @rule(target=claims, index=st.integers(0, 30))
+    def deliver(self, index):
+        """A message about any run, at any time, also a second time."""
+        known = list(self.runs().order_by("created_at", "pk"))
+        if not known:
+            return None
+        return runs.claim(known[index % len(known)].pk, owner="worker")
+
+    @rule(held=claims)
+    def beat(self, held):
+        if held is not None:
+            try:
+                runs.beat(held, [{"share": 0.5}])
+            except runs.Fenced:
+                assert not self.holds(held, strictly=True)
+
+    @rule(held=claims)
+    def commit(self, held):
+        if held is None:
+            return
+        try:
+            with runs.committing(held) as commit:
+                commit.metrics = {"epoch": held.epoch}
+        except runs.Fenced:
+            assert not self.holds(held)
+        except runs.CancelRequested:
+            assert Task.objects.get(pk=held.task_id).cancel_requested_at is not None
+        else:
+            self.committed.append((held.task_id, held.iteration, held.kind))
+
+    @rule(held=claims, how=st.sampled_from(["give_up", "let_go", "acknowledge_cancel"]))
+    def end_otherwise(self, held, how):
+        if held is None:
+            return
+        cancelled = Task.objects.get(pk=held.task_id).cancel_requested_at is not None
+        if how == "acknowledge_cancel" and not cancelled:
+            return
+        told = {"give_up": {"sentence": "no"}, "let_go": {"reason": "r."}}.get(how, {})
+        try:
+            getattr(runs, how)(held, **told)
+        except runs.Fenced:
+            assert not self.holds(held)
+
+    def holds(self, held, *, strictly=False):
+        mine = Run.objects.filter(pk=held.run_id, epoch=held.epoch, status=RunStatus.RUNNING)
+        return (mine.filter(lease_expires_at__gt=Now()) if strictly else mine).exists()
+
+    @rule()
+    def leases_end(self):
+        self.runs().filter(status=RunStatus.RUNNING).update(
+            lease_expires_at=Now() - timedelta(seconds=1)
+        )
+
+    @rule()
+    def time_passes(self):
+        long_ago = Now() - timedelta(minutes=5)
+        self.runs().update(available_at=long_ago)
+        Outbox.objects.update(sent_at=long_ago)
+        self.tasks().filter(cancel_requested_at__isnull=False).update(cancel_requested_at=long_ago)
+
+    @rule()
+    def reap(self):
+        reaper.reap()
+
+    @rule(index=st.integers(0, 3))
+    def cancel(self, index):
+        tasks = list(self.tasks().order_by("created_at", "pk"))
+        if tasks:
+            try:
+                services.cancel(task=tasks[index % len(tasks)], account=None)
+            except Conflict:
+                assert tasks[index % len(tasks)].state in states.FINAL
+
+    @invariant()
+    def at_most_one_live_epoch_a_task_and_one_active_task(self):
+        if not hasattr(self, "workspace"):
+            return
+        live = self.runs().filter(status__in=["queued", "running"])
+        assert all(row["n"] == 1 for row in live.values("task").annotate(n=Count("pk")))
+        assert self.tasks().filter(state__in=states.ACTIVE).count() <= 1
+
+    @invariant()
+    def final_states_stay_and_each_stage_is_done_once(self):
+        if not hasattr(self, "workspace"):
+            return
+        for task in self.tasks():
+            earlier = self.was_final.get(task.pk)
+            assert earlier in (None, task.state)
+            if task.state in states.FINAL:
+                self.was_final[task.pk] = task.state
+                assert not task.runs.filter(status__in=["queued", "running"]).exists()
+            elif not task.runs.filter(status=RunStatus.RUNNING).exists():
+                assert task.runs.filter(status=RunStatus.QUEUED).exists(), "nobody works on it"
+        done = self.runs().filter(status=RunStatus.DONE).order_by()
+        doubled = done.values("task", "iteration", "kind").annotate(n=Count("pk")).filter(n__gt=1)
+        assert not doubled.exists()
+        assert len(self.committed) == len(set(self.committed)) == done.count()
+
+    @invariant()
+    def every_path_is_one_of_the_machine(self):
+        if not hasattr(self, "workspace"):
+            return
+        for task in self.tasks():
+            state = states.PENDING
+            for row in Transition.objects.filter(task=task).order_by("pk"):
+                assert row.source == state
+                assert row.target in states.EDGES[state]
+                state = row.target
+            assert state == task.state
+
+
+@pytest.mark.django_db
+def test_the_protocol_holds_in_any_order():
+    Protocol.TestCase.settings = settings(
+        max_examples=25,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    Protocol.TestCase("runTest").runTest()
