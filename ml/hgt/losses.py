@@ -36,15 +36,17 @@ class Positives:
 
         Shapes: [B, width].
         """
-        first = self.start[nodes]
-        size = self.start[nodes + 1] - first
-        row = torch.repeat_interleave(torch.arange(len(nodes), device=nodes.device), size)
+        # A product is asked for by many edges of a batch, and has many users: each node once.
+        unique, inverse = torch.unique(nodes, return_inverse=True)
+        first = self.start[unique]
+        size = self.start[unique + 1] - first
+        row = torch.repeat_interleave(torch.arange(len(unique), device=nodes.device), size)
         offset = torch.arange(len(row), device=nodes.device)
         offset = offset - torch.repeat_interleave(size.cumsum(0) - size, size)
         place = column[self.neighbour[first[row] + offset]]
-        known = torch.zeros(len(nodes), width, dtype=torch.bool, device=nodes.device)
+        known = torch.zeros(len(unique), width, dtype=torch.bool, device=nodes.device)
         known[row[place >= 0], place[place >= 0]] = True
-        return known
+        return known.index_select(0, inverse)
 
 
 def info_nce(

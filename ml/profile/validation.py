@@ -19,6 +19,8 @@ TargetKind = Literal["label", "future behaviour", "rules"]
 MIN_CLASS = 20
 """Users of each class below which a target is not one to learn from."""
 
+PARTS = ("rules", "embedding", "boosting", "without_embedding")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -88,15 +90,15 @@ def fusion_report(
     unsupervised and has seen everybody's features and edges, as it does in production.
 
     Returns:
-        At least auc, ap, brier, ece, rules_auc, embedding_auc, boosting_auc, gate, target,
-        validated, folds, users. Against the rules as target nothing is measured (None).
+        At least auc, ap, brier, ece, rules_auc, embedding_auc, boosting_auc,
+        without_embedding_auc (rules and attributes fused: what is left without the graph), gate,
+        target, validated, folds, users. Against the rules as target nothing is measured (None).
     """
     about = {"target": target.kind, "validated": target.validated, "folds": config.folds}
     rows = np.flatnonzero(target.known)
     if not target.validated:
-        empty = dict.fromkeys(
-            ("auc", "ap", "brier", "ece", "rules_auc", "embedding_auc", "boosting_auc")
-        )
+        measures = ("auc", "ap", "brier", "ece", *(f"{name}_auc" for name in PARTS))
+        empty = dict.fromkeys(measures)
         return {**empty, **about, "users": len(rows), "methods": {}, "gate": {}}
     if len(rows) > config.max_validated:
         drawn = np.random.default_rng(config.seed).choice(
@@ -109,7 +111,7 @@ def fusion_report(
     methods = {name: _quality(y, values) for name, values in p.items()}
     return {
         **{name: methods["fused"][name] for name in ("auc", "ap", "brier", "ece")},
-        **{f"{name}_auc": methods[name]["auc"] for name in ("rules", "embedding", "boosting")},
+        **{f"{name}_auc": methods[name]["auc"] for name in PARTS},
         **about,
         "users": len(rows),
         "positive_share": float(y.mean()),
@@ -130,17 +132,19 @@ def _out_of_fold(
     config: FusionConfig,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
     """Probability of each user by each method, fitted without its fold, and the gate."""
-    names = ("rules", "embedding", "boosting", "fused")
+    names = ("rules", "embedding", "boosting", "without_embedding", "fused")
+    bare = replace(evidence, embedding=evidence.embedding[:, :0])
     p = {name: np.empty(len(y)) for name in names}
     gate = np.empty(len(y))
     fold = stratified_folds(y, config.folds, config.seed)
     for number in range(config.folds):
         test, train = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
-        fusion = fit_fusion(
-            evidence.take(train), y[train], replace(config, seed=config.seed + number)
-        )
+        seeded = replace(config, seed=config.seed + number)
+        fusion = fit_fusion(evidence.take(train), y[train], seeded)
         scores = score(fusion, evidence.take(test))
         p["fused"][test], gate[test] = scores.final, scores.gate
+        part = fit_fusion(bare.take(train), y[train], seeded)
+        p["without_embedding"][test] = score(part, bare.take(test)).final
         p["rules"][test] = _logistic(evidence.hits, y, train, test)
         p["embedding"][test] = _logistic(evidence.embedding, y, train, test)
         trees = boosting(raw[train], categorical, y[train].astype(np.int8), seed=config.seed)
