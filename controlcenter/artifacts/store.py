@@ -15,7 +15,7 @@ from django.conf import settings
 from minio import Minio
 from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
-from minio.error import S3Error
+from minio.error import MinioException, S3Error
 
 log = structlog.get_logger(__name__)
 PART_BYTES = 8 * 2**20
@@ -157,8 +157,10 @@ class ArtifactStore:
             raise ObjectDamaged(f"{key}: SHA-256 is {got}, expected {sha256}")
 
     def below(self, prefix: str) -> Iterator[Object]:
-        """Objects below a prefix."""
-        return self._call(lambda: self.client.list_objects(self.bucket, prefix, recursive=True))
+        """Objects below a prefix; the store is asked for the next thousand as they are read."""
+        found = self.client.list_objects(self.bucket, prefix, recursive=True)
+        while (one := self._call(lambda: next(found, None))) is not None:
+            yield one
 
     def remove(self, keys: list[str]) -> None:
         """Remove objects; one that is not there is no error."""
@@ -188,7 +190,7 @@ class ArtifactStore:
                     f"the object store answered {error.code}: {error.message}"
                 )
                 cause: Exception = error
-            except (urllib3.exceptions.HTTPError, OSError) as error:
+            except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
                 trouble = StoreUnavailable(f"the object store does not answer: {error}")
                 cause = error
             if time.monotonic() + wait > deadline:

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 from rest_framework.exceptions import ValidationError
 
+from controlcenter.common.storable import trouble
 from ml.data.mapping import MappingError, parse_mapping
 
 MAX_BYTES = 256 * 2**10
@@ -25,8 +26,9 @@ def read(text: str) -> dict[str, Any] | None:
     Raises:
         ValidationError: naming the place, what was got and what was expected.
     """
-    if len(text.encode()) > MAX_BYTES:
-        raise ValidationError({"mapping": f"has {len(text.encode())} bytes, at most {MAX_BYTES}"})
+    size = len(text.encode(errors="replace"))
+    if size > MAX_BYTES:
+        raise ValidationError({"mapping": f"has {size} bytes, at most {MAX_BYTES}"})
     if not text.strip():
         return None
     try:
@@ -36,6 +38,10 @@ def read(text: str) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         raise ValidationError({"mapping": f"is a {type(data).__name__}, expected an object"})
     try:
-        return parse_mapping(data).to_dict()
+        mapping = parse_mapping(data).to_dict()
     except MappingError as error:
         raise ValidationError({"mapping": str(error)}) from error
+    unstorable = trouble(mapping)
+    if unstorable:
+        raise ValidationError({"mapping": unstorable})
+    return mapping

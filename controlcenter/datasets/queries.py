@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from controlcenter.artifacts.store import StoreUnavailable, store
+from controlcenter.artifacts.store import ObjectDamaged, ObjectMissing, StoreUnavailable, store
 from controlcenter.common.errors import Unavailable
 from controlcenter.datasets.models import Dataset
 from controlcenter.datasets.services import checked_tables
@@ -29,7 +29,7 @@ def preview(dataset: Dataset) -> dict[str, Any]:
 
     Raises:
         Conflict: if the dataset is not ready.
-        Unavailable: if the object store does not answer.
+        Unavailable: if the object store does not answer, or not with what was stored.
     """
     tables = []
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def preview(dataset: Dataset) -> dict[str, Any]:
             path = Path(folder) / artifact.name
             try:
                 store().fetch(artifact.key, path, sha256=artifact.sha256)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, ObjectMissing, ObjectDamaged) as error:
                 raise Unavailable(str(error)) from error
             frame = pl.scan_parquet(path).head(PREVIEW_ROWS).collect()
             rows = [[None if v is None else str(v) for v in row] for row in frame.iter_rows()]

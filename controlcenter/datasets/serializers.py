@@ -43,13 +43,18 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         return {name: table["rows_kept"] for name, table in tables.items()}
 
 
-class UploadSerializer(serializers.Serializer[Any]):
+class UploadNameSerializer(serializers.Serializer[Any]):
+    """What an upload is called; empty: as its file."""
+
+    name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+
+
+class UploadSerializer(UploadNameSerializer):
     """A multipart form: the file, and what its columns mean."""
 
     file = serializers.FileField(
         help_text="CSV or Parquet (one wide table) or a zip of users, products, apps, events."
     )
-    name = serializers.CharField(required=False, default="", max_length=200)
     mapping = serializers.CharField(
         required=False,
         default="",

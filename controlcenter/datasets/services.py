@@ -63,7 +63,7 @@ def upload(
         dataset=Dataset(
             id=dataset_id,
             workspace=workspace,
-            name=name or filename,
+            name=name or filename[:200],
             filename=filename,
             mapping=mapping,
             created_by=account,

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
@@ -14,7 +15,7 @@ from rest_framework.response import Response
 
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet
-from controlcenter.common.parsers import BoundedJSONParser
+from controlcenter.common.parsers import BoundedJSONParser, TooLarge
 from controlcenter.datasets import mapping_text, queries, services
 from controlcenter.datasets.models import Dataset
 from controlcenter.datasets.serializers import (
@@ -23,6 +24,7 @@ from controlcenter.datasets.serializers import (
     LineageSerializer,
     QualityReportSerializer,
     SynthesisSerializer,
+    UploadNameSerializer,
     UploadSerializer,
 )
 
@@ -70,15 +72,19 @@ class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
         source = request.FILES.get("file")
         if source is None:
             raise ValidationError({"file": "send a multipart form with the file in 'file'"})
-        name = str(request.data.get("name", "")).strip()
-        if len(name) > 200:
-            raise ValidationError({"name": f"has {len(name)} characters, at most 200"})
+        if (source.size or 0) > settings.UPLOAD_LIMIT_BYTES:
+            raise TooLarge(
+                f"The file has {source.size} bytes, at most {settings.UPLOAD_LIMIT_BYTES} are "
+                "accepted: send Parquet or a zip."
+            )
+        form = UploadNameSerializer(data={"name": request.data.get("name", "")})
+        form.is_valid(raise_exception=True)
         dataset = services.upload(
             workspace=self.workspace,
             account=self.account,
             source=source,
             filename=(source.name or services.NO_NAME)[-255:],
-            name=name,
+            name=form.validated_data["name"],
             mapping=mapping_text.read(mapping_of(request)),
         )
         return Response(DatasetSerializer(dataset).data, status=status.HTTP_201_CREATED)

@@ -1,19 +1,18 @@
 """The standard envelope of an event, read and checked without a database."""
 
 import json
-import math
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from controlcenter.common.storable import trouble
 from ml.data.schema import GraphSchema
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
 MAX_ID = 200
 MAX_EVENT_BYTES = 64 * 2**10
-MAX_DEPTH = 32
 MAX_SHOWN = 100
 KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
 
@@ -51,21 +50,11 @@ def shown(value: object) -> str:
     return told if len(told) <= MAX_SHOWN else f"{told[:MAX_SHOWN]}…"
 
 
-def storable(value: object, field: str, depth: int = 0) -> None:
-    """Raises: EnvelopeError for what PostgreSQL's jsonb can't keep."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise EnvelopeError(field, "has a NUL character")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise EnvelopeError(field, "has half of a surrogate pair, which is no text")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise EnvelopeError(field, "has a number that is out of range")
-    elif isinstance(value, dict | list):
-        if depth == MAX_DEPTH:
-            raise EnvelopeError(field, f"is nested deeper than {MAX_DEPTH}")
-        inside = [*value, *value.values()] if isinstance(value, dict) else value
-        for part in inside:
-            storable(part, field, depth + 1)
+def storable(value: object, field: str) -> None:
+    """Raises: EnvelopeError for what PostgreSQL can't keep."""
+    found = trouble(value)
+    if found:
+        raise EnvelopeError(field, found)
 
 
 def text(data: dict[str, Any], field: str, *, path: str = "", default: str | None = None) -> str:

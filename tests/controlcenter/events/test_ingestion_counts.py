@@ -4,6 +4,7 @@ import random
 import threading
 import uuid
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -125,8 +126,7 @@ def test_overlapping_batches_at_once_count_each_event_once(workspace):
 
     def send(batches):
         def work():
-            for batch in batches:
-                receipts.append(ingest(workspace=workspace, events=batch))
+            receipts.extend(ingest(workspace=workspace, events=batch) for batch in batches)
 
         return work
 
@@ -148,10 +148,9 @@ def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(works
         def pause(execute, sql, parameters, many, context):
             answer = execute(sql, parameters, many, context)
             if "INSERT INTO profiles_profile" in sql:
-                try:
+                # Broken where the other one waits for this transaction, as it should.
+                with suppress(threading.BrokenBarrierError):
                     both_have_written.wait(timeout=0.5)
-                except threading.BrokenBarrierError:
-                    pass  # the other one waits for this transaction, as it should
             return answer
 
         def work():
