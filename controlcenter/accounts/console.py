@@ -6,7 +6,7 @@ never Django's model permissions.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
@@ -22,6 +22,7 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 from rest_framework.exceptions import APIException
 
 from controlcenter.accounts.console_forms import ConsoleForm, sentence, workspaces_for
@@ -86,7 +87,7 @@ class ConsoleAdmin(Base):
         return self.allowed(request, self.view_role, obj)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
+        return request.user.is_authenticated and self.has_view_permission(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         adding = self.find(self.list_operations, "add")
@@ -195,7 +196,6 @@ class ConsoleAdmin(Base):
     ) -> HttpResponse:
         """A page with the form of an operation."""
         title = operation.label if row is None else f"{operation.label}: {row}"
-        fields = [(None, {"fields": list(form.fields)})]
         return TemplateResponse(
             request,
             "admin/ups/form.html",
@@ -205,7 +205,7 @@ class ConsoleAdmin(Base):
                 "opts": self.opts,
                 "original": row,
                 "operation": operation,
-                "adminform": AdminForm(form, fields, {}),
+                "adminform": AdminForm(cast(Any, form), form.groups(), {}),
                 "form": form,
                 "list_url": self.list_url(),
                 "row_url": self.row_url(row) if row is not None else "",
@@ -290,7 +290,7 @@ class ConsoleAdmin(Base):
             context |= {
                 "buttons": self.buttons(request, obj),
                 "may_see_history": self.may_see_history(request, obj),
-                "title": f"{self.opts.verbose_name}: {obj}".capitalize(),
+                "title": f"{capfirst(self.opts.verbose_name)}: {obj}",
                 "subtitle": None,
                 **self.panels(request, obj),
             }
@@ -331,6 +331,12 @@ class ScopedAdmin(ConsoleAdmin):
     """
 
     list_select_related: ClassVar[Any] = ("workspace",)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the column of the workspace where there is only one to see."""
+        account = account_of(request)
+        several = account.is_superuser or len(roles_of(request)) > 1
+        return [c for c in super().get_list_display(request) if several or c != "workspace"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = super().get_queryset(request).visible_to(request.user)  # type: ignore[attr-defined]

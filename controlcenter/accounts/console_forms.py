@@ -47,7 +47,7 @@ class ConsoleForm(forms.Form):
         self, *args: Any, account: Account, role: Role, row: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.account, self.role, self.row = account, role, row
+        self.who, self.needs, self.row = account, role, row
         if "workspace" in self.fields:
             field = self.fields["workspace"]
             assert isinstance(field, forms.ModelChoiceField)
@@ -55,6 +55,10 @@ class ConsoleForm(forms.Form):
             home = account.home_workspace
             if "workspace" not in self.initial and home is not None:
                 self.initial["workspace"] = home.slug
+
+    def groups(self) -> list[tuple[str | None, dict[str, Any]]]:
+        """The fields as the admin's fieldsets."""
+        return [(None, {"fields": list(self.fields)})]
 
     def add_refusal(self, error: APIException) -> None:
         """Show what a service refused beside the field it is about, else on top."""
@@ -70,7 +74,7 @@ class ConsoleForm(forms.Form):
                 self.add_error(None, one["detail"] if known else f"{name}: {one['detail']}")
 
 
-def workspace_field(**kwargs: Any) -> forms.ModelChoiceField:
+def workspace_field(**kwargs: Any) -> "forms.ModelChoiceField[Workspace]":
     """A choice that ``ConsoleForm`` narrows."""
     return forms.ModelChoiceField(
         Workspace.objects.none(), to_field_name="slug", empty_label=None, **kwargs

@@ -50,6 +50,11 @@ class Operation:
     danger: bool = False
     help: str = ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether it has a page; for templates, which would call ``form``."""
+        return self.form is not None
+
 
 def account_of(request: HttpRequest) -> Account:
     account = request.user
@@ -77,6 +82,9 @@ class WorkspaceFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         return list(visible_workspaces(account_of(request)).values_list("slug", "slug"))
+
+    def has_output(self) -> bool:
+        return len(self.lookup_choices) > 1
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:

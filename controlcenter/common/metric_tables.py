@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from controlcenter.common.presenting import Table, number
+from django.utils.html import format_html
+
+from controlcenter.common.presenting import NONE, Table, number
 
 METHODS = {
     "model": "model",
@@ -11,63 +13,104 @@ METHODS = {
     "item_knn": "item-kNN",
 }
 SCORES = {
-    "auc": "fused score",
-    "rules_auc": "rules alone",
-    "embedding_auc": "embedding alone",
-    "boosting_auc": "gradient boosting",
+    "fused": "fused score",
+    "rules": "rules alone",
+    "embedding": "embedding alone",
+    "boosting": "gradient boosting",
 }
 FIRST = ("mrr", "hits@10", "auc")
+LOW_IS_GOOD = {"brier", "ece"}
+ABOUT = ("target", "validated", "users", "folds", "positive_share")
 
 
-def metric_tables(metrics: dict[str, Any] | None) -> list[Table]:
+def metric_tables(metrics: Any) -> list[Table]:
     """Tables of the links by edge type and of the score."""
-    metrics = metrics if isinstance(metrics, dict) else {}
-    tables = [links_table(part(metrics, "links")), *score_tables(part(metrics, "score"))]
+    found = metrics if isinstance(metrics, dict) else {}
+    tables = [links_table(part(found, "links")), *score_tables(part(found, "score"))]
     return [table for table in tables if table.rows]
 
 
-def part(data: dict[str, Any], name: str) -> dict[str, Any]:
-    found = data.get(name)
+def part(data: Any, name: str) -> dict[str, Any]:
+    """The dictionary of this name; empty where there is none."""
+    found = data.get(name) if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}
 
 
+def columns_of(groups: list[dict[str, dict[str, Any]]]) -> list[str]:
+    names = {name for group in groups for values in group.values() for name in values}
+    return [n for n in FIRST if n in names] + sorted(names - set(FIRST))
+
+
+def compared(
+    group: dict[str, dict[str, Any]], labels: dict[str, str], columns: list[str]
+) -> list[list[Any]]:
+    """One row a method; the best of each column is bold."""
+    best = {}
+    for column in columns:
+        found = [v[column] for v in group.values() if isinstance(v.get(column), int | float)]
+        if len(found) > 1:
+            best[column] = min(found) if column in LOW_IS_GOOD else max(found)
+    return [
+        [labels[method], *[shown(values.get(c), best.get(c)) for c in columns]]
+        for method, values in group.items()
+    ]
+
+
+def shown(value: Any, best: Any) -> Any:
+    if value is None:
+        return NONE
+    return format_html("<b>{}</b>", number(value)) if value == best else number(value)
+
+
 def links_table(links: dict[str, Any]) -> Table:
-    """One row an edge type and method, one column a metric."""
-    found: list[tuple[str, str, dict[str, Any]]] = []
-    for edge, methods in part(links, "edge_types").items():
-        for method, label in METHODS.items():
-            values = part(methods, method) if isinstance(methods, dict) else {}
-            if values:
-                found.append((edge, label, values))
-    names = {name for _, _, values in found for name in values}
-    columns = [n for n in FIRST if n in names] + sorted(names - set(FIRST))
+    """A block of rows an edge type, one row a method, one column a metric."""
+    groups = {
+        edge: {name: part(methods, name) for name in METHODS if part(methods, name)}
+        for edge, methods in part(links, "edge_types").items()
+    }
+    columns = columns_of(list(groups.values()))
+    rows = [
+        [edge if first == 0 else "", *row]
+        for edge, group in groups.items()
+        for first, row in enumerate(compared(group, METHODS, columns))
+    ]
     return Table(
         "Held-out links: the model beside the baselines",
         ["edge type", "method", *columns],
-        [[edge, label, *[number(v.get(c)) for c in columns]] for edge, label, v in found],
+        rows,
         numeric=range(2, 2 + len(columns)),
         note=str(links.get("protocol", "")),
     )
 
 
+def score_methods(score: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Measures by method; of an older report the AUCs alone."""
+    methods = {name: part(part(score, "methods"), name) for name in SCORES}
+    if any(methods.values()):
+        return {name: values for name, values in methods.items() if values}
+    keys = {name: "auc" if name == "fused" else f"{name}_auc" for name in SCORES}
+    return {name: {"auc": score[key]} for name, key in keys.items() if score.get(key) is not None}
+
+
 def score_tables(score: dict[str, Any]) -> list[Table]:
-    """AUC of the score and of its parts, and what else was measured of it."""
-    aucs = [[label, number(score[key])] for key, label in SCORES.items() if key in score]
+    """The score beside its parts, how it was measured, and how the gate is spread."""
+    methods = score_methods(score)
+    columns = columns_of([methods])
     unvalidated = "Not validated: the target was made by the rules."
-    others = [
-        [key, number(value)]
-        for key, value in score.items()
-        if key not in SCORES and isinstance(value, int | float | str)
-    ]
     return [
         Table(
-            "Score: fused beside its parts (AUC)",
-            ["method", "AUC"],
-            aucs,
+            "Score: fused beside its parts",
+            ["method", *columns],
+            compared(methods, SCORES, columns),
+            numeric=range(1, 1 + len(columns)),
+        ),
+        Table(
+            "How the score was measured",
+            ["about", "value"],
+            [[name.replace("_", " "), number(score[name])] for name in ABOUT if name in score],
             numeric=[1],
             note=unvalidated if score.get("validated") is False else "",
         ),
-        Table("Score: more", ["measure", "value"], others, numeric=[1]),
         Table(
             "Gate: share of the rules in the score",
             ["statistic", "value"],

@@ -67,6 +67,16 @@ def number(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def plain(value: object) -> str:
+    """A value of a user as people write it."""
+    return f"{value:,.10g}" if isinstance(value, float) else number(value)
+
+
+def when(moment: datetime | None) -> str:
+    """A moment to the minute, in UTC like all times of the console."""
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else NONE
+
+
 def duration(begin: datetime | None, end: datetime | None) -> str:
     """Time between two moments, in words."""
     if begin is None or end is None:

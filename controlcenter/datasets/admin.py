@@ -23,7 +23,7 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.accounts.models import Role
-from controlcenter.common.presenting import NONE, badge, number, pretty
+from controlcenter.common.presenting import NONE, badge, number, pretty, when
 from controlcenter.datasets import mapping_text, services
 from controlcenter.datasets.models import Dataset, DatasetState
 from controlcenter.datasets.report_tables import report_tables
@@ -101,6 +101,19 @@ class SynthesisForm(ConsoleForm):
                 self.fields[name] = forms.IntegerField(min_value=low, max_value=high, **shared)
 
 
+class StateFilter(admin.SimpleListFilter):
+    """By state, in one word each."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state.value, state.value) for state in DatasetState]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
 @admin.register(Dataset)
 class DatasetAdmin(ScopedAdmin):
     """Immutable uploads, checked row by row before a task may use them."""
@@ -108,21 +121,13 @@ class DatasetAdmin(ScopedAdmin):
     change_form_template = "admin/ups/dataset.html"
     list_display = (
         "name", "workspace", "coloured_state", "size_text", "kept", "rejected", "created_by",
-        "created_at",
+        "created",
     )  # fmt: skip
-    list_filter = (WorkspaceFilter, "state", "created_at")
+    list_filter = (WorkspaceFilter, StateFilter, "created_at")
     list_select_related = ("workspace", "created_by")
     search_fields = ("name", "filename", "sha256__startswith")
     fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "workspace", "coloured_state", "filename", "size_text", "sha256_text",
-                    "created_by", "created_at", "validated_at",
-                )
-            },
-        ),
+        (None, {"fields": ("workspace", "name", "id")}),
         ("Lineage", {"fields": ("source", "derived_text", "tasks_text", "synthesis_text")}),
         (
             "Mapping and feature contract",
@@ -158,13 +163,16 @@ class DatasetAdmin(ScopedAdmin):
         counts = {
             name: Cast(KT(f"report__rows_{name}"), IntegerField()) for name in ("kept", "rejected")
         }
-        return queryset.defer(*HEAVY).annotate(
-            kept_rows=counts["kept"], rejected_rows=counts["rejected"]
-        )
+        light: QuerySet[Any] = queryset.defer(*HEAVY)
+        return light.annotate(kept_rows=counts["kept"], rejected_rows=counts["rejected"])
 
     @admin.display(description="state", ordering="state")
     def coloured_state(self, dataset: Dataset) -> SafeString:
         return badge(dataset.state)
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, dataset: Dataset) -> str:
+        return when(dataset.created_at)
 
     @admin.display(description="size", ordering="size")
     def size_text(self, dataset: Dataset) -> str:
@@ -177,10 +185,6 @@ class DatasetAdmin(ScopedAdmin):
     @admin.display(description="rejected")
     def rejected(self, dataset: Any) -> str:
         return number(dataset.rejected_rows)
-
-    @admin.display(description="SHA-256")
-    def sha256_text(self, dataset: Dataset) -> SafeString:
-        return format_html('<span class="ups-mono">{}</span>', dataset.sha256 or NONE)
 
     @admin.display(description="derived datasets")
     def derived_text(self, dataset: Dataset) -> SafeString:

@@ -18,7 +18,7 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.console_forms import ConsoleForm, workspace_field
 from controlcenter.accounts.models import Role
-from controlcenter.common.presenting import NONE, Table, badge, number, pretty
+from controlcenter.common.presenting import NONE, Table, badge, link, number, plain, pretty, when
 from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.contributions import Bars, bars
 from controlcenter.profiles.models import ExplanationState, Item, Profile
@@ -41,7 +41,7 @@ class PreviewForm(ConsoleForm):
         super().__init__(*args, **kwargs)
         known = str(self.initial.pop("rule", ""))
         if known.isdecimal():
-            rule = Rule.objects.visible_to(self.account).filter(pk=known).first()
+            rule = Rule.objects.visible_to(self.who).filter(pk=known).first()
             if rule is not None:
                 self.initial["workspace"] = rule.workspace.slug
                 self.initial["expression"] = rule.expression
@@ -53,8 +53,8 @@ class ProfileAdmin(ScopedAdmin):
 
     change_form_template = "admin/ups/profile.html"
     list_display = (
-        "user_id", "workspace", "final", "rule_part", "model_part", "gate_part", "hits", "call_peers",
-        "last_event_at",
+        "user_id", "workspace", "final", "rule_part", "model_part", "gate_part", "hits",
+        "call_peers", "last_event",
     )  # fmt: skip
     list_filter = (WorkspaceFilter, ("final_score", admin.EmptyFieldListFilter))
     search_fields = ("user_id__startswith",)
@@ -84,6 +84,10 @@ class ProfileAdmin(ScopedAdmin):
             "profiles_profile_changelist"
         )
         return queryset.defer(*HEAVY) if listed else queryset
+
+    @admin.display(description="last event", ordering="last_event_at")
+    def last_event(self, profile: Profile) -> str:
+        return when(profile.last_event_at)
 
     @admin.display(description="score", ordering="final_score")
     def final(self, profile: Profile) -> str:
@@ -121,7 +125,17 @@ class ProfileAdmin(ScopedAdmin):
 
     def lookalikes(self, row: Profile) -> Table:
         nearest = queries.similar(row, LOOKALIKES) if row.embedding is not None else []
-        rows = [[n["user_id"], number(n["similarity"]), number(n["final_score"])] for n in nearest]
+        ids = [one["user_id"] for one in nearest]
+        keys = dict(
+            Profile.objects.in_workspace(row.workspace)
+            .filter(user_id__in=ids)
+            .values_list("user_id", "pk")
+        )
+        rows = []
+        for one in nearest:
+            url = reverse("admin:profiles_profile_change", args=[keys[one["user_id"]]])
+            found = (number(one["similarity"]), number(one["final_score"]))
+            rows.append([link(url, one["user_id"]), *found])
         return Table("Look-alikes", ["user", "similarity", "score"], rows, numeric=[1, 2])
 
     def explained(self, request: HttpRequest, row: Profile) -> dict[str, Any]:
@@ -157,7 +171,7 @@ class ProfileAdmin(ScopedAdmin):
 
 
 def attributes_table(profile: Profile) -> Table:
-    rows = [[name, number(value)] for name, value in sorted(profile.attributes.items())]
+    rows = [[name, plain(value)] for name, value in sorted(profile.attributes.items())]
     return Table("Attributes", ["attribute", "value"], rows)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from controlcenter.common.presenting import number
+from controlcenter.common.presenting import number, plain
 
 WIDTH = 200.0
 MIDDLE = WIDTH / 2
@@ -66,7 +66,7 @@ def bar(one: dict[str, Any], largest: float) -> Bar:
     return Bar(
         player=str(one.get("player", "")),
         kind=str(one.get("kind", "")),
-        value="" if one.get("value") is None else number(one["value"]),
+        value="" if one.get("value") is None else plain(one["value"]),
         contribution=f"{part:+.4f}",
         x=f"{MIDDLE if part >= 0 else MIDDLE - width:.1f}",
         width=f"{width:.1f}",

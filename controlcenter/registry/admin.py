@@ -19,7 +19,7 @@ from controlcenter.accounts.console import (
 from controlcenter.accounts.console_forms import ReasonForm, WorkspaceReasonForm
 from controlcenter.accounts.models import Role
 from controlcenter.common.metric_tables import metric_tables, part
-from controlcenter.common.presenting import NONE, Table, badge, number, pretty
+from controlcenter.common.presenting import NONE, Table, badge, number, pretty, when
 from controlcenter.registry import services
 from controlcenter.registry.models import ActiveVersion, ModelVersion
 
@@ -33,7 +33,7 @@ class ModelVersionAdmin(ScopedAdmin):
     change_form_template = "admin/ups/version.html"
     list_display = (
         "title", "workspace", "in_force", "auc", "boosting", "calibration", "dataset", "task",
-        "rule_revision", "created_at",
+        "rule_revision", "created",
     )  # fmt: skip
     list_filter = (WorkspaceFilter, "created_at")
     list_select_related = ("workspace", "dataset", "task")
@@ -82,6 +82,10 @@ class ModelVersionAdmin(ScopedAdmin):
     def in_force(self, version: Any) -> SafeString | str:
         return badge("active") if version.active else NONE
 
+    @admin.display(description="created", ordering="created_at")
+    def created(self, version: ModelVersion) -> str:
+        return when(version.created_at)
+
     @staticmethod
     def score(version: ModelVersion, name: str) -> str:
         return number(part(version.metrics, "score").get(name))
@@ -112,15 +116,10 @@ class ModelVersionAdmin(ScopedAdmin):
 
     def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         pointer = ActiveVersion.objects.filter(version=row).first()
-        files = [
-            [file.name, filesizeformat(file.size), file.sha256, file.key]
-            for file in row.files.all()
-        ]
+        files = [[file.name, filesizeformat(file.size), file.sha256] for file in row.files.all()]
         return {
-            "tables": [
-                *metric_tables(row.metrics),
-                Table("Files", ["file", "size", "SHA-256", "key"], files),
-            ],
+            "metrics": metric_tables(row.metrics),
+            "files": Table("Files", ["file", "size", "SHA-256"], files),
             "pointer": pointer,
         }
 

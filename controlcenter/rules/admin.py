@@ -17,7 +17,7 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.accounts.models import Role
-from controlcenter.common.presenting import badge, pretty
+from controlcenter.common.presenting import badge, pretty, when
 from controlcenter.rules import services
 from controlcenter.rules.models import NAME, Rule, RuleRevision
 from controlcenter.rules.serializers import RuleSerializer
@@ -48,7 +48,8 @@ class RuleForm(ConsoleForm):
         if self.row is not None:
             # It stays in its workspace; the field is kept for the preview.
             self.fields["workspace"].widget = forms.HiddenInput()
-            self.initial |= {name: getattr(self.row, name) for name in FIELDS}
+            for name in FIELDS:
+                self.initial[name] = getattr(self.row, name)
             self.initial["workspace"] = self.row.workspace.slug
 
 
@@ -57,7 +58,7 @@ class RuleAdmin(ScopedAdmin):
     """Readable statements about a user that move the score. A change asks for rescoring."""
 
     change_form_template = "admin/ups/row.html"
-    list_display = ("name", "workspace", "expression", "weight", "fits", "updated_at")
+    list_display = ("name", "workspace", "expression", "weight", "fits", "updated")
     list_filter = (WorkspaceFilter,)
     search_fields = ("name", "expression", "description")
     fields = ("workspace", "name", "expression", "weight", "description", "fits", "updated_at")
@@ -71,6 +72,10 @@ class RuleAdmin(ScopedAdmin):
         ),
     )  # fmt: skip
     edit_operation = "edit"
+
+    @admin.display(description="updated", ordering="updated_at")
+    def updated(self, rule: Rule) -> str:
+        return when(rule.updated_at)
 
     @admin.display(description="fits the data")
     def fits(self, rule: Rule) -> SafeString | str:

@@ -18,7 +18,7 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.models import Role
 from controlcenter.common.metric_tables import metric_tables
-from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty
+from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty, when
 from controlcenter.tasks import curves, services, states
 from controlcenter.tasks.admin_forms import TaskForm
 from controlcenter.tasks.models import Run, RunStatus, Task
@@ -41,13 +41,12 @@ class TaskAdmin(ScopedAdmin):
 
     change_form_template = "admin/ups/task.html"
     list_display = (
-        "title", "workspace", "workflow", "coloured_state", "progress", "dataset", "created_by",
-        "created_at", "took",
+        "title", "workspace", "workflow", "coloured_state", "progress", "dataset",
+        "created", "took",
     )  # fmt: skip
     list_filter = (WorkspaceFilter, "state", "workflow", "created_at")
-    list_select_related = ("workspace", "dataset", "created_by")
+    list_select_related = ("workspace", "dataset")
     search_fields = ("name", "id__iexact")
-    date_hierarchy = None
     fieldsets = (
         (None, {"fields": ("workspace", "workflow", "mode", "dataset", "base_version")}),
         (
@@ -86,6 +85,10 @@ class TaskAdmin(ScopedAdmin):
     def progress(self, task: Task) -> SafeString:
         share = curves.share_done(task, task.runs.all())
         return format_html("{} {}", bar(share, f"progress of {task}"), f"{share:.0%}")
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, row: Task | Run) -> str:
+        return when(row.created_at)
 
     @admin.display(description="took")
     def took(self, task: Task) -> str:
@@ -186,7 +189,7 @@ class RunAdmin(ScopedAdmin):
 
     list_display = (
         "kind", "workspace", "task", "attempt", "coloured_status", "progress_text", "lease_owner",
-        "created_at", "took",
+        "created", "took",
     )  # fmt: skip
     list_filter = (WorkspaceFilter, "status", "kind")
     list_select_related = ("workspace", "task")
@@ -218,6 +221,10 @@ class RunAdmin(ScopedAdmin):
     def progress_text(self, run: Run) -> str:
         share = run.progress.get("share")
         return f"{share:.0%}" if isinstance(share, int | float) else NONE
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, row: Task | Run) -> str:
+        return when(row.created_at)
 
     @admin.display(description="took")
     def took(self, run: Run) -> str:

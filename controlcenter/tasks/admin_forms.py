@@ -1,6 +1,6 @@
 """The form of a new task; its parameters are those of the API, with their ranges."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from rest_framework import serializers
@@ -19,6 +19,11 @@ def related(name: str) -> Any:
     return Task._meta.get_field(name).related_model
 
 
+def known_parameters() -> dict[str, Any]:
+    fields: Any = ParametersSerializer().fields
+    return dict(fields)
+
+
 def form_field(field: Any) -> forms.Field:
     """A parameter as a field of a form; the serializer checks the range, and says it."""
     shared: dict[str, Any] = {"required": False, "help_text": field.help_text or ""}
@@ -34,6 +39,13 @@ def form_field(field: Any) -> forms.Field:
     return forms.CharField(widget=forms.NumberInput(attributes), **shared)
 
 
+class RowField(forms.ModelChoiceField[Any] if TYPE_CHECKING else forms.ModelChoiceField):  # type: ignore[misc]
+    """A row of a workspace, shown with it."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj} ({obj.workspace})"
+
+
 class TaskForm(ConsoleForm):
     """What a task is to do."""
 
@@ -41,10 +53,10 @@ class TaskForm(ConsoleForm):
     workspace = workspace_field()
     workflow = forms.ChoiceField(choices=[(w.value, w.value) for w in Workflow if w in OFFERED])
     name = forms.CharField(max_length=200, required=False)
-    dataset = forms.ModelChoiceField(
+    dataset = RowField(
         None, required=False, help_text="Needed by a refresh; those that are ready are shown."
     )
-    base_version = forms.ModelChoiceField(
+    base_version = RowField(
         None,
         required=False,
         empty_label="the active one",
@@ -59,14 +71,13 @@ class TaskForm(ConsoleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        where = {"workspace__in": workspaces_for(self.account, self.role)}
+        where = {"workspace__in": workspaces_for(self.who, self.needs)}
         for name, more in (("dataset", {"state": "ready"}), ("base_version", {})):
-            rows = related(name).objects.visible_to(self.account).filter(**where, **more)
+            rows = related(name).objects.visible_to(self.who).filter(**where, **more)
             choice = self.fields[name]
             assert isinstance(choice, forms.ModelChoiceField)
             choice.queryset = rows.select_related("workspace")
-            choice.label_from_instance = lambda row: f"{row} ({row.workspace})"  # type: ignore[method-assign]
-        for name, field in ParametersSerializer().fields.items():
+        for name, field in known_parameters().items():
             if name not in LATER:
                 self.fields[name] = form_field(field)
 
@@ -90,7 +101,7 @@ class TaskForm(ConsoleForm):
                 self.add_error(name, f"{row} belongs to {row.workspace}, not to {workspace}.")
         told = {
             name: data[name]
-            for name in ParametersSerializer().fields
+            for name in known_parameters()
             if name in data and data[name] not in ("", None)
         }
         parameters = ParametersSerializer(data=told)

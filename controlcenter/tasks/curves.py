@@ -35,15 +35,28 @@ class Stage:
 
 
 def losses(task: Task) -> dict[int, float]:
-    """Loss by epoch from the progress that the training reported; of a retried epoch the last."""
+    """Loss by epoch: all of them once the training is done, until then those it reported.
+
+    Of an epoch that a retry repeated the last counts.
+    """
+    rows: Any = task.metrics.get("losses") if isinstance(task.metrics, dict) else None
+    return by_epoch(rows if isinstance(rows, list) else reported(task))
+
+
+def reported(task: Task) -> list[Any]:
+    """The progress that carried a loss, oldest first."""
     rows = (
         TaskEvent.objects.filter(task=task, kind="progress", data__has_keys=["epoch", "loss"])
         .order_by("-id")
         .values_list("data", flat=True)[:MAX_EVENTS]
     )
+    return list(reversed(rows))
+
+
+def by_epoch(rows: list[Any]) -> dict[int, float]:
     found: dict[int, float] = {}
-    for data in reversed(rows):
-        epoch, loss = data["epoch"], data["loss"]
+    for row in rows:
+        epoch, loss = row.get("epoch"), row.get("loss")
         if isinstance(epoch, int) and isinstance(loss, int | float) and math.isfinite(loss):
             found[epoch] = float(loss)
     return dict(sorted(found.items()))
