@@ -1,12 +1,30 @@
 """The ASGI application that gunicorn's uvicorn workers serve."""
 
 import os
+from typing import IO, Any
 
-from django.core.asgi import get_asgi_application
+import django
+from django.core.handlers.asgi import ASGIHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
-django_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 from controlcenter.common.body_limit import BodyLimit  # noqa: E402 (settings must be loaded)
 
-application = BodyLimit(django_application)
+
+class MeasuringHandler(ASGIHandler):
+    """Gives a chunked body, which has arrived whole by now, the length that parsers ask for.
+
+    Without it Django and REST framework take a body without ``Content-Length`` for an empty one.
+    """
+
+    def create_request(self, scope: dict[str, Any], body_file: IO[bytes]) -> Any:
+        if b"content-length" not in dict(scope["headers"]):
+            length = body_file.seek(0, os.SEEK_END)
+            body_file.seek(0)
+            headers = [*scope["headers"], (b"content-length", str(length).encode())]
+            scope = scope | {"headers": headers}
+        return super().create_request(scope, body_file)
+
+
+application = BodyLimit(MeasuringHandler())
