@@ -26,6 +26,7 @@ NO_SERVERS = {
     "UPS_OBJECT_STORE_URL": "http://nobody:nothing@127.0.0.1:1/none",
     "UPS_SECRET_KEY": "for tests that need no servers",
 }
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # the tests share few cores: threads must not spin
 folder = pytest.StashKey[Path]()
 
 

@@ -7,7 +7,10 @@ which a test checks.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SOFT_SHUTDOWN = {"REMAP_SIGTERM": "SIGQUIT"}  # Celery: SIGTERM lets the running job hand back
+WORKER = {
+    "REMAP_SIGTERM": "SIGQUIT",  # Celery: SIGTERM lets the running job hand back
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not spin: several share few cores
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ def _worker(
         name=f"worker-{name}",
         what=what,
         command=f"celery -A workers.app worker -Q {queues} -c 1 -n {name}@%h -l INFO",
-        environment={**SOFT_SHUTDOWN, **(environment or {})},
+        environment={**WORKER, **(environment or {})},
         grace_seconds=20.0,
         production_only=production_only,
     )
