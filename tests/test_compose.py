@@ -100,8 +100,7 @@ def test_image_is_pinned(service):
 @pytest.mark.parametrize("name", [one for one in SERVICES if one.startswith("worker-")])
 def test_worker_has_time_to_hand_back(name):
     assert SERVICES[name]["stop_grace_period"] == "120s"
-    same = next(one for one in APPLICATIONS if one.name == name)
-    assert same.environment.items() <= environment(name).items()
+    assert APPLICATIONS[name].environment.items() <= environment(name).items()
 
 
 def test_gpu_worker_reserves_a_gpu_and_insists_on_it():
