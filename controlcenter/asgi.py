@@ -1,6 +1,7 @@
 """The ASGI application that gunicorn's uvicorn workers serve."""
 
 import os
+from collections.abc import Mapping
 from typing import IO, Any
 
 import django
@@ -18,13 +19,13 @@ class MeasuringHandler(ASGIHandler):
     Without it Django and REST framework take a body without ``Content-Length`` for an empty one.
     """
 
-    def create_request(self, scope: dict[str, Any], body_file: IO[bytes]) -> Any:
+    def create_request(self, scope: Mapping[str, Any], body_file: IO[bytes]) -> Any:
         if b"content-length" not in dict(scope["headers"]):
             length = body_file.seek(0, os.SEEK_END)
             body_file.seek(0)
             headers = [*scope["headers"], (b"content-length", str(length).encode())]
-            scope = scope | {"headers": headers}
+            scope = {**scope, "headers": headers}
         return super().create_request(scope, body_file)
 
 
-application = BodyLimit(MeasuringHandler())
+application = BodyLimit(MeasuringHandler())  # type: ignore[arg-type]  # its stubs want plain dicts

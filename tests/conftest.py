@@ -61,7 +61,7 @@ def needs_servers(config: pytest.Config) -> bool:
 
 def hands_out(config: pytest.Config) -> bool:
     """Whether this process gives all tests to pytest-xdist workers, which inherit what it set."""
-    return not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no"
+    return not hasattr(config, "workerinput") and bool(config.getoption("tx", None))
 
 
 def start_servers() -> Path:

@@ -1,5 +1,7 @@
 """Build the graph of a dataset and of what the event log has since."""
 
+import uuid
+
 import polars as pl
 
 from controlcenter.artifacts.services import fetch_all
@@ -67,7 +69,7 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def read_log(workspace_id: object) -> pl.DataFrame:
+def read_log(workspace_id: uuid.UUID) -> pl.DataFrame:
     """The workspace's event log as a frame with the columns of ``EVENT_COLUMNS``."""
     frames = [
         pl.DataFrame(rows, schema={name: EVENT_COLUMNS[name] for name in COLUMNS}, orient="row")

@@ -17,9 +17,10 @@ from controlcenter.tasks.workflows import Workflow
 from ml.artifact import Artifact, save_artifact
 from ml.graph.graph import Graph
 from ml.graph.splits import Split, split_graph
+from ml.hgt.checkpoint import Progress
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import embed
-from ml.hgt.training import Progress, Stopped, Trained, TrainingConfig, train
+from ml.hgt.training import Stopped, Trained, TrainingConfig, train
 from ml.profile.fitting import FittedProfile, fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet

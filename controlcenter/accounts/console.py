@@ -342,6 +342,6 @@ class ScopedAdmin(ConsoleAdmin):
         queryset = super().get_queryset(request).visible_to(request.user)  # type: ignore[attr-defined]
         account = account_of(request)
         if self.view_role == Role.VIEWER or account.is_superuser:
-            return queryset  # type: ignore[no-any-return]
+            return queryset
         within = {f"{self.model.workspace_path}__in": workspaces_for(account, self.view_role)}
-        return queryset.filter(**within)  # type: ignore[no-any-return]
+        return queryset.filter(**within)

@@ -51,7 +51,7 @@ class Workspace(models.Model):
         return GraphSchema.from_dict(self.schema) if self.schema else TELECOM
 
 
-class Account(AbstractUser):
+class Account(AbstractUser):  # type: ignore[django-manager-missing]  # knox has no types
     """Somebody or some program that signs in (never a profiled user)."""
 
     home_workspace = models.ForeignKey(

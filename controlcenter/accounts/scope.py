@@ -38,7 +38,7 @@ def workspace_of(request: Request | HttpRequest) -> Workspace:
     """
     cached = getattr(request, "_workspace", None)
     if cached is not None:
-        return cached  # type: ignore[no-any-return]
+        return cached
     account = request.user
     slug = request.GET.get("workspace")
     if account.is_anonymous:

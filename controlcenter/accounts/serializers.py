@@ -5,7 +5,6 @@ from typing import Any
 from rest_framework import serializers
 
 from controlcenter.accounts.models import Account, Membership, Role, Token, Workspace
-from controlcenter.accounts.scope import role_in
 
 
 class WorkspaceSerializer(serializers.ModelSerializer[Workspace]):
@@ -21,8 +20,11 @@ class WorkspaceSerializer(serializers.ModelSerializer[Workspace]):
         return workspace.graph_schema.hash
 
     def get_role(self, workspace: Workspace) -> str | None:
-        role = role_in(self.context["request"].user, workspace)
-        return role.value if role else None
+        account = self.context["request"].user
+        if account.is_superuser:
+            return Role.OWNER.value
+        roles = [m.role for m in workspace.memberships.all() if m.account_id == account.pk]
+        return roles[0] if roles else None
 
 
 class MembershipSerializer(serializers.ModelSerializer[Membership]):

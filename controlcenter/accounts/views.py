@@ -1,9 +1,9 @@
 """Sign in and out, who am I, workspaces and their members."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import authenticate
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import AuthenticationFailed
@@ -44,7 +44,7 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     lookup_field = "id"
     ordering_fields = ["created", "name"]
 
-    def get_permissions(self) -> list[Any]:
+    def get_permissions(self) -> Any:
         return [AllowAny()] if self.action == "create" else super().get_permissions()
 
     def get_throttles(self) -> list[Any]:
@@ -88,7 +88,7 @@ class MeView(APIView):
 
     @extend_schema(responses=AccountSerializer)
     def get(self, request: Request) -> Response:
-        return Response(AccountSerializer(request.user).data)
+        return Response(AccountSerializer(cast(Account, request.user)).data)
 
 
 class WorkspaceViewSet(
@@ -102,7 +102,9 @@ class WorkspaceViewSet(
     ordering_fields = ["slug", "name"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        return visible_workspaces(self.request.user)
+        mine = Membership.objects.filter(account=self.request.user.pk)
+        visible = visible_workspaces(self.request.user)
+        return visible.prefetch_related(Prefetch("memberships", queryset=mine))
 
 
 class MemberViewSet(

@@ -32,7 +32,7 @@ class ScopedViewSet(viewsets.GenericViewSet[Any]):
         return account
 
     def get_queryset(self) -> QuerySet[Any]:
-        queryset = super().get_queryset()
+        queryset: Any = super().get_queryset()
         if getattr(self, "swagger_fake_view", False):
             return queryset.none()
         return queryset.visible_to(self.account).in_workspace(self.workspace)

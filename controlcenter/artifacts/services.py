@@ -1,5 +1,6 @@
 """Record and sweep what lies in the object store."""
 
+import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ def record(
     workspace: models.Model,
     stored: Stored,
     name: str,
-    run_id: object | None = None,
+    run_id: uuid.UUID | None = None,
     epoch: int | None = None,
 ) -> Artifact:
     """Note a stored object in the caller's transaction."""
@@ -81,7 +82,8 @@ def abort_uploads(limit: datetime) -> int:
     client, bucket = store().client, store().bucket
     aborted = 0
     for upload in client._list_multipart_uploads(bucket).uploads:
-        if upload.initiated_time and upload.initiated_time < limit:
-            client._abort_multipart_upload(bucket, upload.object_name, upload.upload_id)
+        begun, upload_id = upload.initiated_time, upload.upload_id
+        if upload_id and begun and begun < limit:
+            client._abort_multipart_upload(bucket, upload.object_name, upload_id)
             aborted += 1
     return aborted

@@ -112,9 +112,9 @@ class ArtifactStore:
             self.client.put_object(
                 self.bucket,
                 key,
-                reader,
+                reader,  # type: ignore[arg-type]  # only its read() is used
                 length=size,
-                part_size=PART_BYTES,  # type: ignore[arg-type]
+                part_size=PART_BYTES,
                 num_parallel_uploads=1,
             )
             return Stored(key, reader.size, reader.digest.hexdigest())

@@ -1,6 +1,6 @@
 """OpenAPI: each call documents its problems beside its answers."""
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.openapi import AutoSchema
 
@@ -26,7 +26,9 @@ class ProblemSchema(AutoSchema):
             codes.append("404")
         return sorted(set(codes))
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         component = self.resolve_serializer(ProblemSerializer, direction)
         for code in self.problem_codes():

@@ -74,7 +74,7 @@ class LinesParser(BaseParser):
         stream: IO[Any],
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
-    ) -> list[object]:
+    ) -> Any:
         return list(values(read_whole(stream)))
 
 

@@ -3,14 +3,20 @@
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from controlcenter.common.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
+DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class ProblemErrorSerializer(serializers.Serializer[Any]):
@@ -29,7 +35,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
     instance = serializers.CharField(required=False)
     code = serializers.CharField(required=False)
-    errors = ProblemErrorSerializer(many=True, required=False)
+    errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]
 
 
 def flatten(detail: Any, path: str = "") -> list[dict[str, str]]:
@@ -51,6 +57,9 @@ def problem(code: int, detail: str, /, **more: Any) -> dict[str, Any]:
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: the usual statuses, the body as a problem."""
+    if isinstance(error, DATABASE_AWAY):
+        log.warning("database.away", error=str(error).strip())
+        error = Unavailable("The database does not answer right now: try again.")
     response = exception_handler(error, context)
     if response is None:
         return None

@@ -91,7 +91,7 @@ class LineageSerializer(serializers.Serializer[Any]):
     """Where a dataset came from and what was made from it."""
 
     dataset = serializers.UUIDField()
-    source = serializers.UUIDField(allow_null=True)
+    source = serializers.UUIDField(allow_null=True)  # type: ignore[assignment]
     derived = serializers.ListField(child=serializers.UUIDField())
     tasks = serializers.ListField(child=serializers.UUIDField())
 

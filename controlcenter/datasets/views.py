@@ -1,7 +1,7 @@
 """Upload, list, read, preview, report, lineage, delete; and synthesize."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -31,7 +31,8 @@ from controlcenter.datasets.serializers import (
 
 def mapping_of(request: Request) -> str:
     """The form's mapping, whether it was sent as a field or as a file."""
-    given = request.data.get("mapping", "")
+    form: Any = request.data
+    given = form.get("mapping", "")
     if isinstance(given, UploadedFile):
         if (given.size or 0) > mapping_text.MAX_BYTES:
             raise ValidationError({"mapping": f"has {given.size} bytes, which is too large"})
@@ -77,7 +78,7 @@ class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
                 f"The file has {source.size} bytes, at most {settings.UPLOAD_LIMIT_BYTES} are "
                 "accepted: send Parquet or a zip."
             )
-        form = UploadNameSerializer(data={"name": request.data.get("name", "")})
+        form = UploadNameSerializer(data={"name": cast(Any, request.data).get("name", "")})
         form.is_valid(raise_exception=True)
         dataset = services.upload(
             workspace=self.workspace,

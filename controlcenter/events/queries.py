@@ -1,5 +1,6 @@
 """Reads of the event log for consumers, in commit order."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,7 @@ class Activity:
     last_received_at: datetime | None
 
 
-def log_rows(workspace_id: object, *, chunk: int = 50_000) -> Iterator[list[tuple[Any, ...]]]:
+def log_rows(workspace_id: uuid.UUID, *, chunk: int = 50_000) -> Iterator[list[tuple[Any, ...]]]:
     """All committed events of a workspace in chunks of rows of ``COLUMNS``."""
     with connection.chunked_cursor() as cursor:
         cursor.execute(IN_COMMIT_ORDER, [workspace_id])
@@ -33,7 +34,7 @@ def log_rows(workspace_id: object, *, chunk: int = 50_000) -> Iterator[list[tupl
             yield rows
 
 
-def activity(workspace_id: object) -> Activity:
+def activity(workspace_id: uuid.UUID) -> Activity:
     """Number of events and the time of the newest."""
     with connection.cursor() as cursor:
         cursor.execute(

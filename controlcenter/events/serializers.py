@@ -25,7 +25,7 @@ class EnvelopeSerializer(serializers.Serializer[Any]):
     """The standard envelope."""
 
     event_id = serializers.UUIDField(help_text="Makes ingestion idempotent.")
-    source = serializers.CharField(required=False, default="api")
+    source = serializers.CharField(required=False, default="api")  # type: ignore[assignment]
     type = serializers.CharField(help_text="call, order, click, use: what the schema knows.")
     timestamp = serializers.DateTimeField(help_text="ISO 8601 with a zone.")
     payload = EventPayloadSerializer()

@@ -1,6 +1,5 @@
 """Ingest events and read the log."""
 
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework import mixins, status

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.utils import DatabaseError
+from django.db.utils import DatabaseError, InterfaceError
 from kombu.exceptions import OperationalError as BrokerError
 
 from controlcenter.artifacts.store import StoreUnavailable, store
@@ -43,7 +43,7 @@ def migrations() -> str:
 
 def broker() -> str:
     with app.connection_for_write(connect_timeout=2) as link:
-        link.ensure_connection(max_retries=1, interval_start=0.1, timeout=2)
+        link.ensure_connection(max_retries=1, interval_start=1, timeout=2)
     return "answers"
 
 
@@ -58,7 +58,7 @@ def reaper() -> str:
         raise RuntimeError("the reaper has never run: is the relay running?")
     age = clock.now() - chore.last_at
     if age > REAPER_LATE:
-        raise RuntimeError(f"the reaper ran {age.seconds} s ago: is the relay running?")
+        raise RuntimeError(f"the reaper ran {age.total_seconds():.0f} s ago: is the relay running?")
     return f"ran {max(age.total_seconds(), 0):.0f} s ago"
 
 
@@ -69,7 +69,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "object_store": object_store,
     "reaper": reaper,
 }
-FAILURES = (DatabaseError, BrokerError, StoreUnavailable, RuntimeError, OSError)
+FAILURES = (DatabaseError, InterfaceError, BrokerError, StoreUnavailable, RuntimeError, OSError)
 
 
 def check(name: str) -> Check:

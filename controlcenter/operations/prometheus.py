@@ -3,7 +3,8 @@
 Queue and lease ages come from PostgreSQL, which owns the truth, never from Celery's events.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from django.db import connection
 from prometheus_client import CollectorRegistry, generate_latest
@@ -71,7 +72,7 @@ def labelled(
     name: str,
     text: str,
     labels: list[str],
-    values: dict[tuple[str, ...], float] | dict[tuple[str, ...], int],
+    values: Mapping[Any, float],
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):

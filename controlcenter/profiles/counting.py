@@ -1,5 +1,6 @@
 """Counts and last events of profiles, raised by ingestion in its own transaction."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ class Counted:
     target_type: str
 
 
-def share_with_refresh(workspace_id: object) -> None:
+def share_with_refresh(workspace_id: uuid.UUID) -> None:
     """Many ingestions at a time, but none while a refresh merges (until the transaction ends)."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -28,7 +29,7 @@ def share_with_refresh(workspace_id: object) -> None:
         )
 
 
-def exclude_ingestion(workspace_id: object) -> None:
+def exclude_ingestion(workspace_id: uuid.UUID) -> None:
     """The refresh's side of the same lock."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK.format(function="pg_advisory_xact_lock"), [f"merge {workspace_id}"])
@@ -82,7 +83,7 @@ FROM delta WHERE p.workspace_id = %(workspace)s AND p.user_id = delta.user_id
 """
 
 
-def count_events(workspace_id: object, events: Sequence[Counted]) -> int:
+def count_events(workspace_id: uuid.UUID, events: Sequence[Counted]) -> int:
     """Raise counts and last events; unknown users, products and apps are made with defaults.
 
     Users are made first, all of them in the order of their ids, then raised in the same order, so

@@ -1,6 +1,7 @@
 """Explanations: asked for here, computed by a worker, cached by what the score was made of."""
 
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ class Explained:
 
 def current(profile: Profile) -> Explanation | None:
     """The cached explanation of the profile's present score, whatever its state."""
+    if profile.rule_revision is None:
+        return None
     return Explanation.objects.filter(
         profile=profile,
         model_version=profile.model_version_id,
@@ -92,7 +95,7 @@ def wait(explanation: Explanation, *, seconds: float) -> Explanation:
     return explanation
 
 
-def pending(workspace_id: object) -> list[Explanation]:
+def pending(workspace_id: uuid.UUID) -> list[Explanation]:
     """What a worker should compute now, oldest first.
 
     A profile that was scored anew since is left out: its old explanation is of no use.

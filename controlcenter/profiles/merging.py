@@ -5,6 +5,7 @@ itself runs under the lock.
 """
 
 import json
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -132,7 +133,7 @@ def vector(values: Sequence[float]) -> str:
 
 def merge(
     *,
-    workspace_id: object,
+    workspace_id: uuid.UUID,
     version: ModelVersion,
     basis: str,
     users: Iterable[ScoredUser],
@@ -151,7 +152,7 @@ def merge(
     Returns:
         How many users were scored.
     """
-    names = {
+    names: dict[str, Any] = {
         "workspace": workspace_id,
         "version": version.pk,
         "rule_revision": version.rule_revision,

@@ -20,19 +20,28 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
     Returns:
         ``user_id``, ``similarity`` (cosine, -1 to 1) and ``final_score`` each.
     """
-    with connection.cursor() as cursor:
-        # The index is shared by all workspaces: go on until enough rows of this one are found.
-        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
     nearest = (
-        Profile.objects.filter(workspace=profile.workspace_id, embedding__isnull=False)
+        Profile.objects.filter(
+            workspace=profile.workspace_id,
+            embedding__isnull=False,
+            model_version=profile.model_version_id,  # vectors of two models have no angle
+        )
         .exclude(pk=profile.pk)
         .annotate(distance=CosineDistance("embedding", profile.embedding))
         .order_by("distance")
         .values_list("user_id", "distance", "final_score")[:limit]
     )
+    with connection.cursor() as cursor:
+        # The index is shared by all workspaces: go on until enough rows of this one are found,
+        # and where they are too few among the others' for that, look at all of them.
+        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
+        found = list(nearest)
+        if len(found) < limit:
+            cursor.execute("SET LOCAL enable_indexscan = off")
+            found = list(nearest.all())
     return [
         {"user_id": user_id, "similarity": 1.0 - distance, "final_score": score}
-        for user_id, distance, score in nearest
+        for user_id, distance, score in found
     ]
 
 

@@ -52,6 +52,8 @@ def register(task: Task, trained: Trained) -> ModelVersion:
     mine = ModelVersion.objects.filter(workspace=task.workspace_id)
     number = (mine.aggregate(last=Max("number"))["last"] or 0) + 1
     dataset_id = task.dataset_id or (task.base_version.dataset_id if task.base_version else None)
+    if dataset_id is None:
+        raise LookupError(f"task {task.pk} names no dataset, nor does its base version")
     version = ModelVersion.objects.create(
         id=trained.version_id,
         workspace_id=task.workspace_id,

@@ -1,5 +1,6 @@
 """Rules on the wire."""
 
+import math
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -20,6 +21,11 @@ class RuleSerializer(serializers.ModelSerializer[Rule]):
         model = Rule
         fields = ["id", "name", "expression", "weight", "description", "sits_out", "updated_at"]
         read_only_fields = ["updated_at"]
+
+    def validate_weight(self, weight: float) -> float:
+        if not math.isfinite(weight):
+            raise serializers.ValidationError(f"got {weight}, expected a number from -100 to 100")
+        return weight
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_sits_out(self, rule: Rule) -> str | None:

@@ -30,6 +30,7 @@ class RuleViewSet(
         )
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
+        assert isinstance(serializer.instance, Rule)
         serializer.instance = services.update(
             rule=serializer.instance, account=self.account, fields=serializer.validated_data
         )

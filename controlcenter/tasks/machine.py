@@ -10,6 +10,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import models, transaction
 from django.db.models.functions import Now
@@ -21,25 +22,25 @@ from controlcenter.tasks import states
 from controlcenter.tasks.workflows import Mode, Workflow
 
 
-def may_begin_building(task: "TaskMachine") -> bool:
+def may_begin_building(task: Any) -> bool:
     return task.state != states.PENDING or task.workflow == Workflow.REFRESH
 
 
-def may_begin_training(task: "TaskMachine") -> bool:
+def may_begin_training(task: Any) -> bool:
     if task.state == states.PENDING:
         return task.workflow == Workflow.FUSION
     return task.mode == Mode.FULL_RETRAIN
 
 
-def may_begin_embedding(task: "TaskMachine") -> bool:
+def may_begin_embedding(task: Any) -> bool:
     return task.state != states.BUILDING or task.mode == Mode.EMBEDDING_ONLY
 
 
-def may_begin_optimizing(task: "TaskMachine") -> bool:
+def may_begin_optimizing(task: Any) -> bool:
     return task.workflow in {Workflow.STANDARD, Workflow.CONTINUOUS}
 
 
-def may_complete(task: "TaskMachine") -> bool:
+def may_complete(task: Any) -> bool:
     return task.state != states.EMBEDDING or task.workflow in {Workflow.REFRESH, Workflow.FUSION}
 
 

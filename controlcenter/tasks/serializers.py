@@ -38,7 +38,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):
-    source = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+    source = serializers.ChoiceField(choices=states.CHOICES, read_only=True)  # type: ignore[assignment]
     target = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
 
     class Meta:

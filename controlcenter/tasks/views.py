@@ -117,7 +117,7 @@ class TaskViewSet(ReadViewSet):
         """
         if key is None:
             return None
-        model = Task._meta.get_field(name).related_model
+        model: Any = Task._meta.get_field(name).related_model
         visible = model.objects.visible_to(self.account).in_workspace(self.workspace)
         row = visible.filter(pk=key).first()
         if row is None:

@@ -62,7 +62,7 @@ class Client:
 
     def upload(self, path: Path, *, name: str, mapping: str) -> Any:
         """Upload a dataset as a multipart form."""
-        fields = {
+        fields: dict[str, str | tuple[str, bytes, str]] = {
             "name": name,
             "mapping": mapping,
             "file": (path.name, path.read_bytes(), "application/octet-stream"),

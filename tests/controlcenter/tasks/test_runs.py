@@ -135,9 +135,14 @@ def test_an_error_of_the_data_fails_at_once(task):
 
 def test_what_fails_inside_a_commit_leaves_nothing(task):
     held = claim(task)
-    with pytest.raises(ZeroDivisionError), runs.committing(held) as commit:
-        commit.artifact(Stored("k", 1, "0" * 64), "x")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with runs.committing(held) as commit:
+            commit.artifact(Stored("k", 1, "0" * 64), "x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert task.runs.get().status == RunStatus.RUNNING
     assert state(task) == states.BUILDING
 

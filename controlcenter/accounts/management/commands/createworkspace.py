@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.validators import validate_slug
 from django.db import transaction
 
 from controlcenter.accounts.models import Account, Workspace
@@ -26,6 +28,12 @@ class Command(BaseCommand):
         slug: str = options["slug"]
         if Workspace.objects.filter(slug=slug).exists():
             raise CommandError(f"there is a workspace {slug!r} already")
+        try:
+            validate_slug(slug)
+        except ValidationError as error:
+            raise CommandError(
+                f"got {slug!r}, expected a slug: letters, digits, hyphens and underscores"
+            ) from error
         account = Account.objects.filter(username=options["owner"]).first()
         if account is None:
             password = os.environ.get("UPS_OWNER_PASSWORD", "")
