@@ -10,7 +10,7 @@ from pgvector.django import CosineDistance
 from controlcenter.accounts.models import Workspace
 from controlcenter.profiles.models import Profile
 from ml.data.schema import GraphSchema
-from ml.profile.rules import compile_rule
+from ml.profile.rules import compile_rule, with_fields
 
 
 @transaction.atomic
@@ -86,6 +86,8 @@ def preview(workspace: Workspace, expression: str, limit: int) -> dict[str, Any]
     schema = workspace.graph_schema
     rule = compile_rule(expression, schema)
     frame = rule_frame(workspace, schema)
+    # A rule may ask for events that the schema does not know: nobody has any.
+    frame = with_fields(frame, dict.fromkeys(rule.fields - set(frame.columns), "number"))
     begin = time.perf_counter()
     matches = frame.select("user_id", hit=rule.column()).filter(pl.col("hit"))
     milliseconds = (time.perf_counter() - begin) * 1000
