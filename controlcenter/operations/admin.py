@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from controlcenter.accounts.console import ScopedAdmin, WorkspaceFilter
 from controlcenter.accounts.models import Role
 from controlcenter.audit.models import AuditEntry
-from controlcenter.common.presenting import pretty
+from controlcenter.common.presenting import pretty, when
 
 admin.site.site_header = "User Profile System"
 admin.site.site_title = "User Profile System"
@@ -21,7 +21,7 @@ class AuditEntryAdmin(ScopedAdmin):
     """Who did what, append-only. Owners read it."""
 
     view_role = Role.OWNER
-    list_display = ("at", "workspace", "actor", "action", "target_type", "target_id", "request_id")
+    list_display = ("moment", "workspace", "actor", "action", "target_type", "target_id")
     list_filter = (WorkspaceFilter, "at")
     search_fields = ("actor__exact", "action__startswith", "target_id__exact")
     search_help_text = "An actor, the beginning of an action, or a target's id."
@@ -29,6 +29,10 @@ class AuditEntryAdmin(ScopedAdmin):
         "at", "workspace", "actor", "action", "target_type", "target_id", "details_text",
         "request_id",
     )  # fmt: skip
+
+    @admin.display(description="when", ordering="at")
+    def moment(self, entry: AuditEntry) -> str:
+        return when(entry.at)
 
     @admin.display(description="details")
     def details_text(self, entry: AuditEntry) -> SafeString:

@@ -32,11 +32,11 @@ class ModelVersionAdmin(ScopedAdmin):
 
     change_form_template = "admin/ups/version.html"
     list_display = (
-        "title", "workspace", "in_force", "auc", "boosting", "calibration", "dataset", "task",
+        "title", "workspace", "in_force", "auc", "boosting", "calibration", "dataset",
         "rule_revision", "created",
     )  # fmt: skip
-    list_filter = (WorkspaceFilter, "created_at")
-    list_select_related = ("workspace", "dataset", "task")
+    list_filter = (WorkspaceFilter,)
+    list_select_related = ("workspace", "dataset")
     search_fields = ("number", "id__iexact", "code_version__startswith")
     fieldsets = (
         (None, {"fields": ("workspace", "number", "in_force", "created_at", "id")}),

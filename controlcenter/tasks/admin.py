@@ -44,7 +44,7 @@ class TaskAdmin(ScopedAdmin):
         "title", "workspace", "workflow", "coloured_state", "progress", "dataset",
         "created", "took",
     )  # fmt: skip
-    list_filter = (WorkspaceFilter, "state", "workflow", "created_at")
+    list_filter = (WorkspaceFilter, "state", "workflow")
     list_select_related = ("workspace", "dataset")
     search_fields = ("name", "id__iexact")
     fieldsets = (
