@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 from django.db import connection, transaction
+from django.db.models import F
 from pgvector.django import CosineDistance
 
 from controlcenter.accounts.models import Workspace
@@ -29,16 +30,15 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
         .exclude(pk=profile.pk)
         .annotate(distance=CosineDistance("embedding", profile.embedding))
         .order_by("distance")
-        .values_list("user_id", "distance", "final_score")[:limit]
+        .values_list("user_id", "distance", "final_score")
     )
     with connection.cursor() as cursor:
-        # The index is shared by all workspaces: go on until enough rows of this one are found,
-        # and where they are too few among the others' for that, look at all of them.
+        # The index is shared by all workspaces: go on until enough rows of this one are found.
         cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-        found = list(nearest)
-        if len(found) < limit:
-            cursor.execute("SET LOCAL enable_indexscan = off")
-            found = list(nearest.all())
+    found = list(nearest[:limit])
+    if len(found) < limit:
+        # They are too few among the others': look at all of them; a sum is in no index.
+        found = list(nearest.order_by(F("distance") + 0.0)[:limit])
     return [
         {"user_id": user_id, "similarity": 1.0 - distance, "final_score": score}
         for user_id, distance, score in found

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 from rest_framework.test import APIClient
@@ -164,9 +164,10 @@ def model_version(workspace: Workspace) -> MakeVersion:
             "code_version": "test",
         }
         task = make_task(of, dataset, state="completed")
-        version = register(task, Trained(**(trained | more)))
-        if active:
-            activate(version, actor="test", reason="test")
+        with transaction.atomic():
+            version = register(task, Trained(**(trained | more)))
+            if active:
+                activate(version, actor="test", reason="test")
         return version
 
     return make
