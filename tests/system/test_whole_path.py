@@ -1,5 +1,6 @@
 """The whole system as `make up` starts it: real servers, real workers, kills and restarts."""
 
+import contextlib
 import json
 import logging
 import os
@@ -64,8 +65,9 @@ class System:
     def kill(self, name: str) -> None:
         """kill -9 of a process of the system with all it started."""
         process = psutil.Process(self.pid(name))
-        for one in [*process.children(recursive=True), process]:
-            one.send_signal(signal.SIGKILL)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it went with its parent
+                one.send_signal(signal.SIGKILL)
 
 
 class Api:
@@ -100,7 +102,8 @@ class Api:
         raise AssertionError(f"{path} did not get there in {seconds} s: {answer}")
 
     def task(self, **parameters: Any) -> str:
-        dataset = self.get("/datasets/", state="ready")["results"][0]["id"]
+        answer = self.wait("/datasets/?state=ready", lambda found: found["count"] > 0)
+        dataset = answer["results"][0]["id"]
         body = {"dataset": dataset, "parameters": {"seed": 3, "epochs": EPOCHS, **parameters}}
         return str(self.post("/tasks/", body)["id"])
 
@@ -200,7 +203,8 @@ def test_cancel_while_it_trains(api: Api) -> None:
 
 
 def test_rules_events_rollback_and_rescoring(api: Api) -> None:
-    user = api.get("/users/", ordering="-final_score", page_size=1)["results"][0]["user_id"]
+    best = api.wait("/users/?ordering=-final_score&page_size=1", lambda found: found["count"] > 0)
+    user = best["results"][0]["user_id"]
     before = api.get(f"/users/{user}/")
     event = {
         "event_id": "5a0ac5f5-6d6a-4b0f-9f0c-7a3d0a3a6f01",
