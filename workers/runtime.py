@@ -23,9 +23,10 @@ from controlcenter.artifacts.store import (
     StoreUnavailable,
     store,
 )
-from controlcenter.tasks import runs
+from controlcenter.tasks import claims, endings, runs
+from controlcenter.tasks.claims import CancelRequested, Claim, Fenced
 from controlcenter.tasks.models import Run, RunStatus
-from controlcenter.tasks.runs import CancelRequested, Claim, Commit, Fenced
+from controlcenter.tasks.runs import Commit
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
@@ -125,7 +126,7 @@ class Execution:
         def once() -> None:
             if self._is_done():
                 return
-            runs.beat(self.claim, self._take_progress())
+            claims.beat(self.claim, self._take_progress())
             with runs.committing(self.claim) as commit:
                 effect(commit)
 
@@ -150,7 +151,7 @@ class Execution:
         while not self._done.wait(BEAT_SECONDS):
             progress = self._take_progress()
             try:
-                if runs.beat(self.claim, progress):
+                if claims.beat(self.claim, progress):
                     self._cancelled.set()
                 deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
             except Fenced as error:
@@ -197,7 +198,7 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(run_id=run_id)
     try:
-        claim = patiently(lambda: runs.claim(uuid.UUID(run_id), owner=owner()))
+        claim = patiently(lambda: claims.claim(uuid.UUID(run_id), owner=owner()))
         if claim is None:
             log.info("run.dropped", why="done, held by another worker, or not its turn")
             return "dropped"
@@ -224,22 +225,22 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
             work(execution)
         return "done"
     except CancelRequested:
-        return ending("cancelled", lambda: runs.acknowledge_cancel(claim))
+        return ending("cancelled", lambda: endings.acknowledge_cancel(claim))
     except Fenced as error:
         log.warning("run.fenced", error=str(error))
         return "fenced"
     except (StoreUnavailable, *CONNECTION_ERRORS) as error:
         reason = f"a part of the system was away: {str(error).strip()}."
-        return ending("let go", lambda: runs.let_go(claim, reason=reason))
+        return ending("let go", lambda: endings.let_go(claim, reason=reason))
     except (Fault, ObjectMissing, ObjectDamaged) as error:
         sentence = str(error)
-        return ending("failed", lambda: runs.give_up(claim, sentence=sentence))
+        return ending("failed", lambda: endings.give_up(claim, sentence=sentence))
     except Exception as error:
         log.exception("run.failed")
         sentence = f"{claim.kind.capitalize()} failed: {type(error).__name__}: {error}"
         trace = traceback.format_exc()
         return ending(
-            "failed", lambda: runs.give_up(claim, sentence=sentence[:2000], traceback=trace)
+            "failed", lambda: endings.give_up(claim, sentence=sentence[:2000], traceback=trace)
         )
 
 

@@ -42,7 +42,7 @@ def snapshot() -> dict[str, Any]:
     process = psutil.Process()
     memory = psutil.virtual_memory()
     return {
-        "cpu_percent": psutil.cpu_percent(interval=None),
+        "cpu_percent": psutil.cpu_percent(interval=0.1),
         "cpu_count": psutil.cpu_count(),
         "memory_used_bytes": memory.total - memory.available,
         "memory_total_bytes": memory.total,

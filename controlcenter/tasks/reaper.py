@@ -12,9 +12,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from controlcenter.tasks import states
+from controlcenter.tasks.claims import is_next, lock
+from controlcenter.tasks.endings import close, finish_cancel, lose_locked
 from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
 from controlcenter.tasks.outbox import enqueue, forget_sent
-from controlcenter.tasks.runs import close, finish_cancel, is_next, lock, lose_locked
 
 log = structlog.get_logger(__name__)
 CHORE = "reaper"

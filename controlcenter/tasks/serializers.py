@@ -57,7 +57,9 @@ class WaitingSerializer(serializers.Serializer[Any]):
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
     state = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
-    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, read_only=True
+    )
     progress = serializers.SerializerMethodField(help_text="Of the stage that runs now.")
     model_version = serializers.SerializerMethodField()
 

@@ -14,9 +14,10 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import SYSTEM, record
 from controlcenter.common.errors import Conflict
 from controlcenter.tasks import states, workflows
+from controlcenter.tasks.endings import close, wake_next
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
-from controlcenter.tasks.runs import close, queue_run, wake_next
+from controlcenter.tasks.runs import queue_run
 from controlcenter.tasks.workflows import Mode, Workflow
 
 

@@ -7,7 +7,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from controlcenter.tasks import runs
+from controlcenter.tasks import claims, endings
 from controlcenter.tasks.models import Outbox, RunStatus, Task
 from controlcenter.tasks.stream import stream
 
@@ -169,9 +169,9 @@ def test_a_list_takes_the_same_queries_for_one_and_for_many(
 def test_the_stream_tells_everything_once_and_ends(client, ready_dataset):
     task_id = create(client, ready_dataset).data["id"]
     task = Task.objects.get(pk=task_id)
-    held = runs.claim(task.runs.get(status=RunStatus.QUEUED).pk, owner="w")
-    runs.beat(held, [{"share": 0.1, "epoch": 1}, {"share": 0.2, "epoch": 2}])
-    runs.give_up(held, sentence="enough")
+    held = claims.claim(task.runs.get(status=RunStatus.QUEUED).pk, owner="w")
+    claims.beat(held, [{"share": 0.1, "epoch": 1}, {"share": 0.2, "epoch": 2}])
+    endings.give_up(held, sentence="enough")
 
     async def read(after):
         return [part async for part in stream(task.pk, after)]

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.common.errors import Conflict
-from controlcenter.tasks import reaper, runs, services, states
+from controlcenter.tasks import claims, endings, reaper, runs, services, states
 from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, Transition
 from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
@@ -53,14 +53,14 @@ class Protocol(RuleBasedStateMachine):
         known = list(self.runs().order_by("created_at", "pk"))
         if not known:
             return None
-        return runs.claim(known[index % len(known)].pk, owner="worker")
+        return claims.claim(known[index % len(known)].pk, owner="worker")
 
     @rule(held=claims)
     def beat(self, held):
         if held is not None:
             try:
-                runs.beat(held, [{"share": 0.5}])
-            except runs.Fenced:
+                claims.beat(held, [{"share": 0.5}])
+            except claims.Fenced:
                 assert not self.holds(held, strictly=True)
 
     @rule(held=claims)
@@ -70,9 +70,9 @@ class Protocol(RuleBasedStateMachine):
         try:
             with runs.committing(held) as commit:
                 commit.metrics = {"epoch": held.epoch}
-        except runs.Fenced:
+        except claims.Fenced:
             assert not self.holds(held)
-        except runs.CancelRequested:
+        except claims.CancelRequested:
             assert Task.objects.get(pk=held.task_id).cancel_requested_at is not None
         else:
             self.committed.append((held.task_id, held.iteration, held.kind))
@@ -86,8 +86,8 @@ class Protocol(RuleBasedStateMachine):
             return
         told = {"give_up": {"sentence": "no"}, "let_go": {"reason": "r."}}.get(how, {})
         try:
-            getattr(runs, how)(held, **told)
-        except runs.Fenced:
+            getattr(endings, how)(held, **told)
+        except claims.Fenced:
             assert not self.holds(held)
 
     def holds(self, held, *, strictly=False):

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from controlcenter.artifacts.store import Stored
-from controlcenter.tasks import kinds, reaper, runs, services, states
+from controlcenter.tasks import claims, endings, kinds, reaper, runs, services, states
 from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, TaskEvent
 from controlcenter.tasks.outbox import relay
 from controlcenter.tasks.parameters import defaults
@@ -31,7 +31,7 @@ def queued(task):
 
 
 def claim(task):
-    held = runs.claim(queued(task).pk, owner="worker")
+    held = claims.claim(queued(task).pk, owner="worker")
     assert held is not None
     return held
 
@@ -58,8 +58,8 @@ def test_the_plain_path(task):
 
 def test_a_second_delivery_is_dropped(task):
     run = queued(task)
-    assert runs.claim(run.pk, owner="one") is not None
-    assert runs.claim(run.pk, owner="two") is None
+    assert claims.claim(run.pk, owner="one") is not None
+    assert claims.claim(run.pk, owner="two") is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -69,7 +69,7 @@ def test_of_many_at_once_one_gets_the_run(task):
 
     def compete():
         barrier.wait()
-        won.append(runs.claim(run.pk, owner=threading.current_thread().name))
+        won.append(claims.claim(run.pk, owner=threading.current_thread().name))
         connection.close()
 
     threads = [threading.Thread(target=compete) for _ in range(6)]
@@ -87,12 +87,12 @@ def test_a_lost_worker_is_overtaken_and_its_commit_refused(task):
     second = claim(task)
     assert (second.attempt, second.kind) == (2, zombie.kind)
     assert second.epoch > zombie.epoch
-    with pytest.raises(runs.Fenced):
-        runs.beat(zombie)
+    with pytest.raises(claims.Fenced):
+        claims.beat(zombie)
     stored = Stored("k", 1, "0" * 64)
-    with pytest.raises(runs.Fenced):
+    with pytest.raises(claims.Fenced):
         runs.save_checkpoint(zombie, stored)
-    with pytest.raises(runs.Fenced), runs.committing(zombie) as commit:
+    with pytest.raises(claims.Fenced), runs.committing(zombie) as commit:
         commit.artifact(stored, "never")
     with runs.committing(second):
         pass
@@ -102,15 +102,15 @@ def test_a_lost_worker_is_overtaken_and_its_commit_refused(task):
 def test_a_beat_after_the_lease_ended_is_refused_even_before_the_reaper(task):
     held = claim(task)
     expire(held)
-    with pytest.raises(runs.Fenced):
-        runs.beat(held)
+    with pytest.raises(claims.Fenced):
+        claims.beat(held)
 
 
 def test_the_next_attempt_goes_on_from_the_checkpoint(task):
     held = claim(task)
     runs.save_checkpoint(held, Stored("tasks/one", 1, "a" * 64))
     runs.save_checkpoint(held, Stored("tasks/two", 1, "b" * 64))
-    runs.let_go(held, reason="the worker was asked to stop.")
+    endings.let_go(held, reason="the worker was asked to stop.")
     following = queued(task)
     assert following.checkpoint.key == "tasks/two"
     assert TaskEvent.objects.filter(task=task, kind="retry").count() == 1
@@ -127,7 +127,7 @@ def test_lost_too_often_fails_with_a_sentence(task, settings):
 
 
 def test_an_error_of_the_data_fails_at_once(task):
-    runs.give_up(claim(task), sentence="The dataset has no users.", traceback="Trace")
+    endings.give_up(claim(task), sentence="The dataset has no users.", traceback="Trace")
     failed = Task.objects.get(pk=task.pk)
     assert (failed.state, failed.error) == (states.FAILED, "The dataset has no users.")
     assert task.runs.get().traceback == "Trace"
@@ -150,17 +150,17 @@ def test_what_fails_inside_a_commit_leaves_nothing(task):
 def test_cancel_of_a_waiting_task_is_final_at_once(task):
     services.cancel(task=task, account=None)
     assert state(task) == states.CANCELLED
-    assert runs.claim(task.runs.get().pk, owner="late") is None
+    assert claims.claim(task.runs.get().pk, owner="late") is None
 
 
 def test_cancel_of_a_running_task_wins_over_its_commit(task):
     held = claim(task)
     services.cancel(task=task, account=None)
     assert state(task) == states.BUILDING
-    assert runs.beat(held) is True
-    with pytest.raises(runs.CancelRequested), runs.committing(held):
+    assert claims.beat(held) is True
+    with pytest.raises(claims.CancelRequested), runs.committing(held):
         pass
-    runs.acknowledge_cancel(held)
+    endings.acknowledge_cancel(held)
     assert state(task) == states.CANCELLED
 
 
@@ -170,7 +170,7 @@ def test_a_cancel_nobody_hears_is_forced(task):
     Task.objects.update(cancel_requested_at=Now() - timedelta(minutes=2))
     assert reaper.reap()["forced"] == 1
     assert state(task) == states.CANCELLED
-    with pytest.raises(runs.Fenced), runs.committing(held):
+    with pytest.raises(claims.Fenced), runs.committing(held):
         pass
 
 
@@ -180,10 +180,10 @@ def test_one_task_a_workspace_runs_and_the_next_follows(workspace, task):
     )
     services.queue_first(second)
     held = claim(task)
-    assert runs.claim(queued(second).pk, owner="eager") is None
+    assert claims.claim(queued(second).pk, owner="eager") is None
     assert state(second) == states.PENDING
     Outbox.objects.all().delete()
-    runs.give_up(held, sentence="no")
+    endings.give_up(held, sentence="no")
     assert Outbox.objects.get().run_id == queued(second).pk
     assert claim(second).kind == states.BUILDING
 
@@ -193,7 +193,7 @@ def test_the_higher_priority_goes_first(workspace, task):
         workspace=workspace, workflow=Workflow.REFRESH, parameters=defaults(), priority=5
     )
     services.queue_first(urgent)
-    assert runs.claim(queued(task).pk, owner="w") is None
+    assert claims.claim(queued(task).pk, owner="w") is None
     assert claim(urgent).kind == states.BUILDING
 
 
@@ -229,8 +229,8 @@ def test_a_kind_without_a_task_tells_its_room_when_it_is_given_up(workspace):
     heard = []
     kinds.register(kinds.Kind("test-kind", "ingest", "workers.none", lambda r, s: heard.append(s)))
     run = runs.queue_run(workspace=workspace, kind="test-kind", subject="x")
-    held = runs.claim(run.pk, owner="w")
-    runs.give_up(held, sentence="it can't be done")
+    held = claims.claim(run.pk, owner="w")
+    endings.give_up(held, sentence="it can't be done")
     assert heard == ["it can't be done"]
 
 

@@ -1,0 +1,134 @@
+"""How runs end other than well: given up, lost, cancelled. (Well is ``runs.committing``.)"""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from controlcenter.tasks import kinds, states
+from controlcenter.tasks.claims import Claim, held_run
+from controlcenter.tasks.machine import move, seen
+from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.tasks.outbox import enqueue
+
+log = structlog.get_logger(__name__)
+RETRY_DELAY_LIMIT = timedelta(seconds=60)
+
+
+def close(run: Run, status: str, **change: Any) -> None:
+    """End a locked run."""
+    Run.objects.filter(pk=run.pk).update(
+        status=status, finished_at=Now(), lease_expires_at=None, **change
+    )
+
+
+def wake_next(task: Task) -> None:
+    """Send a hint for the head of the workspace's queue; the claim decides."""
+    head = (
+        Run.objects.filter(
+            task__workspace=task.workspace_id, task__state=states.PENDING, status=RunStatus.QUEUED
+        )
+        .order_by("-task__priority", "task__created_at")
+        .first()
+    )
+    if head is not None:
+        enqueue(head)
+
+
+@transaction.atomic
+def give_up(held: Claim, *, sentence: str, traceback: str = "") -> None:
+    """The run failed by its own fault (data or code): the task fails with a sentence.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, task = held_run(held)
+    fail_locked(run, task, sentence=sentence, traceback=traceback, actor=run.lease_owner)
+
+
+def fail_locked(
+    run: Run, task: Task | None, *, sentence: str, traceback: str = "", actor: str
+) -> None:
+    close(run, RunStatus.FAILED, error=sentence, traceback=traceback)
+    if task is None:
+        failed = kinds.get(run.kind).on_failed
+        if failed is not None:
+            failed(run, sentence)
+        return
+    if task.cancel_requested_at is not None:
+        finish_cancel(task, actor=actor)
+        return
+    if task.state == states.PENDING:
+        move(task, states.CANCELLED, expected=seen(task), actor=actor, reason=sentence)
+    else:
+        move(task, states.FAILED, expected=seen(task), actor=actor, reason=sentence)
+    Task.objects.filter(pk=task.pk).update(error=sentence)
+    wake_next(task)
+
+
+@transaction.atomic
+def acknowledge_cancel(held: Claim) -> None:
+    """The worker stopped because of a cancel: now the task is cancelled.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, task = held_run(held)
+    close(run, RunStatus.CANCELLED, error="Cancelled while it ran.")
+    if task is not None:
+        finish_cancel(task, actor=run.lease_owner)
+
+
+def finish_cancel(task: Task, *, actor: str) -> None:
+    reason = f"cancelled by {task.cancel_requested_by}"
+    move(task, states.CANCELLED, expected=seen(task), actor=actor, reason=reason)
+    wake_next(task)
+
+
+@transaction.atomic
+def let_go(held: Claim, *, reason: str) -> None:
+    """The worker must stop (shutdown, a part of the system is away): another goes on.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, task = held_run(held)
+    lose_locked(run, task, reason=reason)
+
+
+def lose_locked(run: Run, task: Task | None, *, reason: str) -> None:
+    """Close a run that was lost and queue the next attempt, or give up after the last."""
+    if task is not None and task.cancel_requested_at is not None:
+        close(run, RunStatus.CANCELLED, error=reason)
+        finish_cancel(task, actor="reaper")
+        return
+    if run.attempt >= settings.RUN_ATTEMPTS:
+        sentence = (
+            f"{run.kind.capitalize()} was lost {run.attempt} times, the last time because "
+            f"{reason} Look at the worker's log and memory, then create the task again."
+        )
+        fail_locked(run, task, sentence=sentence, actor="reaper")
+        return
+    close(run, RunStatus.LOST, error=reason)
+    delay = min(timedelta(seconds=2 ** (run.attempt - 1) - 1), RETRY_DELAY_LIMIT)
+    following = Run.objects.create(
+        workspace_id=run.workspace_id,
+        task=task,
+        kind=run.kind,
+        subject=run.subject,
+        payload=run.payload,
+        queue=run.queue,
+        iteration=run.iteration,
+        attempt=run.attempt + 1,
+        checkpoint_id=run.checkpoint_id,
+        request_id=run.request_id,
+        available_at=Now() + delay,
+    )
+    enqueue(following, delay=delay)
+    if task is not None:
+        data = {"stage": run.kind, "attempt": following.attempt, "reason": reason}
+        TaskEvent.objects.create(task=task, kind="retry", data=data)
+    log.warning("run.lost", run_id=str(run.pk), kind=run.kind, attempt=run.attempt, reason=reason)
