@@ -157,7 +157,7 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "controlcenter.accounts.authentication.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["controlcenter.accounts.permissions.RolePermission"],

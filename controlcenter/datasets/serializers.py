@@ -10,7 +10,9 @@ from controlcenter.datasets.models import Dataset, DatasetState
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     state = serializers.ChoiceField(choices=DatasetState.choices, read_only=True)
-    created_by = serializers.CharField(source="created_by.username", default=None, read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, read_only=True
+    )
     rows = serializers.SerializerMethodField(help_text="Rows kept, by table; null until checked.")
 
     class Meta:
