@@ -130,7 +130,8 @@ class Execution:
             with runs.committing(self.claim) as commit:
                 effect(commit)
 
-        self.with_database(once)
+        # Not asking the heartbeat in between: after a commit it finds the lease gone, rightly.
+        patiently(once)
 
     def _is_done(self) -> bool:
         return Run.objects.filter(

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connections, transaction
-from django.db.models.signals import post_migrate
-from django.dispatch import receiver
+from django.db import transaction
 from rest_framework.test import APIClient
 
 from controlcenter.accounts.models import Account, Membership, Role, Workspace
@@ -20,13 +18,6 @@ from controlcenter.registry.services import Trained, activate, register
 from controlcenter.tasks import parameters
 from controlcenter.tasks.models import Task
 from ml.data.schema import TELECOM
-
-
-@receiver(post_migrate)
-def drop_what_hinders_truncation(using: str, **_: Any) -> None:
-    """Knox migrates a table of its own beside ours; Django does not know it and can't truncate."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS knox_authtoken")
 
 
 @dataclass(frozen=True)
