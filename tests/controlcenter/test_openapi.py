@@ -18,7 +18,6 @@ from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.rules.models import Rule
 
 pytestmark = pytest.mark.django_db
-UNTYPED = {"/api/v1/tasks/{id}/events/", "/api/v1/"}
 
 
 @pytest.fixture(scope="module")
