@@ -12,6 +12,8 @@ PROBLEMS = {
     "403": "The account's role in the workspace does not allow this.",
     "404": "Not there, or not visible to this account.",
     "409": "Does not fit the current state.",
+    "413": "The body is larger than accepted.",
+    "503": "A part of the system is away; ask again.",
 }
 
 
@@ -19,9 +21,9 @@ class ProblemSchema(AutoSchema):
     """Adds the problem responses a call can give: those of its method and path."""
 
     def problem_codes(self) -> list[str]:
-        codes = ["401", "403"]
+        codes = ["401", "403", "503"]
         if self.method in {"POST", "PUT", "PATCH", "DELETE"}:
-            codes += ["400", "409"]
+            codes += ["400", "409", "413"]
         if "{" in self.path or "workspace" in self.path:
             codes.append("404")
         return sorted(set(codes))

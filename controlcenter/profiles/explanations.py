@@ -56,12 +56,14 @@ def request(profile: Profile) -> Explanation:
             f"User {profile.user_id!r} has no score yet: the next refresh of the workspace "
             "gives one."
         )
-    explanation, _ = Explanation.objects.get_or_create(
-        profile=profile,
-        model_version_id=profile.model_version_id,
-        rule_revision=profile.rule_revision,
-        profile_revision=profile.revision,
-    )
+    of_this_score = {
+        "model_version_id": profile.model_version_id,
+        "rule_revision": profile.rule_revision,
+        "profile_revision": profile.revision,
+    }
+    explanation, new = Explanation.objects.get_or_create(profile=profile, **of_this_score)
+    if new:  # what explained an earlier score is of no use any more
+        Explanation.objects.filter(profile=profile).exclude(pk=explanation.pk).delete()
     if explanation.state == ExplanationState.FAILED:
         Explanation.objects.filter(pk=explanation.pk).update(
             state=ExplanationState.PENDING, error="", requested_at=Now()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import structlog
@@ -88,6 +88,10 @@ def create(
     Raises:
         Conflict: for the same key with another request.
     """
+    if asked.dataset is not None:
+        # Locked until the task is there, so that a delete sees the task or comes before it.
+        current = type(asked.dataset).objects.select_for_update(of=("self",))
+        asked = replace(asked, dataset=current.get(pk=asked.dataset.pk))
     check(asked)
     bound = structlog.contextvars.get_contextvars()
     try:
