@@ -10,16 +10,10 @@ from controlcenter.accounts.models import Account, Role, Workspace
 from controlcenter.accounts.scope import workspace_of
 
 
-class ScopedViewSet(viewsets.GenericViewSet[Any]):
-    """Sees one workspace. Subclasses name the least role of each action in ``roles``."""
+class InWorkspace:
+    """Who asks, and about which workspace."""
 
-    roles: dict[str, Role] = {}
-    read_roles: dict[str, Role] = {"list": Role.VIEWER, "retrieve": Role.VIEWER}
     request: Request
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.roles = cls.read_roles | cls.roles
 
     @property
     def workspace(self) -> Workspace:
@@ -30,6 +24,18 @@ class ScopedViewSet(viewsets.GenericViewSet[Any]):
         account = self.request.user
         assert isinstance(account, Account)
         return account
+
+
+class ScopedViewSet(InWorkspace, viewsets.GenericViewSet[Any]):
+    """Sees one workspace. Subclasses name the least role of each action in ``roles``."""
+
+    roles: dict[str, Role] = {}
+    read_roles: dict[str, Role] = {"list": Role.VIEWER, "retrieve": Role.VIEWER}
+    request: Request
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.roles = cls.read_roles | cls.roles
 
     def get_queryset(self) -> QuerySet[Any]:
         queryset: Any = super().get_queryset()

@@ -11,9 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlcenter.accounts.models import Account, Role, Workspace
-from controlcenter.accounts.scope import workspace_of
-from controlcenter.accounts.viewsets import ScopedViewSet
+from controlcenter.accounts.models import Role
+from controlcenter.accounts.viewsets import InWorkspace, ScopedViewSet
 from controlcenter.audit.models import AuditEntry
 from controlcenter.common.problems import MEDIA_TYPE, problem
 from controlcenter.events import services as events
@@ -64,21 +63,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(prometheus.render(), content_type="text/plain; version=0.0.4")
 
 
-class OperationView(APIView):
+class OperationView(InWorkspace, APIView):
     """Base: one workspace, roles by method."""
 
     roles: dict[str, Role] = {}
     request: Request
-
-    @property
-    def workspace(self) -> Workspace:
-        return workspace_of(self.request)
-
-    @property
-    def account(self) -> Account:
-        account = self.request.user
-        assert isinstance(account, Account)
-        return account
 
     def told(self, serializer_class: type[Any]) -> dict[str, Any]:
         serializer = serializer_class(data=self.request.data)

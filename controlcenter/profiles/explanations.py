@@ -56,7 +56,7 @@ def request(profile: Profile) -> Explanation:
             f"User {profile.user_id!r} has no score yet: the next refresh of the workspace "
             "gives one."
         )
-    of_this_score = {
+    of_this_score: dict[str, Any] = {
         "model_version_id": profile.model_version_id,
         "rule_revision": profile.rule_revision,
         "profile_revision": profile.revision,
