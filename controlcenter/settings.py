@@ -163,7 +163,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["controlcenter.accounts.permissions.RolePermission"],
     "DEFAULT_FILTER_BACKENDS": [
         "controlcenter.common.filters.FilterBackend",
-        "rest_framework.filters.OrderingFilter",
+        "controlcenter.common.filters.OrderingBackend",
     ],
     "DEFAULT_PAGINATION_CLASS": "controlcenter.common.paging.Pages",
     "DEFAULT_SCHEMA_CLASS": "controlcenter.common.openapi.ProblemSchema",

@@ -18,7 +18,7 @@ EXAMPLE = dict(
     re.findall(r"^#? ?(\w+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
 )
 USED = set(re.findall(r"(?<!\$)\$\{(\w+)", TEXT))
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|AUTH$")
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN$|ACCESS_KEY|AUTH$")
 PUBLISHED = {"web", "flower", "grafana"}
 ONCE = {"migrate"}
 HERE = {"host": "0.0.0.0", "http_port": 8000, "flower_port": 5555, "data_dir": "/var/lib/ups"}

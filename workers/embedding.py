@@ -58,10 +58,11 @@ def work(execution: Execution) -> None:
     def effect(commit: Commit) -> None:
         if about is not None:
             version = register(task, trained_from(about, model, model_files, graph_files))
-            activate(version, actor="worker", reason=f"task {task.pk} completed")
         else:
             version = task.base_version
         assert isinstance(version, ModelVersion)
+        # Also where nothing was trained: profiles and pointer must name the same version.
+        activate(version, actor="worker", reason=f"task {task.pk} completed")
         users = merge(
             workspace_id=task.workspace_id,
             version=version,

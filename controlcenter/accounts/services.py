@@ -86,7 +86,13 @@ def keep_an_owner(workspace: Workspace, *, without: Account) -> None:
 def issue_token(*, account: Account, name: str) -> tuple[Token, str]:
     """A new token and its text, which is stored nowhere and shown this once."""
     token, text = Token.objects.create(user=account, name=name)
-    record(account=account, action="token.issue", target=token, details={"name": name})
+    record(
+        account=account,
+        workspace=account.home_workspace,
+        action="token.issue",
+        target=token,
+        details={"name": name},
+    )
     return token, text
 
 
@@ -94,5 +100,11 @@ def issue_token(*, account: Account, name: str) -> tuple[Token, str]:
 def revoke_token(*, token: Token, by: Account) -> None:
     """The token stops working at once."""
     details = {"name": token.name, "of": token.user.get_username()}
-    record(account=by, action="token.revoke", target=token, details=details)
+    record(
+        account=by,
+        workspace=token.user.home_workspace,
+        action="token.revoke",
+        target=token,
+        details=details,
+    )
     token.delete()

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import subprocess
 
 from django.conf import settings
@@ -15,8 +16,11 @@ def code_version() -> str:
     given = os.environ.get("UPS_CODE_VERSION", "")
     if given:
         return given
+    git = shutil.which("git")
+    if git is None:
+        return RELEASE
     answer = subprocess.run(
-        ["git", "-C", str(settings.BASE_DIR), "describe", "--always", "--dirty", "--abbrev=12"],
+        [git, "-C", str(settings.BASE_DIR), "describe", "--always", "--dirty", "--abbrev=12"],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from controlcenter.artifacts.models import Artifact
+from controlcenter.common.fields import OrderedJSONField
 from controlcenter.common.scoping import Scoped
 
 
@@ -31,7 +32,7 @@ class Dataset(Scoped):
     upload = models.ForeignKey(Artifact, null=True, on_delete=models.SET_NULL, related_name="+")
     size = models.BigIntegerField(null=True, help_text="Bytes as uploaded.")
     sha256 = models.CharField(max_length=64, blank=True)
-    mapping = models.JSONField(null=True, help_text="What the columns mean; null: standard tables.")
+    mapping = OrderedJSONField(null=True, help_text="What the columns mean; null: standard tables.")
     schema = models.JSONField(null=True, help_text="The feature contract of its checked tables.")
     schema_hash = models.CharField(max_length=64, blank=True)
     report = models.JSONField(null=True, help_text="The quality report.")

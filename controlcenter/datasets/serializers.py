@@ -10,6 +10,9 @@ from controlcenter.datasets.models import Dataset, DatasetState
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     state = serializers.ChoiceField(choices=DatasetState.choices, read_only=True)
+    mapping = serializers.JSONField(
+        read_only=True, allow_null=True, help_text="What the columns mean; null: standard tables."
+    )
     created_by = serializers.CharField(
         source="created_by.username", default=None, allow_null=True, read_only=True
     )

@@ -65,7 +65,7 @@ def upload(
             workspace=workspace,
             name=name or filename[:200],
             filename=filename,
-            mapping=mapping,
+            mapping=mapping,  # type: ignore[misc]  # its stub is a text
             created_by=account,
         ),
         stored=stored,

@@ -46,13 +46,14 @@ def _worker(
     queues: str,
     what: str,
     *,
+    processes: int = 1,
     environment: Mapping[str, str] | None = None,
     production_only: bool = False,
 ) -> Application:
     return Application(
         name=f"worker-{name}",
         what=what,
-        command=f"celery -A workers.app worker -Q {queues} -c 1 -n {name}@%h -l INFO",
+        command=f"celery -A workers.app worker -Q {queues} -c {processes} -n {name}@%h -l INFO",
         environment={**WORKER, **(environment or {})},
         grace_seconds=20.0,
         production_only=production_only,
@@ -73,7 +74,7 @@ APPLICATIONS = (
         what="publishes the outbox to the broker",
         command="python manage.py relay",
     ),
-    _worker("control", "control,ingest", "validates datasets, releases lost leases"),
+    _worker("control", "control,ingest", "validates datasets, releases lost leases", processes=2),
     _worker("refresh", "refresh", "runs the stages of tasks"),
     _worker(
         "refresh-gpu",

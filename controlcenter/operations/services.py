@@ -20,7 +20,6 @@ def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]
     asked = services.Request(
         workflow=Workflow.FUSION,
         parameters=parameters.defaults() | told,
-        base_version=active_version(workspace),
         name="Fusion training",
     )
     task, _ = services.create(workspace=workspace, account=account, asked=asked)

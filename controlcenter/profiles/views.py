@@ -1,6 +1,7 @@
 """Users with their recommendations, explanations and look-alikes; products; apps; rule preview."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -112,7 +113,8 @@ class ProfileViewSet(ReadViewSet):
         explanation = explanations.wait(
             explanations.request(profile), seconds=settings.EXPLANATION_WAIT_SECONDS
         )
-        url = reverse("users-explanation", args=[user_id], request=request)
+        path = reverse("users-explanation", args=[user_id], request=request)
+        url = f"{path}?{urlencode({'workspace': self.workspace.slug})}"
         body = ExplanationSerializer(explanation_body(profile, explanation, url)).data
         ready = explanation.state != ExplanationState.PENDING
         return Response(

@@ -76,7 +76,10 @@ def register(task: Task, trained: Trained) -> ModelVersion:
 
 
 def activate(version: ModelVersion, *, actor: str, reason: str) -> None:
-    """Point the workspace at a version, in the caller's transaction."""
+    """Point the workspace at a version, in the caller's transaction; where it is active already,
+    nothing changes."""
+    if ActiveVersion.objects.filter(workspace=version.workspace_id, version=version).exists():
+        return
     ActiveVersion.objects.update_or_create(
         workspace_id=version.workspace_id,
         defaults={"version": version, "moved_at": Now(), "moved_by": actor, "reason": reason},
@@ -166,8 +169,6 @@ def follow_rules(workspace: Workspace, account: Account | None) -> Task | None:
     asked = services.Request(
         workflow=Workflow.FUSION,
         parameters=parameters.defaults() | {"seed": version.seed},
-        dataset=None,
-        base_version=version,
         name="Rescoring after a change of the rules",
     )
     task, _ = services.create(workspace=workspace, account=account, asked=asked)

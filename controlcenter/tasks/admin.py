@@ -19,10 +19,9 @@ from controlcenter.accounts.console import (
 from controlcenter.accounts.models import Role
 from controlcenter.common.metric_tables import metric_tables
 from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty, when
-from controlcenter.tasks import curves, services, states
+from controlcenter.tasks import curves, services, states, workflows
 from controlcenter.tasks.admin_forms import TaskForm
 from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.workflows import Mode, Workflow
 
 HEAVY = ("payload", "metrics", "traceback")
 
@@ -137,8 +136,7 @@ class TaskAdmin(ScopedAdmin):
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
         told, workspace = data["parameters"], data["workspace"]
-        needs_base = data["workflow"] == Workflow.FUSION or told["mode"] == Mode.EMBEDDING_ONLY
-        base = (data["base_version"] or services.active_base(workspace)) if needs_base else None
+        based = workflows.needs_base(data["workflow"], told["mode"])
         task, _ = services.create(
             workspace=workspace,
             account=account_of(request),
@@ -146,7 +144,7 @@ class TaskAdmin(ScopedAdmin):
                 workflow=data["workflow"],
                 parameters=told,
                 dataset=data["dataset"],
-                base_version=base,
+                base_version=data["base_version"] if based else None,
                 name=data["name"],
                 priority=data["priority"],
                 start=data["start"],

@@ -1,4 +1,4 @@
-"""Claims: who holds a run now, until when, and how that is checked (DESIGN section 5).
+"""Claims: who holds a run now, until when, and how that is checked.
 
 Delivery is at least once and a run may be done twice; its effect is committed once, because each
 claim takes a new epoch and every write checks it. Lock order everywhere: Task, then Run.
@@ -15,7 +15,7 @@ from django.db import connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from controlcenter.tasks import states
+from controlcenter.tasks import states, workflows
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
 
@@ -89,6 +89,12 @@ def is_next(task: Task) -> bool:
     return not ahead.filter(models.Exists(started)).exists()
 
 
+def active_base(workspace: models.Model) -> Any:
+    """The workspace's active model version, by the relation that the registry declares, or None."""
+    pointer = getattr(workspace, "active", None)
+    return pointer.version if pointer else None
+
+
 @transaction.atomic
 def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     """Take a queued run, or None: done, held by another, or not its turn. Then drop the message.
@@ -129,6 +135,9 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     if taken != 1:
         return None
     if task is not None and task.state == states.PENDING:
+        if task.base_version_id is None and workflows.needs_base(task.workflow, task.mode):
+            # Not when it was made: a task before it in the queue may have made a newer version.
+            Task.objects.filter(pk=task.pk).update(base_version=active_base(task.workspace))
         move(task, run.kind, expected=seen(task), actor=owner, reason=f"{run.kind} began")
     return Claim(
         run_id=run.pk,

@@ -130,7 +130,8 @@ class NewTaskSerializer(StrictSerializer):
         required=False,
         allow_null=True,
         default=None,
-        help_text="Model version for embedding_only and fusion; the active one by default.",
+        help_text="Model version that embedding_only and fusion start from; by default the one "
+        "that is active when the task begins.",
     )
     priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
     start = serializers.BooleanField(default=True, help_text="false: wait for start/.")

@@ -14,11 +14,12 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import SYSTEM, record
 from controlcenter.common.errors import Conflict
 from controlcenter.tasks import states, workflows
+from controlcenter.tasks.claims import active_base
 from controlcenter.tasks.endings import close, wake_next
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
 from controlcenter.tasks.runs import queue_run
-from controlcenter.tasks.workflows import Mode, Workflow
+from controlcenter.tasks.workflows import Workflow
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Request:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def check(asked: Request) -> None:
+def check(asked: Request, workspace: Workspace) -> None:
     """Raises: ValidationError or Conflict if the request can't be a task."""
     if asked.workflow not in workflows.OFFERED:
         offered = ", ".join(sorted(workflows.OFFERED))
@@ -68,8 +69,8 @@ def check(asked: Request) -> None:
             f"Dataset {asked.dataset.name!r} is {asked.dataset.state}; a task needs one that is "
             "ready: wait for its validation, or read its quality report."
         )
-    needs_base = asked.workflow == Workflow.FUSION or mode == Mode.EMBEDDING_ONLY
-    if needs_base and asked.base_version is None:
+    based = workflows.needs_base(asked.workflow, mode)
+    if based and asked.base_version is None and active_base(workspace) is None:
         raise Conflict("The workspace has no model version yet: run a full refresh first.")
 
 
@@ -92,7 +93,7 @@ def create(
         # Locked until the task is there, so that a delete sees the task or comes before it.
         current = type(asked.dataset).objects.select_for_update(of=("self",))
         asked = replace(asked, dataset=current.get(pk=asked.dataset.pk))
-    check(asked)
+    check(asked, workspace)
     bound = structlog.contextvars.get_contextvars()
     try:
         with transaction.atomic():
@@ -206,9 +207,3 @@ def queue_place(task: Task) -> models.QuerySet[Task]:
     )
     waiting = models.Q(state=states.PENDING, runs__status=RunStatus.QUEUED) & ahead
     return others.filter(models.Q(state__in=states.ACTIVE) | waiting).distinct()
-
-
-def active_base(workspace: Workspace) -> Any:
-    """The workspace's active model version, through the relation that the registry declares."""
-    pointer = getattr(workspace, "active", None)
-    return pointer.version if pointer else None

@@ -2,6 +2,7 @@
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
@@ -17,7 +18,7 @@ from rest_framework.serializers import BaseSerializer
 
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet
-from controlcenter.tasks import parameters, services
+from controlcenter.tasks import parameters, services, workflows
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.serializers import (
     NewTaskSerializer,
@@ -27,7 +28,6 @@ from controlcenter.tasks.serializers import (
     TransitionSerializer,
 )
 from controlcenter.tasks.stream import stream
-from controlcenter.tasks.workflows import Mode, Workflow
 
 KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -93,17 +93,19 @@ class TaskViewSet(ReadViewSet):
             key=key,
         )
         body = TaskDetailSerializer(self.get_queryset().get(pk=task.pk)).data
+        query = urlencode({"workspace": self.workspace.slug})
+        location = f"{request.path}{task.pk}/?{query}"
         code = status.HTTP_201_CREATED if new else status.HTTP_200_OK
-        return Response(body, status=code, headers={"Location": f"{request.path}{task.pk}/"})
+        return Response(body, status=code, headers={"Location": location})
 
     def asked(self, data: dict[str, Any]) -> services.Request:
         told = data.get("parameters") or parameters.defaults()
-        needs_base = data["workflow"] == Workflow.FUSION or told["mode"] == Mode.EMBEDDING_ONLY
+        based = workflows.needs_base(data["workflow"], told["mode"])
         return services.Request(
             workflow=data["workflow"],
             parameters=dict(told),
             dataset=self.related("dataset", data["dataset"]),
-            base_version=self.base(data["base_version"]) if needs_base else None,
+            base_version=self.related("base_version", data["base_version"]) if based else None,
             name=data["name"],
             priority=data["priority"],
             start=data["start"],
@@ -123,12 +125,6 @@ class TaskViewSet(ReadViewSet):
         if row is None:
             raise NotFound(f"No {name.replace('_', ' ')} {key} in workspace {self.workspace.slug}.")
         return row
-
-    def base(self, key: uuid.UUID | None) -> Any:
-        """The version to start from: the named one, else the active one."""
-        if key is not None:
-            return self.related("base_version", key)
-        return services.active_base(self.workspace)
 
     @extend_schema(request=None, responses=TaskDetailSerializer)
     @action(detail=True, methods=["post"])

@@ -50,6 +50,11 @@ def path(workflow: str, mode: str) -> tuple[str, ...]:
     return PATHS[(Workflow(workflow), Mode(mode))]
 
 
+def needs_base(workflow: str, mode: str) -> bool:
+    """Whether the workflow starts from a model version: the named one, else the active one."""
+    return workflow == Workflow.FUSION or mode == Mode.EMBEDDING_ONLY
+
+
 def next_state(workflow: str, mode: str, state: str) -> str:
     """The state after ``state`` on the plain path, ``completed`` after the last stage."""
     stages = path(workflow, mode)

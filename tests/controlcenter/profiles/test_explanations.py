@@ -62,7 +62,7 @@ class TestExplanation:
     def test_without_a_worker_the_answer_is_where_to_look(self, as_analyst, user):
         answer = as_analyst.get(url(user))
         assert answer.status_code == 202
-        assert answer["Location"].endswith(url(user))
+        assert answer["Location"].endswith(f"{url(user)}?workspace=alpha")
         assert answer["Retry-After"] == "2"
         told = answer.json()
         assert (told["state"], told["user_id"], told["url"]) == (

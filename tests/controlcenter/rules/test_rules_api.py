@@ -146,12 +146,12 @@ def test_without_a_model_no_fusion_follows(as_operator, workspace):
 
 
 def test_one_fusion_follows_several_changes(as_operator, workspace, model_version):
-    version = model_version()
+    model_version()
     make(as_operator)
     make(as_operator, name="richer")
     as_operator.delete(f"{URL}{Rule.objects.get(name='rich').pk}/")
     fusion = Task.objects.get(workspace=workspace, workflow="fusion")
-    assert (fusion.state, fusion.base_version, fusion.dataset) == ("pending", version, None)
+    assert (fusion.state, fusion.base_version, fusion.dataset) == ("pending", None, None)
     assert fusion.runs.get().kind == "training"
     Task.objects.filter(pk=fusion.pk).update(state="training")
     make(as_operator, name="richest")

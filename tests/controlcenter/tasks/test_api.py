@@ -28,7 +28,7 @@ def create(client, dataset, **more):
 def test_create_queues_the_first_stage_with_its_message(client, ready_dataset):
     answer = create(client, ready_dataset, name="Nightly")
     assert answer.status_code == 201
-    assert answer["Location"] == f"{URL}{answer.data['id']}/"
+    assert answer["Location"] == f"{URL}{answer.data['id']}/?workspace=alpha"
     assert answer.data["state"] == "pending"
     assert answer.data["waiting"]["reason"].startswith("queued: waits for a free worker")
     task = Task.objects.get(pk=answer.data["id"])

@@ -241,3 +241,26 @@ def test_a_task_for_a_gpu_goes_to_the_gpu_workers(workspace):
         parameters=defaults() | {"device": "gpu"},
     )
     assert services.queue_first(task).queue == "refresh-gpu"
+
+
+def test_a_fusion_starts_from_the_version_that_is_active_when_it_begins(workspace, model_version):
+    """A task before it in the queue may have made a newer one since it was asked for."""
+    model_version()
+    fusion = Task.objects.create(
+        workspace=workspace, workflow=Workflow.FUSION, parameters=defaults()
+    )
+    services.queue_first(fusion)
+    newer = model_version()
+    claim(fusion)
+    assert Task.objects.get(pk=fusion.pk).base_version == newer
+
+
+def test_a_named_base_stays(workspace, model_version):
+    named = model_version()
+    fusion = Task.objects.create(
+        workspace=workspace, workflow=Workflow.FUSION, parameters=defaults(), base_version=named
+    )
+    services.queue_first(fusion)
+    model_version()
+    claim(fusion)
+    assert Task.objects.get(pk=fusion.pk).base_version == named
