@@ -16,7 +16,7 @@ URL = "/api/v1/operations/"
 def test_status_shows_the_workspace_at_a_glance(
     as_operator, as_viewer, workspace, other_workspace, model_version, ready_dataset
 ):
-    model_version()
+    version = model_version()
     Profile.objects.create(workspace=workspace, user_id="u1", final_score=0.5)
     Profile.objects.create(workspace=workspace, user_id="u2")
     Profile.objects.create(workspace=other_workspace, user_id="u3")
