@@ -26,8 +26,6 @@ from workers.inputs import built_files, fetch, load_model, load_whole_graph, tra
 from workers.runtime import Execution
 from workers.training import read_about
 
-CHUNK = 5000
-
 
 def work(execution: Execution) -> None:
     """The stage ``embedding``: model and graph → profiles, and the version that is active now."""

@@ -74,6 +74,21 @@ def check(asked: Request, workspace: Workspace) -> None:
         raise Conflict("The workspace has no model version yet: run a full refresh first.")
 
 
+def made_with(key: str, workspace: Workspace, asked: Request) -> Task | None:
+    """The task that this key and request made before, if any.
+
+    Raises:
+        Conflict: if the key made another one.
+    """
+    earlier = Task.objects.filter(workspace=workspace, idempotency_key=key).first() if key else None
+    if earlier is not None and earlier.request_hash != asked.hash:
+        raise Conflict(
+            f"Idempotency-Key {key!r} was used for another request (task {earlier.pk}): "
+            "send a new key."
+        )
+    return earlier
+
+
 @transaction.atomic
 def create(
     *, workspace: Workspace, account: Account | None, asked: Request, key: str = ""
@@ -89,6 +104,9 @@ def create(
     Raises:
         Conflict: for the same key with another request.
     """
+    earlier = made_with(key, workspace, asked)
+    if earlier is not None:
+        return earlier, False
     if asked.dataset is not None:
         # Locked until the task is there, so that a delete sees the task or comes before it.
         current = type(asked.dataset).objects.select_for_update(of=("self",))
@@ -111,15 +129,10 @@ def create(
                 request_hash=asked.hash,
                 request_id=str(bound.get("request_id", "")),
             )
-    except IntegrityError:
-        earlier = Task.objects.filter(workspace=workspace, idempotency_key=key).first()
-        if not key or earlier is None:
+    except IntegrityError:  # the same key at the same time
+        earlier = made_with(key, workspace, asked)
+        if earlier is None:
             raise
-        if earlier.request_hash != asked.hash:
-            raise Conflict(
-                f"Idempotency-Key {key!r} was used for another request (task {earlier.pk}): "
-                "send a new key."
-            ) from None
         return earlier, False
     actor = account.username if account else SYSTEM
     Transition.objects.create(

@@ -56,6 +56,15 @@ def test_the_same_key_gives_the_same_task(client, ready_dataset):
     assert Task.objects.count() == 1
 
 
+def test_a_key_gives_its_task_also_when_the_request_would_no_longer_do(client, ready_dataset):
+    body = {"dataset": str(ready_dataset.pk)}
+    first = client.post(URL, body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    type(ready_dataset).objects.filter(pk=ready_dataset.pk).update(state="deleted")
+    again = client.post(URL, body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert (again.status_code, again.data["id"]) == (200, first.data["id"])
+    assert client.post(URL, body, format="json").status_code == 409
+
+
 @pytest.mark.parametrize(
     ("parameters", "field", "words"),
     [
