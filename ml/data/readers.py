@@ -10,18 +10,21 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import polars as pl
 
 from ml.data import parquet
 from ml.data.files import CHUNK, DatasetError, Limits, Source
 from ml.data.quality import LINE, QualityReport, Rejected
+from ml.data.rows import csv_rows
 
 BATCH = 50_000
 DELIMITERS = (",", ";", "\t", "|")
 FIELD_BYTES = 1 << 20
+STRAY_QUOTE = "a quote opened in this row takes in the lines after it"
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -79,8 +82,10 @@ def look(
         if not head.strip():
             raise DatasetError(f"{source.name} is empty")
         delimiter = delimiter or _delimiter(head)
-        rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
-        return Layout(_header(rows), encoding, delimiter)
+        rows = csv_rows(io.StringIO(head, newline=""), name=source.name, delimiter=delimiter)
+        header = next((row for _, row, _ in rows if row), [])
+        columns = tuple(name.strip().lstrip("\ufeff") for name in header)
+        return Layout(columns, encoding, delimiter)
 
 
 def batches(read: Read) -> Iterator[pl.DataFrame]:
@@ -97,22 +102,21 @@ def _csv(read: Read) -> Iterator[pl.DataFrame]:
     places = [layout.columns.index(name) for name in read.columns]
     size = max(1, source.path.stat().st_size)
     encoding = layout.encoding or "utf-8"
-    empty = 0
+    empty = strays = lost = 0
     with source.path.open("rb") as raw, _csv_errors(source, encoding):
-        rows = csv.reader(_text(raw, encoding), delimiter=layout.delimiter or ",")
-        _header(rows)
         lines: list[int] = []
         kept: list[list[str]] = []
-        begun = rows.line_num + 1
-        for row in rows:
-            if len(row) == len(layout.columns):
-                lines.append(begun)
+        for line, row, taken_in in _body(_text(raw, encoding), source, layout):
+            if taken_in:
+                _reject(read, line, row, STRAY_QUOTE)
+                strays, lost = strays + 1, lost + taken_in
+            elif len(row) == len(layout.columns):
+                lines.append(line)
                 kept.append(row)
             elif row:
-                _reject_ragged(read, begun, row)
+                _reject(read, line, row, f"has {len(row)} fields, expected {len(layout.columns)}")
             else:
                 empty += 1
-            begun = rows.line_num + 1
             if len(kept) == BATCH:
                 yield _frame(read, places, lines, kept)
                 lines, kept = [], []
@@ -120,17 +124,22 @@ def _csv(read: Read) -> Iterator[pl.DataFrame]:
         yield _frame(read, places, lines, kept)
     if empty:
         read.report.warn(f"{source.name}: skipped {empty} empty lines")
+    if strays:
+        read.report.warn(
+            f"{source.name}: {strays} rows have a stray quote, which took in the {lost} lines after"
+            " them; none of those was read. See the rejected rows for where"
+        )
 
 
-def _header(rows: Iterator[list[str]]) -> tuple[str, ...]:
-    """The first row that isn't an empty line."""
-    row = next((row for row in rows if row), [])
-    return tuple(name.strip().lstrip("\ufeff") for name in row)
+def _body(text: TextIO, source: Source, layout: Layout) -> Iterator[tuple[int, list[str], int]]:
+    """The rows after the header, as ``csv_rows`` gives them."""
+    rows = csv_rows(text, name=source.name, delimiter=layout.delimiter or ",")
+    next((row for _, row, _ in rows if row), None)
+    return rows
 
 
-def _reject_ragged(read: Read, line: int, row: list[str]) -> None:
+def _reject(read: Read, line: int, row: list[str], reason: str) -> None:
     read.report.table(read.table).rows_read += 1
-    reason = f"has {len(row)} fields, expected {len(read.layout.columns)}"
     text = (read.layout.delimiter or ",").join(row)[:1000]
     read.report.reject(Rejected(read.table, read.source.name, line, "", text, reason, "row"))
 
@@ -228,6 +237,5 @@ def text_rows(source: Source, layout: Layout, rows: int) -> list[list[str | None
         return parquet.head(source, rows)
     encoding = layout.encoding or "utf-8"
     with source.path.open("rb") as raw, _csv_errors(source, encoding):
-        reader = csv.reader(_text(raw, encoding), delimiter=layout.delimiter or ",")
-        _header(reader)
-        return [list(row) for row, _ in zip(reader, range(rows), strict=False)]
+        body = _body(_text(raw, encoding), source, layout)
+        return [list(row) for _, row, _ in islice(body, rows)]

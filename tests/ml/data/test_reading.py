@@ -96,6 +96,75 @@ def test_lines_are_those_of_the_file_also_after_quoted_newlines(read):
     assert [entry.line for entry in report.rejected] == [4]
 
 
+THREE = {"id": {"role": "id"}, "x": {"role": "numeric"}, "y": {"role": "categorical"}}
+
+
+def three(changed, rows=1000):
+    """``id,x,y`` with 1,000 rows, some of them (by number, from 0) changed."""
+    lines = [changed.get(i, f"{i},1,fine") for i in range(rows)]
+    return "id,x,y\n" + "\n".join(lines) + "\n", parse_mapping({"format": "wide", "columns": THREE})
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_quote_that_is_never_closed_is_an_error(read, newline):
+    text, mapping = three({5: '5,1,"oops'})
+    with pytest.raises(
+        DatasetError, match=r"quote is opened in line 7 and never closed.*line 1001"
+    ):
+        read(text.replace("\n", newline), mapping)
+
+
+@pytest.mark.parametrize(
+    "text", ['id,x,"y\n1,1,a\n', 'id,x,y\n1,1,"', 'id,x,y\n1,1,"a\n', 'id,x,y\n1,1,a\n"']
+)
+def test_nor_may_it_be_left_open_in_the_header_or_the_last_line(read, text):
+    with pytest.raises(DatasetError, match=r"quote is opened in line \d and never closed"):
+        read(text, three({})[1])
+
+
+def test_a_last_line_without_newline_is_no_open_quote(read):
+    tables, _ = read('id,x,y\n1,1,a\n2,1,"b"', three({})[1])
+    assert tables.users["y"].to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        ('50,1,"fine"', "a quote opened in this row takes in the lines after it"),
+        ('50,1,fine"', "a quote opened in this row takes in the lines after it"),
+        ('50,fine",1', "has 4 fields, expected 3"),
+    ],
+)
+def test_a_quote_that_a_later_one_closes_costs_rows_but_says_where(read, rejected, last, reason):
+    text, mapping = three({5: '5,1,"oops', 50: last})
+    tables, report = read(text, mapping)
+    assert tables.users["user_id"].to_list() == [str(i) for i in range(1000) if not 5 <= i <= 50]
+    ((line, column, value, why, effect),) = rejected(report)
+    assert (line, column, why, effect) == (7, "", reason, "row")
+    assert value.startswith("5,1,oops\n6,1,fine")
+    assert any("took in the 45 lines after" in warning for warning in report.warnings) == (
+        "quote" in reason
+    )
+
+
+def test_texts_of_several_lines_are_kept(read):
+    text, mapping = three(
+        {5: '5,1,"dear, dear\nfriend, of, mine\nbye"', 7: '7,1,"a\nb,c,d"'}, rows=9
+    )
+    tables, report = read(text, mapping)
+    assert report.rejected == []
+    assert tables.users["y"][5] == "dear, dear\nfriend, of, mine\nbye"
+    assert tables.users["y"][7] == "a\nb,c,d"
+
+
+def test_a_preview_says_it_too(tmp_path):
+    path = tmp_path / "people"
+    path.write_text(three({5: '5,1,"oops'})[0])
+    assert len(preview(path, filename="people.csv", rows=5)["files"][0]["rows"]) == 5
+    with pytest.raises(DatasetError, match="opened in line 7 and never closed"):
+        preview(path, filename="people.csv", rows=6)
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "utf-32"]
