@@ -10,6 +10,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 
 HARD_LIMIT_SECONDS = 24 * 3600
 SOFT_LIMIT_SECONDS = int(0.9 * HARD_LIMIT_SECONDS)
+MEMORY_KIB = 3 * 2**20
+"""A pool process that is larger after a job is replaced by a fresh one."""
+
 VISIBILITY_SECONDS = math.ceil(1.1 * HARD_LIMIT_SECONDS)
 
 app = Celery("ups")
@@ -39,6 +42,7 @@ def configure() -> None:
         task_default_queue="control",
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,
+        worker_max_memory_per_child=MEMORY_KIB,
         worker_send_task_events=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=15,

@@ -92,3 +92,14 @@ class Token(AbstractAuthToken):
 
     def __str__(self) -> str:
         return self.name or self.token_key
+
+
+class SignInFailure(models.Model):
+    """A name and password that did not match; kept for a minute, to slow down guessing."""
+
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.username} from {self.address}"

@@ -6,14 +6,14 @@ from django.contrib.auth import authenticate
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import AnonRateThrottle
 from rest_framework.views import APIView
 
 from controlcenter.accounts import services
+from controlcenter.accounts.backends import WINDOW, too_many_failures
 from controlcenter.accounts.models import Account, Membership, Role, Token
 from controlcenter.accounts.permissions import SignedIn
 from controlcenter.accounts.scope import visible_workspaces
@@ -29,12 +29,6 @@ from controlcenter.accounts.serializers import (
 from controlcenter.accounts.viewsets import ReadViewSet
 
 
-class SignInThrottle(AnonRateThrottle):
-    """Slows down guessing of passwords."""
-
-    rate = "30/min"
-
-
 class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Token]):
     """The account's own API tokens. Signing in is making one, signing out is revoking it."""
 
@@ -42,13 +36,11 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     serializer_class = TokenSerializer
     permission_classes = [SignedIn]
     lookup_field = "id"
+    limits_rate = True
     ordering_fields = ["created", "name"]
 
     def get_permissions(self) -> Any:
         return [AllowAny()] if self.action == "create" else super().get_permissions()
-
-    def get_throttles(self) -> list[Any]:
-        return [SignInThrottle()] if self.action == "create" else []
 
     def get_queryset(self) -> QuerySet[Token]:
         if getattr(self, "swagger_fake_view", False):
@@ -68,6 +60,8 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     @staticmethod
     def who(request: Request, given: dict[str, Any]) -> Account:
         if "username" in given:
+            if too_many_failures(request._request, given["username"]):
+                raise Throttled(wait=WINDOW.total_seconds())
             account = authenticate(
                 request, username=given["username"], password=given.get("password")
             )

@@ -1,12 +1,35 @@
 """Filters of lists, blind to what lies in other workspaces."""
 
+from datetime import UTC
 from typing import Any
 
+from django import forms
 from django.db import models
+from django.db.models import F
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter
 from rest_framework.request import Request
+
+
+class UtcField(IsoDateTimeField):
+    """An instant in UTC: PostgreSQL does not take every offset that ISO 8601 allows."""
+
+    def to_python(self, value: Any) -> Any:
+        moment = super().to_python(value)
+        if moment is None:
+            return None
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError as error:
+            raise forms.ValidationError(f"{value} is out of range") from error
+
+
+class UtcFilter(filters.IsoDateTimeFilter):
+    """A filter by time: ISO 8601, any zone."""
+
+    field_class = UtcField
 
 
 class PlainFilterSet(filters.FilterSet):
@@ -19,6 +42,7 @@ class PlainFilterSet(filters.FilterSet):
     FILTER_DEFAULTS: dict[Any, Any] = filters.FilterSet.FILTER_DEFAULTS | {
         models.ForeignKey: {"filter_class": filters.UUIDFilter},
         models.OneToOneField: {"filter_class": filters.UUIDFilter},
+        models.DateTimeField: {"filter_class": UtcFilter},
     }
 
 
@@ -58,3 +82,31 @@ class OrderingBackend(OrderingFilter):
                     {self.ordering_param: f"got {term!r}, expected one of {', '.join(known)}"}
                 )
         return super().get_ordering(request, queryset, view)
+
+    def filter_queryset(
+        self, request: Request, queryset: models.QuerySet[Any], view: Any
+    ) -> models.QuerySet[Any]:
+        """What has no value comes last either way."""
+        terms = self.get_ordering(request, queryset, view)
+        if not terms:
+            return queryset
+        ordered = [
+            F(term[1:]).desc(nulls_last=True)
+            if term.startswith("-")
+            else F(term).asc(nulls_last=True)
+            for term in terms
+        ]
+        return queryset.order_by(*ordered)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """The document names the fields."""
+        fields = list(getattr(view, "ordering_fields", ()))
+        return [
+            {
+                "name": self.ordering_param,
+                "required": False,
+                "in": "query",
+                "description": f"Comma-separated, - for descending: {', '.join(fields)}.",
+                "schema": {"type": "string"},
+            }
+        ]

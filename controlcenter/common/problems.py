@@ -89,7 +89,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler of what nobody caught: a problem for programs, a page for people."""
     if not request.path.startswith("/api/"):
         return defaults.server_error(request)
-    detail = "The server failed on this request; it is in the log under the request's id."
+    detail = "The server failed on this request: its log has it under the X-Request-ID."
     return JsonResponse(problem(500, detail), status=500, content_type=MEDIA_TYPE)
 
 

@@ -5,8 +5,10 @@ from typing import Any
 from rest_framework import serializers
 
 
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields it does not know: a typing error in a name is said, not ignored."""
+class Strict(serializers.BaseSerializer[Any]):
+    """Mixin: refuses fields it does not know: a typing error in a name is said, not ignored."""
+
+    fields: Any
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -17,3 +19,7 @@ class StrictSerializer(serializers.Serializer[Any]):
                     dict.fromkeys(unknown, f"is not known here; known are {known}")
                 )
         return super().to_internal_value(data)
+
+
+class StrictSerializer(Strict, serializers.Serializer[Any]):
+    """A plain serializer that refuses fields it does not know."""

@@ -54,6 +54,21 @@ class UploadNameSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
 
 
+MAPPING_HELP = """What the columns mean: JSON or YAML, also as a file; empty: the standard tables.
+
+One wide table: `{"format": "wide", "columns": {"customerID": {"role": "id"}, "tenure": {"role":
+"numeric", "name": "tenure_months"}, "Contract": {"role": "categorical", "name": "plan"},
+"StreamingTV": {"role": "product", "positive": ["Yes"]}, "Churn": {"role": "label", "name": "churn",
+"positive": ["Yes"]}, "Notes": {"role": "ignored"}}}`.
+
+Narrow tables in a zip: `{"format": "narrow", "tables": {"users": {"file": "users.csv", "columns":
+{"userId": {"role": "id"}, "age": {"role": "numeric"}}}, "events": [{"file": "ratings.csv", "type":
+"order", "target_type": "product", "columns": {"userId": {"role": "actor"}, "movieId": {"role":
+"target"}, "ts": {"role": "time", "unit": "s"}}}]}}`. Tables: users, products, apps, events.
+Roles of a node table: id, numeric, categorical, label, ignored; of a wide table also product; of
+events: actor, target, time, event_id, type, target_type, ignored."""
+
+
 class UploadSerializer(UploadNameSerializer):
     """A multipart form: the file, and what its columns mean."""
 
@@ -64,7 +79,7 @@ class UploadSerializer(UploadNameSerializer):
         required=False,
         default="",
         allow_blank=True,
-        help_text="JSON or YAML; empty for the standard tables. May also be sent as a file.",
+        help_text=MAPPING_HELP,
     )
 
 

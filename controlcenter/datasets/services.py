@@ -5,6 +5,7 @@ from typing import IO, Any
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.accounts.models import Account, Workspace
@@ -15,12 +16,14 @@ from controlcenter.audit.services import record
 from controlcenter.common.errors import Conflict, Unavailable
 from controlcenter.datasets.models import Dataset, DatasetState
 from controlcenter.tasks import kinds, states
-from controlcenter.tasks.models import Run
+from controlcenter.tasks.endings import close
+from controlcenter.tasks.models import LIVE, Run, RunStatus
 from controlcenter.tasks.runs import Commit, queue_run
 
 log = structlog.get_logger(__name__)
 VALIDATION = "validation"
 SYNTHESIS = "synthesis"
+MAX_WAITING = 20
 NO_NAME = "upload"
 
 
@@ -49,8 +52,10 @@ def upload(
     that the sweep takes.
 
     Raises:
+        Conflict: if too many datasets wait already.
         Unavailable: if the object store does not take the file.
     """
+    refuse_too_many(workspace)
     dataset_id = uuid.uuid4()
     key = raw_key(workspace.pk, dataset_id, filename)
     try:
@@ -93,6 +98,23 @@ def register(
     return Dataset.objects.get(pk=dataset.pk)
 
 
+def live_runs(workspace: Workspace) -> QuerySet[Run]:
+    """Validations and generations of the workspace that wait or run."""
+    return Run.objects.filter(
+        workspace=workspace, kind__in=(VALIDATION, SYNTHESIS), status__in=LIVE
+    )
+
+
+def refuse_too_many(workspace: Workspace) -> None:
+    """Raises: Conflict if so many datasets wait that others would not get their turn."""
+    waiting = live_runs(workspace).count()
+    if waiting >= MAX_WAITING:
+        raise Conflict(
+            f"{waiting} datasets of this workspace wait to be checked or generated, at most "
+            f"{MAX_WAITING} may: wait for them, or delete some."
+        )
+
+
 def queue_validation(dataset: Dataset) -> Run:
     return queue_run(
         workspace=dataset.workspace,
@@ -106,7 +128,12 @@ def queue_validation(dataset: Dataset) -> Run:
 def synthesize(
     *, workspace: Workspace, account: Account, name: str, config: dict[str, Any]
 ) -> Dataset:
-    """A dataset whose file a worker will generate."""
+    """A dataset whose file a worker will generate.
+
+    Raises:
+        Conflict: if too many wait already.
+    """
+    refuse_too_many(workspace)
     dataset = Dataset.objects.create(
         workspace=workspace,
         name=name,
@@ -186,16 +213,19 @@ def checked_tables(dataset: Dataset) -> list[Artifact]:
 def delete(*, dataset: Dataset, account: Account) -> None:
     """Forget a dataset's objects; its row stays for the lineage of what was made from it.
 
+    A validation or generation that waits or runs is cancelled: its worker finds the run taken
+    away at its next heartbeat.
+
     Raises:
-        Conflict: if a task that is not over needs it, or a worker is at it.
+        Conflict: if a task that is not over needs it.
     """
+    for run in live_runs(dataset.workspace).select_for_update().filter(subject=str(dataset.pk)):
+        close(run, RunStatus.CANCELLED, error=f"Its dataset was deleted by {account.username}.")
     dataset = Dataset.objects.select_for_update(of=("self",)).get(pk=dataset.pk)
     needing = dataset.tasks.filter(state__in=states.INCOMPLETE)
     if needing.exists():
         names = ", ".join(str(task.pk) for task in needing[:5])
         raise Conflict(f"Dataset {dataset.name!r} is needed by task {names}: cancel it first.")
-    if dataset.state in {DatasetState.GENERATING, DatasetState.VALIDATING}:
-        raise Conflict(f"Dataset {dataset.name!r} is {dataset.state}: wait until that is done.")
     if dataset.checked_run_id:
         Artifact.objects.filter(run_id=dataset.checked_run_id).delete()
     if dataset.upload_id:

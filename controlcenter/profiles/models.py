@@ -56,7 +56,11 @@ class Profile(Scoped):
             models.UniqueConstraint(fields=["workspace", "user_id"], name="one_profile_a_user")
         ]
         indexes = [
-            models.Index(fields=["workspace", "-final_score"], name="profile_scores"),
+            models.Index(
+                "workspace",
+                models.F("final_score").desc(nulls_last=True),
+                name="profile_scores",
+            ),
             GinIndex(
                 fields=["attributes"], name="profile_attributes", opclasses=["jsonb_path_ops"]
             ),

@@ -18,6 +18,7 @@ from rest_framework.serializers import BaseSerializer
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet, ScopedViewSet
 from controlcenter.common.errors import Conflict
+from controlcenter.common.filters import UtcFilter
 from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.models import Explanation, ExplanationState, Item, Profile
 from controlcenter.profiles.serializers import (
@@ -42,8 +43,8 @@ class ProfileFilter(filters.FilterSet):
     user_id__startswith = filters.CharFilter("user_id", "startswith")
     score_min = filters.NumberFilter("final_score", "gte")
     score_max = filters.NumberFilter("final_score", "lte")
-    active_after = filters.IsoDateTimeFilter("last_event_at", "gte")
-    active_before = filters.IsoDateTimeFilter("last_event_at", "lte")
+    active_after = UtcFilter("last_event_at", "gte")
+    active_before = UtcFilter("last_event_at", "lte")
     scored = filters.BooleanFilter("final_score", "isnull", exclude=True)
     rule = filters.CharFilter(method="hit_by", label="Name of a rule that matches")
 

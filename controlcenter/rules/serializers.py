@@ -6,11 +6,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from controlcenter.common.serializers import Strict
 from controlcenter.rules.models import Rule, RuleRevision
 from ml.profile.rules import RuleError, compile_rule
 
 
-class RuleSerializer(serializers.ModelSerializer[Rule]):
+class RuleSerializer(Strict, serializers.ModelSerializer[Rule]):
     weight = serializers.FloatField(min_value=-100.0, max_value=100.0)
     expression = serializers.CharField(trim_whitespace=True)
     sits_out = serializers.SerializerMethodField(

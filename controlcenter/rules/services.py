@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 
 from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import SYSTEM, record
@@ -52,6 +52,18 @@ def locked(workspace: Workspace) -> Workspace:
     return Workspace.objects.select_for_update().get(pk=workspace.pk)
 
 
+def current(rule: Rule) -> Rule:
+    """The rule as it is now, locked.
+
+    Raises:
+        NotFound: if somebody deleted it meanwhile.
+    """
+    found = Rule.objects.select_for_update().filter(pk=rule.pk).first()
+    if found is None:
+        raise NotFound(f"Rule {rule.name!r} was deleted meanwhile.")
+    return found
+
+
 def changed(workspace: Workspace, account: Account, rule: Rule, action: str) -> None:
     revise(workspace, actor=account.username, change=f"{action} {rule.name}")
     details = {"name": rule.name, "expression": rule.expression, "weight": rule.weight}
@@ -89,7 +101,7 @@ def update(*, rule: Rule, account: Account, fields: dict[str, Any]) -> Rule:
         ValidationError: for an expression that does not parse or a name that is taken.
     """
     workspace = locked(rule.workspace)
-    rule = Rule.objects.select_for_update().get(pk=rule.pk)
+    rule = current(rule)
     if all(getattr(rule, name) == value for name, value in fields.items()):
         return rule
     if "expression" in fields:
@@ -102,14 +114,14 @@ def update(*, rule: Rule, account: Account, fields: dict[str, Any]) -> Rule:
     rule.save(update_fields=list(fields))
     Rule.objects.filter(pk=rule.pk).update(updated_at=Now())
     changed(workspace, account, rule, "update")
-    return rule
+    return Rule.objects.select_related("workspace").get(pk=rule.pk)
 
 
 @transaction.atomic
 def delete(*, rule: Rule, account: Account) -> None:
     """Remove a rule."""
     workspace = locked(rule.workspace)
-    rule = Rule.objects.select_for_update().get(pk=rule.pk)
+    rule = current(rule)
     gone = Rule(pk=rule.pk, name=rule.name, expression=rule.expression, weight=rule.weight)
     rule.delete()
     changed(workspace, account, gone, "delete")

@@ -27,7 +27,12 @@ class RangedInteger(Ranged, serializers.IntegerField):
 
     def __init__(self, low: int, high: int, **kwargs: Any) -> None:
         self.low, self.high = low, high
-        super().__init__(help_text=f"{kwargs.pop('about')} From {low} to {high}.", **kwargs)
+        super().__init__(
+            help_text=f"{kwargs.pop('about')} From {low} to {high}.",
+            min_value=low,
+            max_value=high,
+            **kwargs,
+        )
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int | str):
@@ -44,7 +49,12 @@ class RangedInteger(Ranged, serializers.IntegerField):
 class RangedFloat(Ranged, serializers.FloatField):
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
         self.low, self.high = low, high
-        super().__init__(help_text=f"{kwargs.pop('about')} From {low} to {high}.", **kwargs)
+        super().__init__(
+            help_text=f"{kwargs.pop('about')} From {low} to {high}.",
+            min_value=low,
+            max_value=high,
+            **kwargs,
+        )
 
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool) or not isinstance(data, int | float | str):

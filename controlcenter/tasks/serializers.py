@@ -113,7 +113,7 @@ class TaskDetailSerializer(TaskSerializer):
         reason = (
             f"queued: {len(ahead)} task(s) of this workspace go before it"
             if ahead
-            else "queued: waits for a free worker"
+            else f"queued: waits for a free worker of the queue {task.runs.all()[0].queue}"
         )
         return {"place": len(ahead), "reason": reason, "behind": ahead}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import transaction
 from rest_framework.test import APIClient
 
@@ -84,7 +83,6 @@ def as_owner(team: Team) -> APIClient:
 
 @pytest.fixture
 def anonymous(db: None) -> APIClient:
-    cache.clear()  # the throttle of the sign-in counts there
     return client_of(None)
 
 

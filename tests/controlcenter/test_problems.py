@@ -1,6 +1,7 @@
 """Whatever goes wrong, the answer is a problem (RFC 9457) that says what and where."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from api_table import CALLS
@@ -184,7 +185,15 @@ def test_503_while_the_database_is_away(as_owner, monkeypatch):
 
 def test_500_is_a_problem_too(as_owner, monkeypatch):
     monkeypatch.setattr("controlcenter.accounts.permissions.role_in", lambda *_: 1 / 0)
-    assert "in the log" in is_problem(as_owner.get(RULES), 500)["detail"]
+    answer = as_owner.get(RULES, headers={"X-Request-ID": "mine"})
+    assert "X-Request-ID" in is_problem(answer, 500)["detail"]
+    assert answer["X-Request-ID"] == "mine"
+
+
+def test_every_answer_names_its_request(as_owner):
+    ids = {as_owner.get(RULES)["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3
+    assert "" not in ids
 
 
 def test_pages_show_problems_to_people(as_owner):
@@ -203,3 +212,18 @@ def test_nested_errors_are_flattened():
         {"field": "d[1].e", "detail": "four"},
     ]
     assert flatten(["alone"]) == [{"field": "non_field_errors", "detail": "alone"}]
+
+
+@pytest.mark.parametrize("offset", ["+16:00", "-23:59", "+00:00", "Z"])
+@pytest.mark.parametrize(
+    "path",
+    ["events/?timestamp__gte=", "users/?active_after=", "tasks/?created_at__lte="],
+)
+def test_filters_by_time_take_any_offset(as_owner, path, offset):
+    moment = quote(f"2026-01-01T00:00:00{offset}")
+    assert as_owner.get(f"/api/v1/{path}{moment}").status_code == 200
+
+
+@pytest.mark.parametrize("query", ["bogus=1", "ordering=nope", "ordering=-name,x", "state=nope"])
+def test_an_unknown_filter_or_order_is_refused(as_owner, query):
+    is_problem(as_owner.get(f"/api/v1/tasks/?{query}"), 400)

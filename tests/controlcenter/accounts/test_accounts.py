@@ -7,9 +7,10 @@ from io import StringIO
 import pytest
 from controlcenter_fixtures import client_of
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
 from controlcenter.accounts import services
-from controlcenter.accounts.models import Account, Membership, Role, Token, Workspace
+from controlcenter.accounts.models import Account, Membership, Role, SignInFailure, Token, Workspace
 from controlcenter.accounts.services import create_workspace, issue_token
 from controlcenter.audit.models import AuditEntry
 from controlcenter.common.errors import Conflict
@@ -84,11 +85,42 @@ def test_an_inactive_account_cannot_sign_in(anonymous, ada):
     assert anonymous.post(TOKENS, body, format="json").status_code == 401
 
 
-def test_guessing_is_slowed_down(anonymous, ada, monkeypatch):
-    monkeypatch.setattr("controlcenter.accounts.views.SignInThrottle.rate", "3/min")
+def test_guessing_is_slowed_down_whatever_the_client_says_of_itself(anonymous, ada, monkeypatch):
+    monkeypatch.setattr("controlcenter.accounts.backends.FAILURES_A_NAME", 3)
     body = {"username": "ada", "password": "wrong"}
-    codes = [anonymous.post(TOKENS, body, format="json").status_code for _ in range(5)]
+    codes = [
+        anonymous.post(
+            TOKENS, body, format="json", headers={"X-Forwarded-For": f"10.0.0.{number}"}
+        ).status_code
+        for number in range(5)
+    ]
     assert codes == [401, 401, 401, 429, 429]
+    right = body | {"password": "sesame-17"}
+    assert anonymous.post(TOKENS, right, format="json").status_code == 429
+    SignInFailure.objects.update(at=Now() - timedelta(minutes=2))
+    assert anonymous.post(TOKENS, right, format="json").status_code == 201
+
+
+def test_the_admin_has_the_same_limit(client, ada, monkeypatch):
+    monkeypatch.setattr("controlcenter.accounts.backends.FAILURES_A_NAME", 2)
+    Account.objects.filter(pk=ada.pk).update(is_staff=True)
+    for password in ("wrong", "wrong", "sesame-17"):
+        answer = client.post("/admin/login/", {"username": "ada", "password": password})
+        assert answer.status_code == 200, "the form again"
+    SignInFailure.objects.all().delete()
+    answer = client.post("/admin/login/", {"username": "ada", "password": "sesame-17"})
+    assert answer.status_code == 302
+
+
+def test_an_address_that_tries_many_names_waits(anonymous, ada, monkeypatch):
+    monkeypatch.setattr("controlcenter.accounts.backends.FAILURES_AN_ADDRESS", 3)
+    codes = [
+        anonymous.post(
+            TOKENS, {"username": f"u{number}", "password": "x"}, format="json"
+        ).status_code
+        for number in range(4)
+    ]
+    assert codes == [401, 401, 401, 429]
 
 
 def test_a_token_ends_by_itself(owner):

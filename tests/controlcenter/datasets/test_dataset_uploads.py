@@ -15,7 +15,9 @@ from controlcenter.artifacts.store import store
 from controlcenter.audit.models import AuditEntry
 from controlcenter.common.body_limit import MARGIN_BYTES, BodyLimit
 from controlcenter.datasets.models import Dataset, DatasetState
+from controlcenter.tasks import claims
 from controlcenter.tasks.models import Outbox, Run
+from controlcenter.tasks.runs import queue_run
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/datasets/"
@@ -241,11 +243,23 @@ def test_a_dataset_that_a_task_needs_is_not_deleted(as_operator, workspace):
 
 
 @pytest.mark.parametrize("state", [DatasetState.VALIDATING, DatasetState.GENERATING])
-def test_a_dataset_that_a_worker_is_at_is_not_deleted(as_operator, workspace, state):
+def test_deleting_takes_the_run_from_the_worker(as_operator, workspace, state):
     dataset = make_dataset(workspace, state=state)
-    answer = as_operator.delete(f"{URL}{dataset.pk}/")
-    assert answer.status_code == 409
-    assert state in answer.json()["detail"]
+    run = queue_run(workspace=workspace, kind="validation", subject=str(dataset.pk))
+    held = claims.claim(run.pk, owner="worker")
+    assert as_operator.delete(f"{URL}{dataset.pk}/").status_code == 204
+    with pytest.raises(claims.Fenced):
+        claims.beat(held)
+    assert Dataset.objects.get(pk=dataset.pk).state == DatasetState.DELETED
+    assert Run.objects.get(pk=run.pk).status == "cancelled"
+
+
+def test_one_workspace_cannot_fill_the_queue(as_operator, as_stranger, monkeypatch):
+    monkeypatch.setattr("controlcenter.datasets.services.MAX_WAITING", 2)
+    codes = [as_operator.post(f"{URL}synthesize/", {}, format="json") for _ in range(3)]
+    assert [answer.status_code for answer in codes] == [202, 202, 409]
+    assert "delete some" in codes[2].json()["detail"]
+    assert as_stranger.post(f"{URL}synthesize/", {}, format="json").status_code == 202
 
 
 @pytest.mark.parametrize("call", ["preview/", "report/", "lineage/", ""])

@@ -194,3 +194,11 @@ def test_queries_of_a_list_do_not_depend_on_its_length(as_owner, owner, workspac
     many = {name: queries_of(as_owner, f"/api/v1/{name}/") for name in lists}
     assert few == many
     assert max(many.values()) <= 7
+
+
+def test_users_without_a_score_come_last_either_way(as_viewer, workspace):
+    for user_id, value in (("a", None), ("b", 0.2), ("c", 0.9)):
+        Profile.objects.create(workspace=workspace, user_id=user_id, final_score=value)
+    for ordering, expected in (("final_score", "bca"), ("-final_score", "cba")):
+        found = as_viewer.get("/api/v1/users/", {"ordering": ordering}).json()["results"]
+        assert "".join(user["user_id"] for user in found) == expected

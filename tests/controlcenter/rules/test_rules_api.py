@@ -2,16 +2,20 @@
 
 import json
 import math
+import threading
 import uuid
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rest_framework.exceptions import NotFound
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.audit.models import AuditEntry
 from controlcenter.profiles.models import Profile
 from controlcenter.profiles.queries import preview
+from controlcenter.rules import services
 from controlcenter.rules.models import Rule, RuleRevision
 from controlcenter.tasks.models import Task
 from ml.data.schema import TELECOM
@@ -222,3 +226,41 @@ def test_a_preview_of_no_users_is_empty(as_analyst, workspace):
 def test_a_preview_names_at_most_a_thousand(as_analyst, limit):
     body = {"expression": "monthly_fee > 1", "limit": limit}
     assert as_analyst.post(f"{URL}preview/", body, format="json").status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_deletes_at_once_one_finds_the_rule(as_operator, operator):
+    rule = Rule.objects.get(pk=make(as_operator).json()["id"])
+    outcomes, barrier = [], threading.Barrier(4)
+
+    def compete():
+        barrier.wait()
+        try:
+            services.delete(rule=rule, account=operator)
+            outcomes.append("deleted")
+        except NotFound:
+            outcomes.append("not found")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=compete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["deleted", "not found", "not found", "not found"]
+
+
+def test_an_unknown_field_is_refused(as_operator):
+    answer = as_operator.post(
+        URL, {"name": "r", "expression": "monthly_fee > 1", "weight": 1, "bogus": 2}, format="json"
+    )
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "bogus"
+
+
+def test_a_patch_answers_the_new_time(as_operator):
+    rule = make(as_operator).json()
+    changed = as_operator.patch(f"{URL}{rule['id']}/", {"weight": 3.0}, format="json").json()
+    assert changed == as_operator.get(f"{URL}{rule['id']}/").json()
+    assert changed["updated_at"] > rule["updated_at"]
