@@ -15,6 +15,7 @@ from ml.data import cells
 from ml.data.columns import Column, TableMapping, event_edges
 from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
+from ml.data.losses import decimal_commas, warn_of_losses
 from ml.data.quality import LINE, QualityReport
 
 UNFIT = f"id is longer than {cells.ID_CHARACTERS} characters or has a NUL character"
@@ -59,6 +60,8 @@ class Place:
             reason=pl.lit(reason),
         )
         self.report.reject_frame(self.table, self.file, shown, effect)
+        if effect == "value":
+            self.report.table(self.table).bad[column.column] += rows.height
 
     def blanks(self, column: Column, blank: pl.Series) -> None:
         count = int(blank.sum())
@@ -91,6 +94,7 @@ def node_rows(
         columns += _product_hits(kept, mapped)
         parts.append(pl.DataFrame(columns))
     rows = pl.concat(parts)
+    warn_of_losses(place.report, mapped, rows, file=place.file)
     first = rows[id_column].is_first_distinct()
     repeated = rows.filter(~first).select(
         LINE,
@@ -123,6 +127,9 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
     if column.kind == "numeric":
         parsed = cells.numbers(series, decimal=column.decimal)
         place.reject(batch, column, parsed.bad, "not a finite number")
+        if column.decimal == ".":
+            commas = decimal_commas(series.filter(parsed.bad))
+            place.report.table(place.table).commas[column.column] += commas
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     elif column.kind == "categorical":
@@ -133,6 +140,7 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
         made.append(values.set(nul.fill_null(False), None).alias(column.name))
     elif "label" in column.roles:
         parsed = cells.labels(series, column.positive, column.negative)
+        place.report.saw_label(place.text(batch, column).drop_nulls().unique().sort())
         place.reject(batch, column, parsed.bad, "neither positive nor negative")
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))

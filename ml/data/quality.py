@@ -1,6 +1,7 @@
 """The quality report of a dataset: what was read, kept, rejected, and why. Nothing goes unseen."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,8 @@ class TableQuality:
         reasons: Rejected rows by reason.
         value_reasons: Values made missing (their rows are kept) by reason.
         blanks: Empty cells by column: missing values, no errors.
+        bad: Values made missing, by column.
+        commas: Those of them that look like numbers with a decimal comma, by column.
     """
 
     rows_read: int = 0
@@ -44,6 +47,8 @@ class TableQuality:
     reasons: Counter[str] = field(default_factory=Counter)
     value_reasons: Counter[str] = field(default_factory=Counter)
     blanks: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    commas: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows_rejected(self) -> int:
@@ -76,6 +81,7 @@ class QualityReport:
         files: What was read: name, table, encoding, delimiter, columns.
         time_range: First and last time of the events, ISO 8601.
         label: Users by label: ``positive``, ``negative``, ``missing``; None without a label.
+        label_values: The first few values of the label as they are written, for a warning.
         warnings: Sentences for a person.
     """
 
@@ -90,6 +96,7 @@ class QualityReport:
     files: list[dict[str, Any]] = field(default_factory=list)
     time_range: tuple[str, str] | None = None
     label: dict[str, int] | None = None
+    label_values: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -99,6 +106,12 @@ class QualityReport:
     def table(self, name: str) -> TableQuality:
         """The counts of a table, begun at zero."""
         return self.tables.setdefault(name, TableQuality())
+
+    def saw_label(self, values: Iterable[str]) -> None:
+        """Note values of the label, the first ten."""
+        for value in values:
+            if len(self.label_values) < 10:
+                self.label_values.add(value)
 
     def warn(self, message: str) -> None:
         """Add a sentence, once."""

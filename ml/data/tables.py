@@ -300,7 +300,7 @@ def _describe(job: Job, tables: Tables) -> None:
         report.time_range = (first.isoformat(), last.isoformat())
         if len(time) < tables.events.height:
             report.warn(f"{tables.events.height - len(time)} events have no time")
-    else:
+    elif tables.events.height:
         report.warn("the events have no time: nothing can be split by time")
     if report.times_without_zone:
         report.warn(f"{report.times_without_zone} times without a zone were taken as UTC")

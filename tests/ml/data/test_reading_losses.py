@@ -1,0 +1,66 @@
+"""Columns that come to nothing are said, however smoothly the rows were read."""
+
+import pytest
+
+from ml.data.mapping import parse_mapping
+
+HEADER = "id;fee;plan;tv;churn\n"
+
+
+def said(report, *words):
+    found = [w for w in report.warnings if all(word in w for word in words)]
+    assert len(found) == 1, report.warnings
+    return found[0]
+
+
+def test_decimal_commas_without_the_option(read, people):
+    cells = [f"{i},5" for i in range(18)] + ["1.234,5", "x"]
+    text = HEADER + "".join(f"u{i};{cell};a;Yes;No\n" for i, cell in enumerate(cells))
+    _, report = read(text)
+    warning = said(report, "20 of the 20 values of the column 'fee' were rejected")
+    assert warning.endswith('give the column decimal: ","')
+    people["columns"]["fee"]["decimal"] = ","
+    _, report = read(text, parse_mapping(people))
+    assert not any("'fee'" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(("bad", "expected"), [(0, False), (1, False), (5, True), (20, True)])
+def test_many_rejected_values(read, bad, expected):
+    cells = ["abc"] * bad + ["1"] * (20 - bad)
+    _, report = read(HEADER + "".join(f"u{i};{c};a;Yes;No\n" for i, c in enumerate(cells)))
+    warnings = [w for w in report.warnings if "the column 'fee'" in w]
+    assert bool(warnings) == expected
+    assert not any("comma" in warning for warning in warnings)
+    if expected:
+        assert f"{bad} of the 20 values" in warnings[0]
+
+
+def test_blank_columns(read):
+    _, report = read(HEADER + "u1;1; ;Yes;\nu2;2;;No;\n")
+    said(report, "the column 'plan' is blank in all 2 rows")
+    said(report, "the column 'churn' is blank in all 2 rows")
+    assert not any("'fee'" in warning for warning in report.warnings)
+
+
+def test_a_label_that_never_says_yes(read, people):
+    people["columns"]["churn"]["positive"] = ["Churned"]
+    text = HEADER + "u1;1;a;Yes;churned!\nu2;1;a;No;Stayed\n"
+    _, report = read(text, parse_mapping(people))
+    said(report, "no value of the label 'churn'", "'Stayed', 'churned!'", "['Churned']")
+    people["columns"]["churn"]["positive"] = ["Churned!"]
+    _, report = read(text, parse_mapping(people))
+    assert not any("label" in warning for warning in report.warnings)
+
+
+def test_no_events_are_not_events_without_time(read, people):
+    text = HEADER + "u1;1;a;{};No\n"
+    assert "events have no time" in said(read(text.format("Yes"))[1], "events")
+    _, report = read(text.format("No"))
+    assert not any("events have no time" in warning for warning in report.warnings)
+
+
+def test_small_batches_add_up(read, monkeypatch):
+    monkeypatch.setattr("ml.data.readers.BATCH", 3)
+    _, report = read(HEADER + "".join(f"u{i};{i},5;;Yes;No\n" for i in range(10)))
+    said(report, "10 of the 10 values of the column 'fee'", "decimal")
+    said(report, "the column 'plan' is blank in all 10 rows")
