@@ -20,6 +20,7 @@ from ml.graph.graph import Edges, Pairs, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split
 
 MAX_EVALUATED = 5000
+BASELINES = ("popularity", "repeat", "item_knn")
 PROTOCOL = (
     "each held-out pair is ranked among all nodes of the target type without the source's other "
     "held-out targets (and, in data without times, without its known ones); ties get the mean "
@@ -44,14 +45,14 @@ def link_report(
     Returns:
         ``{"edge_types": {name: {"model": {...}, "popularity": ..., "repeat": ..., "item_knn": ...,
         "slices": {"repeat"|"new": {...}}, "held_out", "evaluated", "split"}}, "mean": ...,
-        "protocol", "seed"}``.
+        "notes": [sentences where a baseline ranks better than the model], "protocol", "seed"}``.
     """
     generator = np.random.default_rng(seed)
     types = {}
     for edge in split.observed.schema.edges:
         types[edge.name] = _edge_report(split, edge, model[edge.key], max_evaluated, generator)
     measured = [row for row in types.values() if row["evaluated"]]
-    methods = ("model", "popularity", "repeat", "item_knn")
+    methods = ("model", *BASELINES)
     mean = {
         method: {
             name: float(np.mean([row[method][name] for row in measured]))
@@ -60,7 +61,22 @@ def link_report(
         for method in methods
         if measured
     }
-    return {"edge_types": types, "mean": mean, "protocol": PROTOCOL, "seed": seed}
+    notes = [note for name, row in types.items() for note in rank_notes(name, row)]
+    about = {"notes": notes, "protocol": PROTOCOL, "seed": seed}
+    return {"edge_types": types, "mean": mean, **about}
+
+
+def rank_notes(name: str, row: Mapping[str, Any]) -> list[str]:
+    """A sentence for each baseline whose MRR, as shown with three digits, beats the model's."""
+    if not row["evaluated"]:
+        return []
+    mrr = {method: round(row[method]["mrr"], 3) for method in ("model", *BASELINES)}
+    return [
+        f"{name}: {method} ranks better than the model: MRR {mrr[method]:.3f} against "
+        f"{mrr['model']:.3f}"
+        for method in BASELINES
+        if mrr[method] > mrr["model"]
+    ]
 
 
 def _edge_report(

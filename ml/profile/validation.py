@@ -13,6 +13,7 @@ from ml.evaluation.metrics import auc, average_precision, brier, calibration_err
 from ml.graph.graph import Graph
 from ml.profile.evidence import AttributeEncoder, Evidence
 from ml.profile.fusion import FusionConfig, fit_fusion, score
+from ml.profile.notes import NOT_VALIDATED, score_notes
 
 TargetKind = Literal["label", "future behaviour", "rules"]
 
@@ -92,14 +93,16 @@ def fusion_report(
     Returns:
         At least auc, ap, brier, ece, rules_auc, embedding_auc, boosting_auc,
         without_embedding_auc (rules and attributes fused: what is left without the graph), gate,
-        target, validated, folds, users. Against the rules as target nothing is measured (None).
+        target, validated, folds, users, notes (sentences). Against the rules as target nothing is
+        measured (None).
     """
     about = {"target": target.kind, "validated": target.validated, "folds": config.folds}
     rows = np.flatnonzero(target.known)
     if not target.validated:
         measures = ("auc", "ap", "brier", "ece", *(f"{name}_auc" for name in PARTS))
         empty = dict.fromkeys(measures)
-        return {**empty, **about, "users": len(rows), "methods": {}, "gate": {}}
+        nothing: dict[str, Any] = {"methods": {}, "gate": {}, "notes": [NOT_VALIDATED]}
+        return {**empty, **about, "users": len(rows), **nothing}
     if len(rows) > config.max_validated:
         drawn = np.random.default_rng(config.seed).choice(
             len(rows), config.max_validated, replace=False
@@ -116,6 +119,7 @@ def fusion_report(
         "users": len(rows),
         "positive_share": float(y.mean()),
         "methods": methods,
+        "notes": score_notes(methods, y),
         "reliability": reliability(y, p["fused"]),
         "gate": {
             "mean": float(gate.mean()),

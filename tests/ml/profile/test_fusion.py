@@ -118,6 +118,7 @@ def test_the_report_shows_the_parts_on_the_same_folds():
         "without_embedding",
         "fused",
     }
+    assert not any("embedding adds nothing" in note for note in report["notes"])
 
 
 def test_shuffled_labels_give_chance():
@@ -127,6 +128,7 @@ def test_shuffled_labels_give_chance():
     report = report_of(evidence, np.random.default_rng(1).permutation(y), frame, encoder)
     for name in ("auc", "rules_auc", "embedding_auc", "boosting_auc"):
         assert abs(report[name] - 0.5) < 0.06, name
+    assert any("hardly better than chance" in note for note in report["notes"])
 
 
 def test_folds_have_equal_class_shares():
@@ -166,6 +168,7 @@ def test_against_the_rules_nothing_is_measured(fitted):
     target = Target("rules", np.full(len(evidence), 0.5), np.ones(len(evidence), bool))
     report = fusion_report(evidence, target, fitted.frame, fitted.profile.model.encoder, CONFIG)
     assert report["auc"] is None
+    assert [note.startswith("NOT VALIDATED") for note in report["notes"]] == [True]
     assert report["validated"] is False
 
 

@@ -1,0 +1,59 @@
+"""What the numbers of a score's report mean, in plain sentences."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+CHANCE = 0.55
+"""AUC below which a score is hardly better than chance."""
+FEW = 50
+"""Users of the rarer class below which the numbers are uncertain."""
+
+NOT_VALIDATED = (
+    "NOT VALIDATED: there is neither a label nor enough later inactivity to learn from (20 users "
+    "of each class at least), so the score is trained on the rules and can only repeat them"
+)
+ALONE = {
+    "rules": "the rules alone",
+    "embedding": "the embedding alone",
+    "boosting": "gradient boosting on all attributes and counts",
+}
+
+
+def score_notes(
+    methods: Mapping[str, Mapping[str, float]], y: npt.NDArray[np.float64]
+) -> list[str]:
+    """Sentences on a validated score, where its numbers deserve one.
+
+    Numbers are compared as they are shown, with three digits.
+
+    Args:
+        methods: Measures of ``fused``, ``without_embedding`` and the parts alone.
+        y: What was predicted, 0 or 1. Shape: [n].
+    """
+    area = {name: round(measures["auc"], 3) for name, measures in methods.items()}
+    fused, bare = area["fused"], area["without_embedding"]
+    notes = []
+    best = max(ALONE, key=lambda name: area[name])
+    if fused < area[best]:
+        notes.append(
+            f"{ALONE[best]} predicts better than the fused score: AUC {area[best]:.3f} against "
+            f"{fused:.3f}"
+        )
+    if fused <= bare:
+        notes.append(
+            f"the embedding adds nothing here: AUC {fused:.3f} with it, {bare:.3f} with rules and "
+            "attributes alone"
+        )
+    if fused < CHANCE:
+        notes.append(f"the score is hardly better than chance: AUC {fused:.3f}, chance is .500")
+    positives = int((y > 0).sum())
+    rarer = min(positives, len(y) - positives)
+    if rarer < FEW:
+        kind = "positives" if positives == rarer else "negatives"
+        notes.append(
+            f"the measures rest on {rarer} {kind} among {len(y)} users and are uncertain: "
+            f"{FEW} at least are advisable"
+        )
+    return notes
