@@ -33,7 +33,8 @@ class Limits:
     """Bounds on what one upload may take.
 
     Args:
-        unpacked_bytes: Of the files of a zip together, counted while unpacking.
+        unpacked_bytes: Of all files of a zip together as it declares them, and of those that are
+            unpacked as counted while unpacking.
         files: Entries of a zip.
         rejected_rows_shown: Entries of the quality report that are spelled out.
         columns: Of one file.
@@ -129,6 +130,12 @@ def _unpack_entries(
         raise DatasetError(f"{filename} has {len(entries)} files, expected at most {limits.files}")
     for entry in entries:
         _check_name(entry.filename, filename)
+    declared = sum(entry.file_size for entry in entries)
+    if declared > limits.unpacked_bytes:
+        raise DatasetError(
+            f"{filename} unpacks to more than {limits.unpacked_bytes} bytes, the limit: it "
+            f"declares {declared} for its {len(entries)} files, needed ones and others"
+        )
     wanted = [entry for entry in entries if _is_plain(entry) and wants(_name(entry))]
     ignored = [entry.filename for entry in entries if entry not in wanted]
     if ignored:

@@ -94,6 +94,19 @@ def test_the_bound_is_for_all_files_together(upload):
         upload(zipped(files), limits=Limits(unpacked_bytes=1000))
 
 
+def test_files_that_are_not_needed_are_not_unpacked(upload, tmp_path):
+    upload(zipped({"users.csv": USERS, "photo.bin": b"0" * 4000}), limits=Limits(5000))
+    (file,) = (tmp_path / "unpacked").iterdir()
+    assert file.read_text() == USERS
+
+
+@pytest.mark.parametrize("other", ["events.csv", "photo.bin", "__MACOSX/users.csv"])
+def test_what_a_zip_declares_counts_for_all_its_files(upload, other, tmp_path):
+    with pytest.raises(DatasetError, match=r"unpacks to more than 5000 bytes.*declares 6018"):
+        upload(zipped({"users.csv": USERS, other: b"0" * 6000}), limits=Limits(5000))
+    assert list((tmp_path / "unpacked").iterdir()) == []
+
+
 def test_too_many_files(upload):
     with pytest.raises(DatasetError, match="has 4 files, expected at most 3"):
         upload(zipped({f"{i}.csv": "x" for i in range(4)}), limits=Limits(files=3))
