@@ -12,7 +12,7 @@ from ml.graph.graph import Graph
 from ml.graph.splits import before
 from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.profile.explanation import Background, draw_background
-from ml.profile.fusion import FusionConfig, fit_fusion
+from ml.profile.fusion import MIN_USERS, FusionConfig, fit_fusion
 from ml.profile.rules import RuleSet
 from ml.profile.scoring import ProfileModel
 from ml.profile.validation import choose_target, fusion_report
@@ -49,7 +49,11 @@ def fit_profile(
         embed_users: Given the graph, or the graph at the cut.
         cut: Seconds, ``split.cuts[1]``; None in untimed data.
         background: Size of the background sample.
+
+    Raises:
+        ValueError: if there are fewer than ``MIN_USERS`` users.
     """
+    check_users(graph)
     encoder = AttributeEncoder.fit(graph.schema, profile_frame(graph))
     evidence, frame = _evidence(graph, rules, encoder, embed_users)
     target = choose_target(graph, cut=cut, rule_score=evidence.rule_score)
@@ -61,6 +65,20 @@ def fit_profile(
     fusion = fit_fusion(evidence.take(rows), target.y[rows], config)
     model = ProfileModel(graph.schema, rules.rules, encoder, fusion)
     return FittedProfile(model, sample, report)
+
+
+def check_users(graph: Graph) -> None:
+    """Refuse a graph of too few users, which can be done before anything is trained on it.
+
+    Raises:
+        ValueError: if there are fewer than ``MIN_USERS``.
+    """
+    users = graph.num_nodes[USER]
+    if users < MIN_USERS:
+        raise ValueError(
+            f"the dataset has {users} user{'' if users == 1 else 's'}, training needs at least "
+            f"{MIN_USERS}: upload more users"
+        )
 
 
 def _evidence(

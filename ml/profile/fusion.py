@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from ml.profile.evidence import Evidence
 
+MIN_USERS = 10
+"""Users with a target that the fusion needs."""
+
 
 @dataclass(frozen=True)
 class FusionConfig:
@@ -155,11 +158,12 @@ def fit_fusion(
         target: 0 or 1, or a probability where the rules are the target. Shape: [n].
 
     Raises:
-        ValueError: if the target has another length, or there are fewer than 10 users.
+        ValueError: if the target has another length, or there are fewer than ``MIN_USERS``.
     """
-    if len(target) != len(evidence) or len(target) < 10:
+    if len(target) != len(evidence) or len(target) < MIN_USERS:
         raise ValueError(
-            f"{len(target)} targets for {len(evidence)} users, expected the same number, 10 or more"
+            f"{len(target)} targets for {len(evidence)} users, expected the same number, "
+            f"{MIN_USERS} or more"
         )
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
