@@ -177,7 +177,6 @@ def _reasons(
     names: list[str],
 ) -> list[list[str]]:
     """Sentences for each offer, the strongest evidence first."""
-    past = PAST.get(edge.event, f"have the relation '{edge.relation}' with")
     friends = np.zeros(len(row), np.int64)
     if lookup.peers is not None:
         counts = (lookup.peers[rows] @ lookup.owned).toarray()
@@ -192,12 +191,10 @@ def _reasons(
     reasons = []
     for i in range(len(row)):
         said = []
-        if friends[i] == 1:
-            said.append(f"1 person the user talks to {past} it")
-        elif friends[i] > 1:
-            said.append(f"{friends[i]} people the user talks to {past} it")
+        if friends[i]:
+            said.append(said_of_peers(edge, int(friends[i])))
         if nearest[i] >= 0 and cosine[i] >= 0.3:
-            said.append(f"close to {names[nearest[i]]}, which the user {past}")
+            said.append(said_of_nearest(edge, names[nearest[i]]))
         if lift[i] >= 1.1 and share[i] >= 0.01:
             value = lookup.group_names[group[i]]
             said.append(f"popular in {lookup.attribute} {value}: {lift[i]:.1f} times the average")
@@ -205,6 +202,25 @@ def _reasons(
             said.append(f"number {rank[chosen[i]]} of all in popularity")
         reasons.append(said or ["its features are close to the user's embedding"])
     return reasons
+
+
+def said_of_peers(edge: EdgeType, count: int) -> str:
+    """The reason that ``count`` of a user's contacts have the offer."""
+    who = "1 person" if count == 1 else f"{count} people"
+    have = "has" if count == 1 else "have"
+    said = f"{PAST[edge.event]} it" if edge.event in PAST else f"{have} {_relation(edge)} to it"
+    return f"{who} the user talks to {said}"
+
+
+def said_of_nearest(edge: EdgeType, name: str) -> str:
+    """The reason that the offer is like something the user has."""
+    if edge.event in PAST:
+        return f"close to {name}, which the user {PAST[edge.event]}"
+    return f"close to {name}, to which the user has {_relation(edge)}"
+
+
+def _relation(edge: EdgeType) -> str:
+    return f"the relation '{edge.relation}'"
 
 
 def _nearest(

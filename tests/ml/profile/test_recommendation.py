@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from drawn import drawn_tables
 
+from ml.data.schema import EdgeType
 from ml.graph.graph import build_graph
-from ml.profile.recommendation import offer_edges, recommend
+from ml.profile.recommendation import offer_edges, recommend, said_of_nearest, said_of_peers
 
 ROWS = [
     ("call", "ann", "bob", "user", 1),
@@ -40,6 +42,27 @@ def test_reasons_name_contacts_and_what_is_close():
     assert "close to one, which the user ordered" in reasons["ann", "p2"]
     assert "1 person the user talks to ordered it" in reasons["bob", "p1"]
     assert all(reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("event", "one", "two", "close"),
+    [
+        ("order", "ordered it", "ordered it", "which the user ordered"),
+        ("click", "looked at it", "looked at it", "which the user looked at"),
+        ("use", "used it", "used it", "which the user used"),
+        (
+            "like",
+            "has the relation 'like' to it",
+            "have the relation 'like' to it",
+            "to which the user has the relation 'like'",
+        ),
+    ],
+)
+def test_the_reasons_are_sentences_for_one_and_for_many(event, one, two, close):
+    edge = EdgeType("user", event, "product", event)
+    assert said_of_peers(edge, 1) == f"1 person the user talks to {one}"
+    assert said_of_peers(edge, 2) == f"2 people the user talks to {two}"
+    assert said_of_nearest(edge, "TV") == f"close to TV, {close}"
 
 
 def test_a_group_that_likes_it_is_a_reason():
