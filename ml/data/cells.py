@@ -16,6 +16,7 @@ ISO = (
     r" ?(?<zone>Z|z|UTC|[+-]\d{2}(?::?\d{2})?)?$"
 )
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+THOUSANDS = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"
 ID_CHARACTERS = 200
 YEAR_5000 = 95_617_584_000.0
 
@@ -85,7 +86,9 @@ def numbers(series: pl.Series, *, decimal: str = ".") -> Parsed:
         cells = text(series)
         blank = cells.is_null() | cells.str.to_lowercase().is_in(BLANK_NUMBERS).fill_null(True)
         if decimal == ",":
-            cells = cells.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+            whole = cells.str.replace_all(".", "", literal=True)
+            fits = ~cells.str.contains(".", literal=True) | cells.str.contains(THOUSANDS)
+            cells = _where(whole.str.replace(",", ".", literal=True), fits.fill_null(False))
         values = cells.cast(pl.Float64, strict=False)
     bad = ~blank & ~values.is_finite().fill_null(False)
     return Parsed(_where(values, ~bad & ~blank), bad, blank)

@@ -80,6 +80,20 @@ def test_a_decimal_comma(read, rejected, people):
     assert rejected(report)[0][2] == "1,2,3"
 
 
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1.234", 1234.0), ("-1.234.567,8", -1234567.8), (",5", 0.5), ("1e3", 1000.0),
+        ("19.99", None), ("12.34,5", None), ("1.2345", None), (".5", None), ("1,234.5", None),
+    ],
+)  # fmt: skip
+def test_a_point_beside_decimal_commas_is_between_thousands_or_wrong(read, people, cell, value):
+    people["columns"]["fee"]["decimal"] = ","
+    tables, report = read(f"id;fee;plan;tv;churn\nu1;{cell};a;;\n", parse_mapping(people))
+    assert tables.users["fee"].to_list() == [value]
+    assert len(report.rejected) == (value is None)
+
+
 def test_rows_of_another_width(read, rejected):
     tables, report = read("id,fee,plan,tv,churn\nu1,1,a,,,more\nu2\n\nu3,1,a,,\n")
     assert tables.users["user_id"].to_list() == ["u3"]
