@@ -21,7 +21,7 @@ from ml.hgt.checkpoint import Progress
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import embed
 from ml.hgt.training import Stopped, Trained, TrainingConfig, train
-from ml.profile.fitting import FittedProfile, fit_profile
+from ml.profile.fitting import FittedProfile, check_users, fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet
 from workers.device import for_task
@@ -32,7 +32,7 @@ from workers.inputs import (
     load_model,
     load_training_graph,
 )
-from workers.runtime import Execution
+from workers.runtime import Execution, Fault
 
 ABOUT = "version.json"
 TRAINED_SHARE = 0.7
@@ -44,6 +44,10 @@ def work(execution: Execution) -> None:
     execution.progress(0.0, "fetching the graph")
     built = fetch(execution, built_files(task), "in")
     graph = load_training_graph(built)
+    try:
+        check_users(graph)
+    except ValueError as error:
+        raise Fault(f"Training is not possible: {error}.") from error
     device = for_task(task.parameters["device"])
     rules, about = rules_of(task.workspace, graph)
     begin = time.monotonic()

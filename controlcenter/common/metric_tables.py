@@ -15,6 +15,7 @@ METHODS = {
 SCORES = {
     "fused": "fused score",
     "rules": "rules alone",
+    "without_embedding": "rules and attributes, no embedding",
     "embedding": "embedding alone",
     "boosting": "gradient boosting",
 }
@@ -34,6 +35,14 @@ def part(data: Any, name: str) -> dict[str, Any]:
     """The dictionary of this name; empty where there is none."""
     found = data.get(name) if isinstance(data, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def sentences(report: dict[str, Any]) -> list[str]:
+    """What the report says of its own numbers, as sentences."""
+    notes = report.get("notes")
+    if not isinstance(notes, list):
+        return []
+    return [f"{str(note)[:1].upper()}{str(note)[1:].rstrip('.')}." for note in notes]
 
 
 def columns_of(groups: list[dict[str, dict[str, Any]]]) -> list[str]:
@@ -79,7 +88,7 @@ def links_table(links: dict[str, Any]) -> Table:
         ["edge type", "method", *columns],
         rows,
         numeric=range(2, 2 + len(columns)),
-        note=str(links.get("protocol", "")),
+        note=" ".join([*sentences(links), str(links.get("protocol", ""))]),
     )
 
 
@@ -96,7 +105,6 @@ def score_tables(score: dict[str, Any]) -> list[Table]:
     """The score beside its parts, how it was measured, and how the gate is spread."""
     methods = score_methods(score)
     columns = columns_of([methods])
-    unvalidated = "Not validated: the target was made by the rules."
     return [
         Table(
             "Score: fused beside its parts",
@@ -109,7 +117,7 @@ def score_tables(score: dict[str, Any]) -> list[Table]:
             ["about", "value"],
             [[name.replace("_", " "), number(score[name])] for name in ABOUT if name in score],
             numeric=[1],
-            note=unvalidated if score.get("validated") is False else "",
+            note=" ".join(sentences(score)),
         ),
         Table(
             "Gate: share of the rules in the score",

@@ -82,10 +82,12 @@ class ProfileViewSet(ReadViewSet):
     def recommendations(self, request: Request, user_id: str) -> Response:
         """What to offer this user, best first, and why."""
         profile = self.get_object()
+        if profile.recommendations is None:
+            raise Conflict(f"User {user_id!r} was not scored yet: wait for the next refresh.")
         body = {
             "user_id": profile.user_id,
             "model_version": profile.model_version_id,
-            "recommendations": profile.recommendations or [],
+            "recommendations": profile.recommendations,
         }
         return Response(RecommendationsSerializer(body).data)
 

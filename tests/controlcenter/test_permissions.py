@@ -47,6 +47,7 @@ def fill(model_version):
             model_version=new,
             rule_revision=1,
             final_score=0.5,
+            recommendations=[],
         )
         for kind in ("product", "app"):
             Item.objects.create(workspace=workspace, type=kind, item_id=f"{kind}-{mark}")

@@ -31,8 +31,9 @@ def stages(seconds: dict[str, float]) -> str:
     return table(["stage", "time"], rows)
 
 
-def links(metrics: dict[str, Any]) -> str:
-    """Held-out links by edge type, the model beside the baselines."""
+def links(report: dict[str, Any]) -> str:
+    """Held-out links by edge type, the model beside the baselines, and what is to be said."""
+    metrics = report["edge_types"]
     head = ["edge type", *(f"{m} {k}" for k in MEASURES for m in ("model", "best baseline"))]
     rows = []
     for name, row in metrics.items():
@@ -44,25 +45,24 @@ def links(metrics: dict[str, Any]) -> str:
             cells.append(number(row["model"].get(measure)))
             cells.append(f"{number(best)} {method}".strip())
         rows.append(cells)
-    return table(head, rows)
+    return "\n".join([table(head, rows), *(f"note: {one}" for one in report["notes"])])
 
 
 def score(metrics: dict[str, Any]) -> str:
     """The fused score beside its parts, on the same folds."""
     parts = [
         ["rules alone", number(metrics["rules_auc"]), "", ""],
+        ["rules, attributes", number(metrics["without_embedding_auc"]), "", ""],
         ["embedding alone", number(metrics["embedding_auc"]), "", ""],
         ["gradient boosting", number(metrics["boosting_auc"]), "", ""],
         ["fused", *(number(metrics[name]) for name in ("auc", "ece", "brier"))],
     ]
-    note = f"target: {metrics['target']}"
-    note += f", {metrics['folds']} folds, {metrics['users']} users"
-    if not metrics["validated"]:
-        note += " — NOT VALIDATED: the rules are their own target"
+    note = f"target: {metrics['target']}, {metrics['folds']} folds, {metrics['users']} users"
     gate = metrics.get("gate") or {}
     spread = ", ".join(f"{name} {number(value, 2)}" for name, value in gate.items())
     whole = table(["score", "AUC", "calibration error", "Brier"], parts)
-    return f"{whole}\n{note}\ngate (share of the rules): {spread or '–'}"
+    lines = [whole, note, f"gate (share of the rules): {spread or '–'}"]
+    return "\n".join([*lines, *(f"note: {one}" for one in metrics["notes"])])
 
 
 def profile(user: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from controlcenter_fixtures import client_of
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
+from rest_framework.test import APIClient
 
 from controlcenter.accounts import services
 from controlcenter.accounts.models import Account, Membership, Role, SignInFailure, Token, Workspace
@@ -249,3 +250,9 @@ def test_the_command_says_what_is_wrong(workspace, monkeypatch, slug, password, 
         call_command("createworkspace", slug, "maria")
     assert Workspace.objects.count() == 1
     assert not Account.objects.filter(username="maria").exists()
+
+
+def test_another_scheme_is_told_ours(db):
+    answer = APIClient().get(ME, headers={"Authorization": "Bearer something"})
+    assert answer.status_code == 401
+    assert "Authorization: Token" in answer.json()["detail"]

@@ -163,8 +163,8 @@ def test_metric_tables_show_the_best_and_bear_what_is_absent():
     for odd in (None, {}, [], "text", {"links": None, "score": []}, {"links": {"edge_types": 3}}):
         assert metric_tables(odd) == []
     unmeasured = dict.fromkeys(("auc", "rules_auc"), None) | {"validated": False, "methods": {}}
-    (only,) = metric_tables({"score": unmeasured})
-    assert "Not validated" in only.note
+    (only,) = metric_tables({"score": unmeasured | {"notes": ["not validated: by the rules"]}})
+    assert only.note == "Not validated: by the rules."
 
 
 def test_a_dataset_shows_its_report(alpha, as_):

@@ -202,3 +202,10 @@ def test_users_without_a_score_come_last_either_way(as_viewer, workspace):
     for ordering, expected in (("final_score", "bca"), ("-final_score", "cba")):
         found = as_viewer.get("/api/v1/users/", {"ordering": ordering}).json()["results"]
         assert "".join(user["user_id"] for user in found) == expected
+
+
+def test_no_offers_before_the_first_score(as_viewer, workspace):
+    Profile.objects.create(workspace=workspace, user_id="new")
+    answer = as_viewer.get("/api/v1/users/new/recommendations/")
+    assert answer.status_code == 409
+    assert "wait for the next refresh" in answer.json()["detail"]

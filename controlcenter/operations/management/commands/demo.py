@@ -110,8 +110,9 @@ class Command(BaseCommand):
         links, score = task["metrics"]["links"], task["metrics"]["score"]
         self.title("Stages")
         self.stdout.write(show.stages(times))
-        self.title("Links, held out: " + next(iter(links["edge_types"].values()))["split"])
-        self.stdout.write(show.links(links["edge_types"]))
+        ways = {row["split"] for row in links["edge_types"].values()}
+        self.title(f"Links, held out: {', '.join(sorted(ways)) or 'there are none'}")
+        self.stdout.write(show.links(links))
         self.title("Score")
         self.stdout.write(show.score(score))
         user_id = client.call("GET", "/users/", ordering="-final_score", page_size=1)["results"][0][
