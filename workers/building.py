@@ -24,7 +24,8 @@ def work(execution: Execution) -> None:
     """The stage ``building``: dataset and event log → graph, counts, call peers."""
     task = Task.objects.select_related("dataset", "base_version").get(pk=execution.claim.task_id)
     if task.dataset is None:
-        raise Fault("The task has no dataset: create one that names it.")
+        take_graph_of_base(execution, task)
+        return
     execution.progress(0.05, "fetching the checked tables")
     artifacts = checked_tables(task.dataset)
     dataset = load_tables(fetch_all(artifacts, execution.folder / "in", patience=STORE_PATIENCE))
@@ -65,6 +66,23 @@ def work(execution: Execution) -> None:
             commit.artifact(stored, name)
         commit.metrics = metrics
         Task.objects.filter(pk=task.pk).update(metrics={**task.metrics, "graph": metrics})
+
+    execution.commit(effect)
+
+
+def take_graph_of_base(execution: Execution, task: Task) -> None:
+    """The graph that the base version was trained on, where its dataset is deleted by now."""
+    if task.base_version is None:
+        raise Fault("The task has neither a dataset nor a base version: create one that has.")
+    execution.progress(0.1, f"taking over the graph of {task.base_version}")
+    out = execution.folder / "out"
+    fetch_all(task.base_version.graph_files.all(), out, patience=STORE_PATIENCE)
+    files = execution.put_folder(out)
+
+    def effect(commit: Commit) -> None:
+        for stored, name in files:
+            commit.artifact(stored, name)
+        commit.metrics = {"graph_of": str(task.base_version)}
 
     execution.commit(effect)
 

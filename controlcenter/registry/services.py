@@ -12,6 +12,7 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.artifacts.models import Artifact
 from controlcenter.audit.services import record
 from controlcenter.common.errors import Conflict
+from controlcenter.datasets.models import DatasetState
 from controlcenter.registry.models import ActiveVersion, ModelVersion
 from controlcenter.tasks import parameters, services, states
 from controlcenter.tasks.models import Task
@@ -140,11 +141,13 @@ def rollback(*, workspace: Workspace, account: Account, reason: str) -> tuple[Mo
 def rescore(
     workspace: Workspace, account: Account | None, version: ModelVersion, name: str
 ) -> Task:
-    """Queue new embeddings and scores by a version as it is."""
+    """Queue new embeddings and scores by a version as it is: on its dataset and the events since,
+    or on the graph it was trained on where the dataset is deleted."""
+    ready = version.dataset.state == DatasetState.READY
     asked = services.Request(
         workflow=Workflow.REFRESH,
         parameters=parameters.defaults() | {"mode": Mode.EMBEDDING_ONLY, "seed": version.seed},
-        dataset=version.dataset,
+        dataset=version.dataset if ready else None,
         base_version=version,
         name=name,
     )

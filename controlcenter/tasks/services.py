@@ -19,7 +19,7 @@ from controlcenter.tasks.endings import close, wake_next
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
 from controlcenter.tasks.runs import queue_run
-from controlcenter.tasks.workflows import Workflow
+from controlcenter.tasks.workflows import Mode, Workflow
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def check(asked: Request, workspace: Workspace) -> None:
     mode = asked.parameters["mode"]
     if (asked.workflow, mode) not in workflows.PATHS:
         raise ValidationError({"parameters.mode": f"workflow {asked.workflow} has no mode {mode}"})
-    if asked.dataset is None and asked.workflow == Workflow.REFRESH:
+    own_graph = mode == Mode.EMBEDDING_ONLY and asked.base_version is not None
+    if asked.dataset is None and asked.workflow == Workflow.REFRESH and not own_graph:
         raise ValidationError({"dataset": "a refresh needs a dataset"})
     if asked.dataset is not None and asked.dataset.state != "ready":
         raise Conflict(

@@ -228,3 +228,17 @@ def test_rules_events_rollback_and_rescoring(api: Api) -> None:
     assert rolled["model_version"] == back["active"] != scored["model_version"]
     assert "pays" not in rolled["rule_hits"]
     assert api.get("/apps/", item_id="a brand new app")["count"] == 1
+
+
+def test_a_version_outlives_its_dataset(api: Api) -> None:
+    active = next(v for v in api.get("/models/")["results"] if v["active"])
+    answer = api.http.delete(f"/datasets/{active['dataset']}/")
+    assert answer.status_code == 204
+    newest = api.get("/models/", ordering="-number")["results"][0]
+    promoted = api.post(f"/models/{newest['id']}/promote/", {"reason": "back to the newest"})
+    ended = api.finished(promoted["task"])
+    assert ended["state"] == "completed", ended["error"]
+    user = api.get("/users/", ordering="-final_score", page_size=1)["results"][0]["user_id"]
+    assert api.get(f"/users/{user}/")["model_version"] == newest["id"]
+    explained = api.wait(f"/users/{user}/explanation/", lambda found: found["state"] != "pending")
+    assert explained["state"] == "ready", explained["error"]

@@ -117,11 +117,14 @@ def test_a_move_needs_a_reason(as_operator, workspace, model_version, body):
     assert active(workspace) == second
 
 
-def test_a_version_whose_dataset_is_gone_cannot_be_promoted(as_operator, workspace, model_version):
+def test_a_version_whose_dataset_is_gone_goes_back_to_its_own_graph(
+    as_operator, workspace, model_version
+):
     first = model_version(dataset=make_dataset(workspace, name="old"))
-    second = model_version(dataset=make_dataset(workspace, name="new"))
+    model_version(dataset=make_dataset(workspace, name="new"))
     as_operator.delete(f"/api/v1/datasets/{first.dataset_id}/")
     answer = as_operator.post(f"{URL}{first.pk}/promote/", WHY, format="json")
-    assert answer.status_code == 409
-    assert "'old' is deleted" in answer.json()["detail"]
-    assert active(workspace) == second
+    assert answer.status_code == 202
+    assert active(workspace) == first
+    task = Task.objects.get(pk=answer.json()["task"])
+    assert (task.dataset, task.base_version, task.mode) == (None, first, "embedding_only")
