@@ -68,7 +68,6 @@ def work(execution: Execution) -> None:
             users=scored_users(table, model),
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
-            complete=True,
         )
         commit.metrics = {"users": users, "version": str(version.pk)}
 

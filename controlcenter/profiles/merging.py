@@ -97,29 +97,43 @@ WHERE workspace_id = %(workspace)s AND model_version_id IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM staged_user s WHERE s.user_id = p.user_id)
 """
 
-MERGE_ITEMS = """
-DELETE FROM profiles_item i WHERE workspace_id = %(workspace)s AND model_version_id IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM staged_item s WHERE s.type = i.type AND s.item_id = i.item_id);
-INSERT INTO profiles_item (workspace_id, type, item_id, attributes, embedding, model_version_id)
-SELECT %(workspace)s, type, item_id, attributes, embedding, %(version)s FROM staged_item
-ORDER BY type, item_id
-ON CONFLICT (workspace_id, type, item_id) DO UPDATE SET attributes = EXCLUDED.attributes,
-    embedding = EXCLUDED.embedding, model_version_id = EXCLUDED.model_version_id
-"""
+MERGE_ITEMS = (
+    """
+    DELETE FROM profiles_item i WHERE workspace_id = %(workspace)s AND model_version_id IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM staged_item s WHERE s.type = i.type AND s.item_id = i.item_id)
+    """,
+    """
+    INSERT INTO profiles_item (workspace_id, type, item_id, attributes, embedding, model_version_id)
+    SELECT %(workspace)s, type, item_id, attributes, embedding, %(version)s FROM staged_item
+    ORDER BY type, item_id
+    ON CONFLICT (workspace_id, type, item_id) DO UPDATE SET attributes = EXCLUDED.attributes,
+        embedding = EXCLUDED.embedding, model_version_id = EXCLUDED.model_version_id
+    """,
+)
 
-MERGE_PEERS = """
-UPDATE profiles_callpeer SET in_dataset = false WHERE workspace_id = %(workspace)s AND in_dataset;
-INSERT INTO profiles_callpeer (workspace_id, user_id, peer_id, in_dataset)
-SELECT DISTINCT %(workspace)s::uuid, user_id, peer_id, true FROM staged_peer
-ON CONFLICT (workspace_id, user_id, peer_id) DO UPDATE SET in_dataset = true;
-DELETE FROM profiles_callpeer WHERE workspace_id = %(workspace)s AND NOT in_dataset AND NOT in_log;
-UPDATE profiles_profile p SET call_peers = coalesce(c.n, 0)
-FROM profiles_profile q LEFT JOIN (
-    SELECT user_id, count(*) AS n FROM profiles_callpeer WHERE workspace_id = %(workspace)s
-    GROUP BY user_id
-) c ON c.user_id = q.user_id
-WHERE p.id = q.id AND q.workspace_id = %(workspace)s AND p.call_peers <> coalesce(c.n, 0)
-"""
+MERGE_PEERS = (
+    """
+    UPDATE profiles_callpeer SET in_dataset = false
+    WHERE workspace_id = %(workspace)s AND in_dataset
+    """,
+    """
+    INSERT INTO profiles_callpeer (workspace_id, user_id, peer_id, in_dataset)
+    SELECT DISTINCT %(workspace)s::uuid, user_id, peer_id, true FROM staged_peer
+    ON CONFLICT (workspace_id, user_id, peer_id) DO UPDATE SET in_dataset = true
+    """,
+    """
+    DELETE FROM profiles_callpeer
+    WHERE workspace_id = %(workspace)s AND NOT in_dataset AND NOT in_log
+    """,
+    """
+    UPDATE profiles_profile p SET call_peers = coalesce(c.n, 0)
+    FROM profiles_profile q LEFT JOIN (
+        SELECT user_id, count(*) AS n FROM profiles_callpeer WHERE workspace_id = %(workspace)s
+        GROUP BY user_id
+    ) c ON c.user_id = q.user_id
+    WHERE p.id = q.id AND q.workspace_id = %(workspace)s AND p.call_peers <> coalesce(c.n, 0)
+    """,
+)
 
 USER_COLUMNS = (
     "user_id, attributes, label, base_counts, scored_counts, last_event_at, embedding, "
@@ -139,15 +153,15 @@ def merge(
     users: Iterable[ScoredUser],
     items: Iterable[EmbeddedItem],
     peers: Iterable[tuple[str, str]],
-    complete: bool,
 ) -> int:
     """Replace what the profiles know from datasets and models, in the caller's transaction.
+
+    A user who is not among ``users`` belongs to another dataset: scores are cleared, because they
+    are not of this version; attributes and what the log counted stay.
 
     Args:
         basis: What the score was trained on: ``label``, ``future behaviour`` or ``rules``.
         peers: (user, called user), each pair once.
-        complete: All users of the dataset are there; then scores of others are cleared, because
-            they belong to another dataset. A sampled refresh leaves the others alone.
 
     Returns:
         How many users were scored.
@@ -174,13 +188,7 @@ def merge(
                 copy.write_row(pair)
         cursor.execute("ANALYZE staged_user; ANALYZE staged_item; ANALYZE staged_peer")
         exclude_ingestion(workspace_id)
-        cursor.execute(MERGE_USERS, names)
-        if complete:
-            cursor.execute(CLEAR_OTHERS, names)
-            statements = (*MERGE_ITEMS.split(";"), *MERGE_PEERS.split(";"))
-        else:
-            statements = (MERGE_ITEMS.split(";")[1],)
-        for statement in statements:
+        for statement in (MERGE_USERS, CLEAR_OTHERS, *MERGE_ITEMS, *MERGE_PEERS):
             cursor.execute(statement, names)
     return count
 

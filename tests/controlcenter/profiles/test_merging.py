@@ -33,7 +33,7 @@ def scored(user_id, **change):
     return ScoredUser(user_id=user_id, **(fields | change))
 
 
-def do_merge(workspace, version, users, *, items=(), peers=(), complete=True):
+def do_merge(workspace, version, users, *, items=(), peers=()):
     with transaction.atomic():
         scored_users = merge(
             workspace_id=workspace.pk,
@@ -42,7 +42,6 @@ def do_merge(workspace, version, users, *, items=(), peers=(), complete=True):
             users=users,
             items=items,
             peers=peers,
-            complete=complete,
         )
         with connection.cursor() as cursor:  # a test's merges may be in one transaction
             cursor.execute("DROP TABLE staged_user, staged_item, staged_peer")
@@ -87,7 +86,7 @@ class TestMerge:
         )
         assert (replaced.pk, replaced.revision) == (made.pk, made.revision + 1)
 
-    def test_a_complete_refresh_clears_the_scores_of_others(self, workspace, model_version):
+    def test_a_refresh_clears_the_scores_of_others(self, workspace, model_version):
         do_merge(workspace, model_version(), [scored("u1"), scored("u2")])
         send(workspace, event("u2", "use", "a1"), event("u3", "use", "a1"))
         do_merge(workspace, model_version(), [scored("u1")])
@@ -99,24 +98,6 @@ class TestMerge:
         assert profile(workspace, "u1").final_score == 0.4
         untouched = profile(workspace, "u3")
         assert (untouched.event_counts, untouched.revision) == ({"use": 1}, 2)
-
-    def test_a_sampled_refresh_leaves_others_alone(self, workspace, model_version):
-        items = [EmbeddedItem("app", name, {}, [1.0] * 64) for name in ("a1", "a2")]
-        first = model_version()
-        do_merge(workspace, first, [scored("u1"), scored("u2")], items=items, peers=[("u2", "u1")])
-        before = Profile.objects.filter(user_id="u2").values().get()
-        do_merge(
-            workspace,
-            model_version(),
-            [scored("u1", final_score=0.9)],
-            items=items[:1],
-            complete=False,
-        )
-        after = Profile.objects.filter(user_id="u2").values().get()
-        assert list(before.pop("embedding")) == list(after.pop("embedding"))
-        assert before == after
-        assert profile(workspace, "u1").final_score == 0.9
-        assert Item.objects.get(item_id="a2").model_version == first
 
     def test_counts_are_the_datasets_plus_the_logs(self, workspace, model_version):
         send(workspace, event("u1", "call", "u2"), event("u1", "use", "a1", EARLY))
