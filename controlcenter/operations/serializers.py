@@ -7,17 +7,6 @@ from rest_framework import serializers
 from controlcenter.audit.models import AuditEntry
 
 
-class CheckSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    ok = serializers.BooleanField()
-    reason = serializers.CharField()
-
-
-class HealthSerializer(serializers.Serializer[Any]):
-    ok = serializers.BooleanField()
-    checks = CheckSerializer(many=True)
-
-
 class StatusSerializer(serializers.Serializer[Any]):
     """The workspace at a glance."""
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlcenter.common.serializers import StrictSerializer
@@ -102,6 +103,7 @@ class TaskDetailSerializer(TaskSerializer):
         fields = [*TaskSerializer.Meta.fields, "waiting", "metrics"]
         read_only_fields = fields
 
+    @extend_schema_field(WaitingSerializer(allow_null=True))
     def get_waiting(self, task: Task) -> dict[str, Any] | None:
         from controlcenter.tasks.services import queue_place
 

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 CHUNK = 1 << 20
-SUFFIXES = (".csv", ".tsv", ".parquet")
 OTHER_MAGIC = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
