@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+KILLED_SECONDS = 10.0
+"""How long a process may take to be gone after SIGKILL."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -113,14 +116,22 @@ def stop(stopping: Sequence[tuple[Identity, Launch]]) -> list[str]:
     began = time.monotonic()
     killed = []
     for who, launch in stopping:
-        while alive(who) and time.monotonic() - began < launch.grace_seconds:
-            reap()
-            time.sleep(0.05)
+        wait_for_end(who, until=began + launch.grace_seconds)
         if alive(who):
             killed.append(launch.name)
         kill(who)
+    ended_by = time.monotonic() + KILLED_SECONDS
+    for who, _ in stopping:
+        wait_for_end(who, until=ended_by)
     reap()
     return killed
+
+
+def wait_for_end(who: Identity, *, until: float) -> None:
+    """Until the process is gone, or ``until`` on the monotonic clock: SIGKILL takes a moment."""
+    while alive(who) and time.monotonic() < until:
+        reap()
+        time.sleep(0.02)
 
 
 def send(who: Identity, number: signal.Signals) -> None:
