@@ -1,0 +1,326 @@
+"""The usual protocols of link prediction on somebody's own data: the model beside simple ones.
+
+    python -m benchmarks.protocols ratings FILE [--columns user item]
+    python -m benchmarks.protocols messages FILE --columns from to time
+
+``ratings``: 75 % of each user's pairs to learn from, drawn at random, 25 % to find; NDCG@10 and
+Recall@10 of the list over all items that the user has not had in training, relevance 0 or 1,
+averaged over users. ``messages``: the first 70 % of the events to learn from, 15 % for validation,
+15 % to find; AP and AUC against one random negative an event (the same source, any other node that
+receives events somewhere in the data). Once frozen at the cut, and once brought up to date before
+each batch of events, as published figures on such data are.
+
+Everything has its documented default; nothing is chosen on the test part.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml.data.frames import EVENT_COLUMNS
+from ml.data.schema import EdgeKey, EdgeType, Feature, GraphSchema, NodeType
+from ml.evaluation.baselines import ease, edge_bank, item_knn, popularity, repeat
+from ml.evaluation.metrics import Ints, Neighbours, Scorer, auc, average_precision
+from ml.evaluation.ranking import list_metrics, rank_metrics, rank_queries
+from ml.graph.graph import Edges, Graph, Pairs, build_graph, distinct_pairs
+from ml.graph.splits import Split, split_graph
+from ml.hgt.decoder import Decoder, fit_decoder
+from ml.hgt.model import embed
+from ml.hgt.training import Trained, TrainingConfig, train
+
+RATES = EdgeType("user", "rates", "product", "rate")
+WRITES = EdgeType("user", "writes", "user", "write")
+BATCH = 200
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the protocols know of the model: it scores links on whatever graph it is given."""
+
+    trained: Trained
+    decoder: Decoder
+
+    def scorer(self, graph: Graph, edge: EdgeType) -> Scorer:
+        """From everything that ``graph`` knows."""
+        return self.decoder.scorer(
+            edge, graph, embed(self.trained.model, self.trained.encoder, graph)
+        )
+
+
+def train_model(split: Split, config: TrainingConfig) -> Model:
+    """With the defaults of a refresh: network on the train part, link weights on validation."""
+    trained = train(split.train, config)
+    early = embed(trained.model, trained.encoder, split.train)
+    return Model(trained, fit_decoder(split, early, trained.temperatures, seed=config.seed))
+
+
+def baselines(graph: Graph, edge: EdgeType) -> dict[str, Scorer]:
+    """Scorers by name; EASE is missing where there are too many targets."""
+    pairs, nodes = graph.pairs(edge.key), graph.num_nodes
+    sources, targets = nodes[edge.source], nodes[edge.target]
+    found: dict[str, Scorer | None] = {
+        "popularity": popularity(pairs, targets),
+        "repeat edges": repeat(pairs, sources, targets),
+        "EdgeBank": edge_bank(pairs, sources, targets),
+        "item-kNN": item_knn(pairs, sources, targets),
+        "EASE": ease(pairs, sources, targets),
+    }
+    return {name: scorer for name, scorer in found.items() if scorer is not None}
+
+
+# Reading
+
+
+def read_interactions(path: Path, columns: list[str]) -> pl.DataFrame:
+    """Columns ``src``, ``dst`` and, where a third one is named, ``time`` (seconds).
+
+    Args:
+        columns: Names in the file's header; without any, the first two (or, for events, three).
+            ``-`` as a name: there is no header, columns go by position.
+
+    Raises:
+        SystemExit: if a column is not there, or a time is no number and no date.
+    """
+    frame = _table(path)
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise SystemExit(f"{path} has no column {missing}; it has {frame.columns}")
+    found = frame.select(pl.col(columns[0]).alias("src"), pl.col(columns[1]).alias("dst"))
+    if len(columns) < 3:
+        return found.drop_nulls()
+    raw = frame[columns[2]]
+    seconds = raw.cast(pl.Float64, strict=False)
+    if seconds.null_count():
+        seconds = raw.str.to_datetime(strict=False).dt.epoch("s").cast(pl.Float64)
+    if seconds.null_count() > raw.null_count():
+        raise SystemExit(f"{path}: {columns[2]} has values that are no number and no date")
+    return found.with_columns(time=seconds).drop_nulls().sort("time", maintain_order=True)
+
+
+def _table(path: Path) -> pl.DataFrame:
+    """A delimited file with a header, everything as text; Parquet by its ending."""
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path).cast(pl.String)
+    with path.open(encoding="utf-8") as lines:
+        head = lines.readline()
+    separator = max("\t,;| ", key=head.count)
+    return pl.read_csv(path, separator=separator, infer_schema=False)
+
+
+def features_of(path: Path | None) -> tuple[tuple[Feature, ...], pl.DataFrame | None]:
+    """Attributes of nodes: a table whose first column is the id; numbers are numeric."""
+    if path is None:
+        return (), None
+    frame = _table(path)
+    key, *names = frame.columns
+    columns, features = [pl.col(key).alias("id")], []
+    for name in names:
+        numeric = frame[name].cast(pl.Float64, strict=False)
+        kind = "numeric" if numeric.null_count() == frame[name].null_count() else "categorical"
+        columns.append(pl.col(name).cast(pl.Float64 if kind == "numeric" else pl.String))
+        features.append(Feature(name, "numeric" if kind == "numeric" else "categorical"))
+    return tuple(features), frame.select(columns).unique("id", keep="first")
+
+
+def graph_of(
+    frame: pl.DataFrame,
+    edge: EdgeType,
+    tables: Mapping[str, tuple[tuple[Feature, ...], pl.DataFrame | None]] | None = None,
+) -> Graph:
+    """The graph of one table of interactions, with the attributes of nodes if there are any."""
+    tables = tables or {}
+    names = dict.fromkeys((edge.source, edge.target))
+    nodes = tuple(NodeType(name, tables.get(name, ((), None))[0]) for name in names)
+    ends: dict[str, list[pl.Series]] = {name: [] for name in names}
+    ends[edge.source].append(frame["src"])
+    ends[edge.target].append(frame["dst"])
+    frames = {}
+    for node in nodes:
+        ids = pl.concat(ends[node.name]).unique().sort().alias("id")
+        table, known = ids.to_frame(), tables.get(node.name, ((), None))[1]
+        if known is not None:
+            table = table.join(known, on="id", how="left", maintain_order="left")
+        frames[node.table] = table.rename({"id": node.id_column})
+    stamp = pl.lit(None) if "time" not in frame.columns else pl.col("time") * 1_000_000
+    events = frame.select(
+        event_id=pl.lit(None, pl.String),
+        type=pl.lit(edge.event),
+        timestamp=stamp.cast(pl.Int64).cast(pl.Datetime("us", "UTC")),
+        actor="src",
+        target="dst",
+        target_type=pl.lit(edge.target),
+    ).select(*(pl.col(name) for name in EVENT_COLUMNS))
+    return build_graph(SimpleNamespace(schema=GraphSchema(nodes, (edge,)), events=events, **frames))
+
+
+# Protocols
+
+
+def ratings(
+    graph: Graph, edge: EdgeType, config: TrainingConfig, *, validation: float = 0.10
+) -> dict[str, Row]:
+    """Lists of 10 over everything that the user has not had in training.
+
+    Args:
+        validation: Share of all pairs that the train part gives to the fit of the link weights.
+    """
+    split = split_graph(graph, validation=validation, test=0.25, seed=config.seed)
+    known, targets = split.observed.pairs(edge.key), graph.num_nodes[edge.target]
+    held = distinct_pairs(split.test[edge.key], targets)
+    had = Neighbours.of(known.src, known.dst, graph.num_nodes[edge.source])
+    both = _joined(known, held, targets)
+    everything = Neighbours.of(both.src, both.dst, graph.num_nodes[edge.source])
+    scorers = {"ours": train_model(split, config).scorer(split.observed, edge)}
+    rows = {}
+    for name, score in (scorers | baselines(split.observed, edge)).items():
+        found = rank_queries(
+            score, held.src, held.dst, removed={"had": had, "everything": everything}
+        )
+        single = rank_metrics(found.places["everything"].ranks)
+        rows[name] = list_metrics(held.src, found.places["had"]) | {"mrr": single["mrr"]}
+    return rows
+
+
+def messages(graph: Graph, edge: EdgeType, config: TrainingConfig) -> dict[str, Row]:
+    """AP and AUC of later events against random negatives, frozen and kept up to date."""
+    split = split_graph(graph)
+    if split.cuts is None:
+        raise SystemExit("the protocol 'messages' needs times: name their column as the third")
+    late = split.test[edge.key]
+    order = np.argsort(late.time, kind="stable") if late.time is not None else np.arange(len(late))
+    late = late.take(order)
+    negative = negatives(late, np.unique(graph.edges[edge.key].dst), seed=config.seed)
+    model = train_model(split, config)
+
+    def scorers(known: Graph) -> dict[str, Scorer]:
+        return {"ours": model.scorer(known, edge)} | baselines(known, edge)
+
+    frozen = {
+        name: (_values(score, late.src, late.dst), _values(score, late.src, negative))
+        for name, score in scorers(split.observed).items()
+    }
+    following = follow(split.observed, edge.key, late, negative, scorers)
+    rows = {}
+    for name, values in frozen.items():
+        rows[name] = _ap_auc(*values, "") | _ap_auc(*following[name], " up to date")
+        batches = zip(*(np.split(x, range(BATCH, len(x), BATCH)) for x in following[name]),
+                      strict=True)  # fmt: skip
+        by_batch = [_ap_auc(*pair, "")["ap"] for pair in batches]
+        rows[name]["ap, mean of batches"] = float(np.mean(by_batch))
+    return rows
+
+
+def negatives(late: Edges, candidates: Ints, *, seed: int) -> Ints:
+    """A random other target for each event. Shape: [Q]."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(0, len(candidates) - 1, len(late))
+    own = np.searchsorted(candidates, late.dst)
+    return candidates[drawn + (drawn >= own)]
+
+
+def follow(
+    known: Graph,
+    key: EdgeKey,
+    late: Edges,
+    negative: Ints,
+    scorers: Callable[[Graph], dict[str, Scorer]],
+) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Scores of events and negatives, each batch by what happened before it."""
+    found: dict[str, list[tuple[Any, Any]]] = {}
+    for first in range(0, len(late), BATCH):
+        rows = np.arange(first, min(first + BATCH, len(late)))
+        past = known.edges[key].join(late.take(np.arange(first)))
+        for name, score in scorers(known.with_edges({**known.edges, key: past})).items():
+            src, dst = late.src[rows], late.dst[rows]
+            pair = (_values(score, src, dst), _values(score, src, negative[rows]))
+            found.setdefault(name, []).append(pair)
+    return {
+        name: (np.concatenate([a for a, _ in x]), np.concatenate([b for _, b in x]))
+        for name, x in found.items()
+    }
+
+
+def _values(score: Scorer, src: Ints, dst: Ints) -> npt.NDArray[np.float64]:
+    values = np.empty(len(src))
+    for first in range(0, len(src), 512):
+        part = slice(first, first + 512)
+        scores = score(src[part])
+        values[part] = scores[np.arange(len(scores)), dst[part]]
+    return values
+
+
+def _ap_auc(value: Any, other: Any, name: str) -> Row:
+    target = np.r_[np.ones(len(value)), np.zeros(len(other))]
+    both = np.r_[value, other]
+    return {f"ap{name}": average_precision(target, both), f"auc{name}": auc(target, both)}
+
+
+def _joined(one: Pairs, other: Pairs, targets: int) -> Pairs:
+    return distinct_pairs(Edges(one.src, one.dst).join(Edges(other.src, other.dst)), targets)
+
+
+# Command line
+
+
+def table(rows: Mapping[str, list[Row]]) -> str:
+    """Mean over the seeds, with the standard deviation where there are several."""
+    names = list(next(iter(rows.values()))[0])
+    lines = [f"{'':<14}" + "".join(f"{name:>22}" for name in names)]
+    for method, found in rows.items():
+        cells = []
+        for name in names:
+            values = np.array([row[name] for row in found])
+            spread = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.4f}{spread}".rjust(22))
+        lines.append(f"{method:<14}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.protocols", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("protocol", choices=["ratings", "messages"])
+    parser.add_argument("file", type=Path, help="CSV, TSV or Parquet with a header")
+    parser.add_argument("--columns", nargs="+", default=[], help="source, target and time")
+    parser.add_argument("--users", type=Path, help="attributes of users, the id first")
+    parser.add_argument("--items", type=Path, help="attributes of items, the id first")
+    parser.add_argument("--bipartite", action="store_true", help="targets of messages are items")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    asked = parser.parse_args(arguments)
+    wanted = 2 if asked.protocol == "ratings" else 3
+    columns = asked.columns or _table(asked.file).columns[:wanted]
+    frame = read_interactions(asked.file, columns[:wanted])
+    edge = RATES if asked.protocol == "ratings" or asked.bipartite else WRITES
+    tables = {"user": features_of(asked.users), "product": features_of(asked.items)}
+    graph = graph_of(frame, edge, tables)
+    print(f"{asked.file.name}: {graph.num_events} events, {graph.num_nodes} nodes")
+    rows: dict[str, list[Row]] = {}
+    for seed in asked.seeds:
+        begin = time.monotonic()
+        run = ratings if asked.protocol == "ratings" else messages
+        for name, row in run(graph, edge, TrainingConfig(seed=seed)).items():
+            rows.setdefault(name, []).append(row)
+        print(f"seed {seed}: {time.monotonic() - begin:.1f} s", flush=True)
+    print(table(rows))
+    if asked.json:
+        about = {"protocol": asked.protocol, "file": asked.file.name, "seeds": asked.seeds}
+        about |= {"nodes": graph.num_nodes, "events": graph.num_events}
+        content = {**about, "config": asdict(TrainingConfig()), "rows": rows}
+        asked.json.write_text(json.dumps(content, indent=2))
+
+
+if __name__ == "__main__":
+    main()
