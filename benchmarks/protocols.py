@@ -213,10 +213,12 @@ def messages(graph: Graph, edge: EdgeType, config: TrainingConfig) -> dict[str, 
     following = follow(split.observed, edge.key, late, negative, scorers)
     rows = {}
     for name, values in frozen.items():
-        rows[name] = _ap_auc(*values, "") | _ap_auc(*following[name], " up to date")
-        batches = zip(*(np.split(x, range(BATCH, len(x), BATCH)) for x in following[name]),
-                      strict=True)  # fmt: skip
-        by_batch = [_ap_auc(*pair, "")["ap"] for pair in batches]
+        value, other = following[name]
+        rows[name] = _ap_auc(*values, "") | _ap_auc(value, other, " up to date")
+        by_batch = [
+            _ap_auc(value[first : first + BATCH], other[first : first + BATCH], "")["ap"]
+            for first in range(0, len(value), BATCH)
+        ]
         rows[name]["ap, mean of batches"] = float(np.mean(by_batch))
     return rows
 

@@ -1,4 +1,4 @@
-"""Metrics of ranked links and of probabilities, as pure functions of arrays."""
+"""Metrics of scores and of probabilities, as pure functions of arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,66 +37,6 @@ class Neighbours:
         row = np.repeat(np.arange(len(sources)), size)
         offset = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
         return row, self.dst[self.start[sources][row] + offset]
-
-
-def filtered_ranks(
-    score: Scorer,
-    src: Ints,
-    dst: Ints,
-    *,
-    excluded: Neighbours,
-    without_self: bool = False,
-    block: int = 512,
-) -> npt.NDArray[np.float64]:
-    """Rank of each true target among all nodes of its type, 1 being the best.
-
-    Other targets in ``excluded`` are taken out of the ranking; ties get their mean rank.
-
-    Args:
-        src: Shape: [Q].
-        dst: Shape: [Q].
-        without_self: Take the source itself out, where both ends have one type.
-        block: Sources scored at once, which bounds the memory.
-
-    Shapes: [Q].
-    """
-    ranks = np.empty(len(src))
-    sources, row_of = np.unique(src, return_inverse=True)
-    order = np.argsort(row_of, kind="stable")
-    bounds = np.searchsorted(row_of[order], np.arange(0, len(sources) + block, block))
-    for number, first in enumerate(range(0, len(sources), block)):
-        queries = order[bounds[number] : bounds[number + 1]]
-        chosen = sources[first : first + block]
-        scores = np.array(score(chosen), dtype=np.float64)
-        row, target = row_of[queries] - first, dst[queries]
-        own = scores[row, target]
-        scores[excluded.rows(chosen)] = -np.inf
-        if without_self:
-            scores[np.arange(len(chosen)), chosen] = -np.inf
-        for part in range(0, len(queries), block):
-            here = slice(part, part + block)
-            rest = scores[row[here]]
-            rest[np.arange(len(rest)), target[here]] = -np.inf
-            mine = own[here, None]
-            ranks[queries[here]] = 1 + (rest > mine).sum(1) + 0.5 * (rest == mine).sum(1)
-    return ranks
-
-
-def rank_metrics(ranks: npt.NDArray[np.float64]) -> dict[str, float]:
-    """MRR, Hits@1, Hits@10, Recall@20 and NDCG@10 of single true targets.
-
-    With one true target a query, Recall@k is Hits@k and NDCG@k is 1 / log2(1 + rank) up to k.
-    """
-    if not len(ranks):
-        return {}
-    gain = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0.0)
-    return {
-        "mrr": float((1 / ranks).mean()),
-        "hits@1": float((ranks <= 1).mean()),
-        "hits@10": float((ranks <= 10).mean()),
-        "recall@20": float((ranks <= 20).mean()),
-        "ndcg@10": float(gain.mean()),
-    }
 
 
 def mean_ranks(values: Floats) -> npt.NDArray[np.float64]:

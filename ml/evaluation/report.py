@@ -13,9 +13,8 @@ from ml.evaluation.metrics import (
     Scorer,
     auc,
     average_precision,
-    filtered_ranks,
-    rank_metrics,
 )
+from ml.evaluation.ranking import filtered_ranks, rank_metrics
 from ml.graph.graph import Edges, Pairs, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split
 

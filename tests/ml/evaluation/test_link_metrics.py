@@ -11,10 +11,9 @@ from ml.evaluation.metrics import (
     average_precision,
     brier,
     calibration_error,
-    filtered_ranks,
-    rank_metrics,
     reliability,
 )
+from ml.evaluation.ranking import filtered_ranks, rank_metrics
 from ml.graph.graph import Edges, distinct_pairs
 
 
