@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg, sparse
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ml.evaluation.metrics import Floats, Ints, Scorer
 from ml.graph.graph import Pairs
@@ -113,13 +114,14 @@ def _ease_weights(seen: sparse.csr_array, config: EaseConfig) -> npt.NDArray[np.
     gram = np.asarray((x.T @ x).toarray(), np.float32)
     diagonal = np.arange(len(gram))
     gram[diagonal, diagonal] += config.penalty * max(x.nnz / len(gram), 1.0)
-    factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
-    inverse, failed = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    # Threads of BLAS that wait by spinning take the cores from each other: one is as quick.
+    with threadpool_limits(1, user_api="blas"):
+        factor, _ = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
+        inverse, failed = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed:
         raise ValueError(f"the Gram matrix cannot be inverted (LAPACK says {failed})")
-    lower = np.tril(inverse)
-    lower += np.tril(inverse, -1).T
-    weights = lower / -lower[diagonal, diagonal][None, :]
+    inverse += np.tril(inverse, -1).T  # LAPACK gives the lower half
+    weights = inverse / -inverse[diagonal, diagonal][None, :]
     weights[diagonal, diagonal] = 0.0
     return np.asarray(weights, np.float32)
 

@@ -6,26 +6,29 @@ from typing import Any
 import numpy as np
 
 from ml.data.schema import EdgeKey, EdgeType
-from ml.evaluation.baselines import item_knn, popularity, repeat
-from ml.evaluation.metrics import (
-    Ints,
-    Neighbours,
-    Scorer,
-    auc,
-    average_precision,
-)
-from ml.evaluation.ranking import filtered_ranks, rank_metrics
-from ml.graph.graph import Edges, Pairs, distinct_pairs
-from ml.graph.splits import AT_RANDOM, Split
+from ml.evaluation.baselines import EaseConfig, ease, item_knn, popularity, repeat
+from ml.evaluation.link_notes import link_notes
+from ml.evaluation.metrics import Scorer
+from ml.evaluation.queries import Queries, draw_queries
+from ml.evaluation.ranking import TOP, list_metrics, pair_metrics, rank_metrics, rank_queries
+from ml.graph.splits import Split
 
 MAX_EVALUATED = 5000
-BASELINES = ("popularity", "repeat", "item_knn")
+BASELINES = ("popularity", "repeat", "item_knn", "ease")
 PROTOCOL = (
     "each held-out pair is ranked among all nodes of the target type without the source's other "
     "held-out targets (and, in data without times, without its known ones); ties get the mean "
-    "rank. AUC and AP: against one random target a pair, drawn from the same candidates. The slice "
-    "'new' also takes out what the source had before."
+    f"rank. user_ndcg@{TOP} and user_recall@{TOP}: the list that a source is shown, with all its "
+    "held-out targets as relevant ones, averaged over sources (in data without times the list "
+    "leaves out the known ones). The slice 'new' ranks without what the source had before; 'cold' "
+    "counts the distinct targets that it had"
 )
+NEGATIVES = {
+    "random": "1 a pair, uniform over the target type, without the source's held-out targets (and, "
+    "in data without times, without its known ones)",
+    "historical": "1 a pair, uniform over the targets that the source had before and that are not "
+    "held out; pairs of sources without any are left out; only in data with times",
+}
 
 
 def link_report(
@@ -39,112 +42,94 @@ def link_report(
 
     Args:
         model: Scores by edge type, from what was known at the test cut.
-        max_evaluated: Distinct held-out pairs of one type beyond this are drawn (seeded).
+        max_evaluated: Beyond so many distinct held-out pairs of one type, sources are drawn
+            (seeded), each with all of its pairs.
 
     Returns:
         ``{"edge_types": {name: {"model": {...}, "popularity": ..., "repeat": ..., "item_knn": ...,
-        "slices": {"repeat"|"new": {...}}, "held_out", "evaluated", "split"}}, "mean": ...,
-        "notes": [sentences where a baseline ranks better than the model], "protocol", "seed"}``.
+        "ease": ..., "slices": {"repeat"|"new"|"cold ...": {method: {...}, "evaluated"}},
+        "left_out", "held_out", "evaluated", "historical", "split"}}, "mean": ..., "notes":
+        [sentences where a baseline is better than the model], "protocol", "negatives", "seed"}``.
     """
     generator = np.random.default_rng(seed)
     types = {}
     for edge in split.observed.schema.edges:
-        types[edge.name] = _edge_report(split, edge, model[edge.key], max_evaluated, generator)
+        queries = draw_queries(split, edge, limit=max_evaluated, generator=generator)
+        types[edge.name] = _edge_report(split, edge, model[edge.key], queries)
     measured = [row for row in types.values() if row["evaluated"]]
-    methods = ("model", *BASELINES)
-    mean = {
-        method: {
-            name: float(np.mean([row[method][name] for row in measured]))
-            for name in measured[0][method]
-        }
-        for method in methods
-        if measured
-    }
-    notes = [note for name, row in types.items() for note in rank_notes(name, row)]
-    about = {"notes": notes, "protocol": PROTOCOL, "seed": seed}
-    return {"edge_types": types, "mean": mean, **about}
+    mean = {method: _mean([row[method] for row in measured]) for method in ("model", *BASELINES)}
+    notes = [note for name, row in types.items() for note in link_notes(name, row, BASELINES)]
+    about = {"notes": notes, "protocol": PROTOCOL, "negatives": NEGATIVES, "seed": seed}
+    return {"edge_types": types, "mean": mean if measured else {}, **about}
 
 
-def rank_notes(name: str, row: Mapping[str, Any]) -> list[str]:
-    """A sentence for each baseline whose MRR, as shown with three digits, beats the model's."""
-    if not row["evaluated"]:
-        return []
-    mrr = {method: round(row[method]["mrr"], 3) for method in ("model", *BASELINES)}
-    return [
-        f"{name}: {method} ranks better than the model: MRR {mrr[method]:.3f} against "
-        f"{mrr['model']:.3f}"
-        for method in BASELINES
-        if mrr[method] > mrr["model"]
-    ]
-
-
-def _edge_report(
-    split: Split, edge: EdgeType, model: Scorer, limit: int, generator: np.random.Generator
-) -> dict[str, Any]:
+def _edge_report(split: Split, edge: EdgeType, model: Scorer, queries: Queries) -> dict[str, Any]:
     nodes = split.observed.num_nodes
     sources, targets = nodes[edge.source], nodes[edge.target]
-    known = split.observed.pairs(edge.key)
-    held = distinct_pairs(split.test[edge.key], targets)
-    about = {"split": split.method[edge.key], "held_out": len(held), "evaluated": 0}
-    if not len(held) or targets < 2:
-        return {"model": {}, "popularity": {}, "repeat": {}, "item_knn": {}, "slices": {}, **about}
-    chosen = np.sort(generator.permutation(len(held))[:limit])
-    src, dst = held.src[chosen], held.dst[chosen]
-    is_known = np.isin(src * targets + dst, known.src * targets + known.dst)
-    both = distinct_pairs(_edges(known).join(_edges(held)), targets)
-    untimed = split.method[edge.key] == AT_RANDOM
-    everything = Neighbours.of(both.src, both.dst, sources)
-    others = everything if untimed else Neighbours.of(held.src, held.dst, sources)
-    scorers = {
+    about = {
+        "split": split.method[edge.key],
+        "held_out": queries.held_out,
+        "evaluated": 0,
+        "historical": 0,
+        "left_out": {},
+    }
+    if not len(queries) or targets < 2:
+        return {**{key: {} for key in ("model", *BASELINES)}, "slices": {}, **about}
+    known = queries.known
+    scorers: dict[str, Scorer | None] = {
         "model": model,
         "popularity": popularity(known, targets),
         "repeat": repeat(known, sources, targets),
         "item_knn": item_knn(known, sources, targets),
+        "ease": ease(known, sources, targets),
     }
-    negative = _negatives(src, both if untimed else held, targets, generator)
-    same = edge.source == edge.target
     report: dict[str, Any] = {}
     slices: dict[str, Any] = {
-        "repeat": {"evaluated": int(is_known.sum())},
-        "new": {"evaluated": int((~is_known).sum())},
+        name: {"evaluated": int(rows.sum())} for name, rows in queries.slices.items()
     }
     for name, score in scorers.items():
-        ranks = filtered_ranks(score, src, dst, excluded=others, without_self=same)
-        report[name] = rank_metrics(ranks) | _pair_metrics(score, src, dst, negative)
-        slices["repeat"][name] = rank_metrics(ranks[is_known])
-        new = filtered_ranks(
-            score, src[~is_known], dst[~is_known], excluded=everything, without_self=same
-        )
-        slices["new"][name] = rank_metrics(new)
-    return {**report, "slices": slices, **about, "evaluated": len(src)}
+        if score is None:
+            report[name] = {}
+            continue
+        whole, parts = _measure(score, queries, without_self=edge.source == edge.target)
+        report[name] = whole
+        for part, values in parts.items():
+            slices[part][name] = values
+    if scorers["ease"] is None:
+        about["left_out"] = {"ease": _why_no_ease(targets, len(known))}
+    about |= {"evaluated": len(queries), "historical": int(queries.has_historical.sum())}
+    return {**report, "slices": slices, **about}
 
 
-def _edges(pairs: Pairs) -> Edges:
-    return Edges(pairs.src, pairs.dst)
+def _measure(
+    score: Scorer, queries: Queries, *, without_self: bool
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """All metrics of one scorer, and those of each slice."""
+    found = rank_queries(
+        score, queries.src, queries.dst, removed=queries.removed, without_self=without_self,
+        others={"random": queries.random, "historical": queries.historical},
+    )  # fmt: skip
+    ranks, old = found.places["filtered"].ranks, queries.has_historical
+    whole = (
+        rank_metrics(ranks)
+        | list_metrics(queries.src, found.places["list"])
+        | pair_metrics(found.value, found.others["random"])
+        | pair_metrics(found.value[old], found.others["historical"][old], "_historical")
+    )
+    parts = {}
+    for name, rows in queries.slices.items():
+        of = found.places["new"].ranks if name == "new" else ranks
+        parts[name] = rank_metrics(of[rows])
+    return whole, parts
 
 
-def _negatives(src: Ints, true: Pairs, targets: int, generator: np.random.Generator) -> Ints:
-    """A random target for each source that is not in ``true``, as far as ten draws find one.
-
-    Shape: [Q].
-    """
-    known = true.src * targets + true.dst
-    negative = generator.integers(0, targets, len(src))
-    for _ in range(10):
-        wrong = np.isin(src * targets + negative, known)
-        if not wrong.any():
-            break
-        negative[wrong] = generator.integers(0, targets, int(wrong.sum()))
-    return negative
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Unweighted mean of the metrics that every row has."""
+    names = [name for name in (rows[0] if rows else {}) if all(name in row for row in rows)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
 
-def _pair_metrics(score: Scorer, src: Ints, dst: Ints, negative: Ints) -> dict[str, float]:
-    positive, other = np.empty(len(src)), np.empty(len(src))
-    for first in range(0, len(src), 512):
-        part = slice(first, first + 512)
-        scores = score(src[part])
-        rows = np.arange(len(scores))
-        positive[part], other[part] = scores[rows, dst[part]], scores[rows, negative[part]]
-    target = np.r_[np.ones(len(src)), np.zeros(len(src))]
-    both = np.r_[positive, other]
-    return {"auc": auc(target, both), "ap": average_precision(target, both)}
+def _why_no_ease(targets: int, pairs: int) -> str:
+    if not pairs:
+        return "nothing is known to fit it on"
+    return f"{targets:,} targets, it is fitted on up to {EaseConfig().max_targets:,}"
