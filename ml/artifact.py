@@ -17,13 +17,13 @@ from ml.data.schema import GraphSchema
 from ml.hgt.decoder import Decoder
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import HGT, ModelConfig, build_model
+from ml.profile.background import Background, content_id, matrices
 from ml.profile.evidence import AttributeEncoder, Evidence
-from ml.profile.explanation import Background
 from ml.profile.fusion import Fusion, Widths
 from ml.profile.rules import Rule
 from ml.profile.scoring import ProfileModel
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -68,17 +68,18 @@ def save_artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
     profile = artifact.profile
     torch.save(artifact.model.state_dict(), folder / "hgt.pt")
     torch.save(profile.fusion.state_dict(), folder / "fusion.pt")
-    evidence = artifact.background.evidence
+    background = artifact.background
     np.savez(
-        folder / "background.npz", hits=evidence.hits, rule_score=evidence.rule_score,
-        embedding=evidence.embedding, attributes=evidence.attributes,
-    )  # fmt: skip
+        folder / "background.npz",
+        users=np.array(background.users, np.str_),
+        **matrices(background.evidence),
+    )
     parts = {
         "config.json": {
             "model": artifact.model.config.to_dict(),
             "training": dict(artifact.training),
             "fusion": {"widths": asdict(profile.fusion.widths), "hidden": profile.fusion.hidden},
-            "background": {"id": artifact.background.id, "seed": artifact.background.seed},
+            "background": {"id": background.id, "seed": background.seed},
             "cuts": artifact.cuts,
             "data_hash": artifact.data_hash,
             "rule_revision": artifact.rule_revision,
@@ -121,7 +122,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
     fusion = Fusion(Widths(**config["fusion"]["widths"]), config["fusion"]["hidden"])
     fusion.load_state_dict(_weights(folder / "fusion.pt"))
     with np.load(folder / "background.npz", allow_pickle=False) as arrays:
-        evidence = Evidence(**{name: arrays[name] for name in arrays.files})
+        background = _background(arrays, config["background"])
     profile = ProfileModel(
         schema=encoder.schema,
         rules=tuple(Rule(**rule) for rule in _json(folder / "rules.json")),
@@ -133,7 +134,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
         encoder=encoder,
         decoder=Decoder.from_dict(_json(folder / "decoder.json")),
         profile=profile,
-        background=Background(evidence=evidence, **config["background"]),
+        background=background,
         training=config["training"],
         cuts=None if config["cuts"] is None else (config["cuts"][0], config["cuts"][1]),
         metrics=_json(folder / "metrics.json"),
@@ -153,7 +154,10 @@ def check_artifact(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder} has no {MANIFEST}: it is no artifact, or not a whole one")
     manifest: dict[str, Any] = _json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
-        raise ArtifactError(f"artifact format {manifest.get('format')!r}, expected {FORMAT}")
+        raise ArtifactError(
+            f"artifact format {manifest.get('format')!r}, expected {FORMAT}: it is of an earlier "
+            "release, train a new model version"
+        )
     for name, expected in manifest["files"].items():
         if not (folder / name).is_file():
             raise ArtifactError(f"{name} is missing in the artifact: fetch it again")
@@ -164,6 +168,18 @@ def check_artifact(folder: Path) -> dict[str, Any]:
                 "changed or damaged, fetch it again"
             )
     return manifest
+
+
+def _background(arrays: Mapping[str, Any], about: Mapping[str, Any]) -> Background:
+    """The stored sample, whose id must be that of its content."""
+    users = tuple(arrays["users"].tolist())
+    evidence = Evidence(**{name: arrays[name] for name in arrays if name != "users"})
+    if content_id(users, evidence) != about["id"]:
+        raise ArtifactError(
+            f"background.npz has the id {content_id(users, evidence)}, config.json says "
+            f"{about['id']}: fetch the artifact again"
+        )
+    return Background(about["id"], about["seed"], users, evidence)
 
 
 def _sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ from controlcenter.tasks.runs import Commit
 from ml.artifact import Artifact as Model
 from ml.data.schema import GraphSchema
 from ml.profile.evidence import COUNT_PREFIX, gather_evidence
-from ml.profile.explanation import explain
+from ml.profile.explanation import Subject, explain_groups
 from workers.inputs import load_model
 from workers.runtime import STORE_PATIENCE, Execution
 
@@ -51,16 +51,10 @@ def explained(explanation: Explanation) -> Explained:
         frame_of(profile, model.schema),
         np.asarray(profile.embedding, np.float32)[None, :],
     )
-    result = explain(
-        model.profile.fusion,
-        model.profile.rule_set,
-        model.profile.encoder,
-        evidence,
-        model.background,
-        attributes={**profile.attributes, **counts_of(profile)},
-        seed=int(model.lineage["seed"]),
+    subject = Subject(
+        evidence, {**profile.attributes, **counts_of(profile)}, stored_score=profile.final_score
     )
-    return Explained(explanation.pk, result)
+    return Explained(explanation.pk, explain_groups(model.profile, subject, model.background))
 
 
 def counts_of(profile: Profile) -> dict[str, int]:

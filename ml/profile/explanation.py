@@ -1,208 +1,216 @@
-"""Shapley values of one user's score: rules, embedding and attributes as players.
+"""Why a user has this score: Shapley values of rules and kinds of evidence, and a flat view.
 
-phi_i = Σ_S |S|! (n - |S| - 1)! / n! (v(S + i) - v(S)),  v(S) = mean over background users b of
-p(x on S, b elsewhere)
+v(S) = mean over background rows b of p(hits and rule score from S, else b;
+attributes and counts from S, else b; the user's own embedding from the evidence in S)
 
-A rule out of play changes the rule vector and the rule score together. Sources: Shapley 1953;
-antithetic permutations: Mitchell et al., JMLR 2022.
+The embedding is never mixed with b's: what is left of the user without a kind of evidence is
+computed by the network. So v(all) is the user's score, and v(none), the base, is the mean over the
+background with the embedding that this user would have without any evidence.
 """
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import factorial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
-from ml.profile.evidence import AttributeEncoder, Evidence
-from ml.profile.fusion import Fusion, tensors
-from ml.profile.rules import RuleSet
+from ml.profile.background import ZERO_WARNING, Background
+from ml.profile.evidence import COUNT_PREFIX, Evidence
+from ml.profile.flat import PAIRS, feature_names, flat_game
+from ml.profile.game import Weights, group_game, mixed_game, rule_side
+from ml.profile.players import EmbedCoalitions, Kinds, in_words
+from ml.profile.scoring import ProfileModel
+from ml.profile.shapley import (
+    MixedGame,
+    Shares,
+    permutation_coalitions,
+    permutation_shapley,
+    subsets,
+)
 
-Kind = Literal["rule", "embedding", "attribute"]
-Coalitions = npt.NDArray[np.bool_]
-Value = Callable[[Coalitions], npt.NDArray[np.float64]]
-"""Worth of coalitions. Shapes: [C, players] → [C]."""
-
-EXACT_PLAYERS = 12
+EXACT_PLAYERS = 14
+EXACT_KINDS = 8
 PERMUTATIONS = 64
-BACKGROUND = 50
-ROWS = 50_000
+DRIFT = 1e-6
+
+HELD_FIXED = (
+    "The neighbours' states are held fixed: taking a kind of evidence away recomputes this user "
+    "alone.",
+    "Without attributes the user keeps the code of its id: it is who the node is, not what is "
+    "known of it.",
+    "The base is the mean score over the background's rules, attributes and counts with the "
+    "embedding this user would have without any evidence.",
+)
 
 
 @dataclass(frozen=True)
-class Player:
-    """A part of the evidence that is in or out of play as a whole.
+class Subject:
+    """The user to be explained.
 
     Args:
-        columns: Its columns in the matrix of its kind.
+        evidence: One row.
+        values: Attributes and ``event_counts.<type>`` to show.
+        stored_score: The score that the profile has; None if there is nothing to compare with.
     """
 
-    name: str
-    kind: Kind
-    columns: slice
-
-
-@dataclass(frozen=True)
-class Background:
-    """Users whose evidence stands in for what is out of play.
-
-    Args:
-        id: Names the sample in results: size and seed.
-    """
-
-    id: str
-    seed: int
     evidence: Evidence
+    values: Mapping[str, Any]
+    stored_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.evidence) != 1:
+            raise ValueError(f"an explanation is of one user, got {len(self.evidence)}")
 
 
-def draw_background(evidence: Evidence, *, size: int = BACKGROUND, seed: int = 0) -> Background:
-    """A seeded sample of users."""
-    size = min(size, len(evidence))
-    rows = np.random.default_rng(seed).choice(len(evidence), size, replace=False)
-    return Background(f"{size} users, seed {seed}", seed, evidence.take(np.sort(rows)))
-
-
-def players(rules: RuleSet, encoder: AttributeEncoder, *, embedding: int) -> list[Player]:
-    """Every rule, the embedding as one, every attribute and event count."""
-    found = [Player(name, "rule", slice(i, i + 1)) for i, name in enumerate(rules.names)]
-    if embedding:
-        found.append(Player("embedding", "embedding", slice(0, embedding)))
-    first = 0
-    for name, width in encoder.columns.items():
-        found.append(Player(name, "attribute", slice(first, first + width)))
-        first += width
-    return found
-
-
-def explain(
-    fusion: Fusion,
-    rules: RuleSet,
-    encoder: AttributeEncoder,
-    evidence: Evidence,
+def explain_evidence(
+    model: ProfileModel,
+    subject: Subject,
     background: Background,
+    embed: EmbedCoalitions,
     *,
-    attributes: Mapping[str, Any] | None = None,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Contributions to one user's final score, as a probability.
+    """Contributions of every rule, the attributes and each type of event.
 
     Args:
-        evidence: Of the one user.
-        attributes: Values shown beside the attributes, by name.
-        permutations: Drawn beyond 12 players (half of them the reverse of the other half); up to
-            12 all coalitions are counted.
+        embed: The user's embedding from a part of the kinds, in the order of ``Kinds``.
+        permutations: Random orders, half of them reverses, where there are more than 14 players
+            (or 8 kinds); else all coalitions are counted.
 
     Returns:
-        base, score, contributions (largest first), additivity_error, method, background. The
+        view, base, score, scale, contributions (largest first; player, kind, value,
+        contribution), summary, additivity_error, method, background, drift, notes, warnings. The
         contributions add up to score - base.
-
-    Raises:
-        ValueError: if it is given more or fewer than one user.
     """
-    if len(evidence) != 1:
-        raise ValueError(f"an explanation is of one user, got {len(evidence)}")
-    seats = players(rules, encoder, embedding=evidence.embedding.shape[1])
-    value = coalition_value(fusion, rules, seats, evidence, background.evidence)
-    if len(seats) <= EXACT_PLAYERS:
-        phi, base, score = exact_shapley(value, len(seats))
-        method = f"exact over {2 ** len(seats)} coalitions"
+    kinds, user = Kinds.of(model.schema), subject.evidence
+    rules = len(model.rules)
+    weights = Weights.of(model.fusion)
+    side = rule_side(weights, model.rules, user, background.evidence)
+
+    def game(states: Any) -> MixedGame:
+        return mixed_game(
+            weights, side, user, background.evidence,
+            states=states, embeddings=embed(states), owner=kinds.owner(model.encoder),
+        )  # fmt: skip
+
+    players = rules + len(kinds)
+    if players <= EXACT_PLAYERS and len(kinds) <= EXACT_KINDS:
+        shares = game(subsets(len(kinds))).exact()
+        method = f"exact Shapley values over {2**players:,} coalitions"
     else:
-        phi, base, score = permutation_shapley(
-            value, len(seats), permutations=permutations, seed=seed
-        )
-        method = f"{permutations} antithetic permutations, seed {seed}"
-    shown = attributes or {}
+        walks = permutation_coalitions(players, permutations=permutations, seed=seed)
+        states = np.unique(walks[:, :, rules:].reshape(-1, len(kinds)), axis=0)
+        shares = permutation_shapley(game(states).worth, walks)
+        method = f"Shapley values from {len(walks)} antithetic permutations, seed {seed}"
+    rows = [_rule(model, subject, i) for i in range(rules)]
+    known = {f.name: subject.values.get(f.name) for f in model.schema.user.features}
+    rows.append({"player": kinds.names[0], "kind": "attributes", "value": known})
+    for event, word in zip(kinds.events, kinds.words, strict=True):
+        count = subject.values.get(f"{COUNT_PREFIX}{event}") or 0
+        rows.append({"player": word, "kind": "events", "value": count})
+    found = _answer("evidence", rows, shares, subject, background, method)
+    return {**found, "notes": [*HELD_FIXED, *found["notes"]]}
+
+
+def explain_groups(model: ProfileModel, subject: Subject, background: Background) -> dict[str, Any]:
+    """Every rule, the rule score, the embedding as a whole and the attributes as a whole, each on
+    its own; the embedding out of play is the background's. Same answer as ``explain_evidence``.
+    """
+    game = group_game(Weights.of(model.fusion), model.rules, subject.evidence, background.evidence)
+    if game.players > EXACT_PLAYERS:
+        walks = permutation_coalitions(game.players, permutations=PERMUTATIONS, seed=0)
+        shares = permutation_shapley(game.worth, walks)
+        method = f"Shapley values from {len(walks)} antithetic permutations, seed 0"
+    else:
+        shares = game.exact()
+        method = f"exact Shapley values over {2**game.players:,} coalitions"
+    rows = [_rule(model, subject, i) for i in range(len(model.rules))]
+    rows.append(_rule_score(subject))
+    rows.append({"player": "embedding", "kind": "embedding", "value": None})
+    if subject.evidence.attributes.shape[1]:
+        rows.append({"player": "attributes and counts", "kind": "attributes", "value": None})
+    return _answer("groups", rows, shares, subject, background, method)
+
+
+def explain_flat(
+    model: ProfileModel,
+    subject: Subject,
+    background: Background,
+    *,
+    pairs: int = PAIRS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Every rule, the rule score, each element of the embedding and each attribute on its own.
+
+    Args:
+        pairs: Of walks, rounded up to a multiple of the background's size.
+
+    Returns:
+        As ``explain_evidence``.
+    """
+    user, columns = subject.evidence, model.encoder.columns
+    game = flat_game(
+        Weights.of(model.fusion), user, background.evidence, columns=list(columns.values())
+    )
+    shares = game.sample(pairs=pairs, seed=seed)
+    walked = -(-pairs // len(background)) * len(background)
+    method = (
+        f"Shapley values from {walked} antithetic pairs of permutations, one background row a "
+        f"pair, seed {seed}"
+    )
+    width = user.embedding.shape[1]
+    rows = [_rule(model, subject, i) for i in range(len(model.rules))]
+    rows.append(_rule_score(subject))
+    for name, kind in feature_names(width, list(columns)):
+        value = subject.values.get(name) if kind == "attribute" else None
+        rows.append({"player": name, "kind": kind, "value": value})
+    return _answer("flat", rows, shares, subject, background, method)
+
+
+def _answer(
+    view: str,
+    players: Sequence[dict[str, Any]],
+    shares: Shares,
+    subject: Subject,
+    background: Background,
+    method: str,
+) -> dict[str, Any]:
     rows = [
-        {
-            "player": seat.name,
-            "kind": seat.kind,
-            "value": _shown(seat, evidence, shown),
-            "contribution": float(part),
-        }
-        for seat, part in zip(seats, phi, strict=True)
+        {**player, "contribution": float(part)}
+        for player, part in zip(players, shares.phi, strict=True)
     ]
+    rows.sort(key=lambda row: -abs(row["contribution"]))
+    stored = subject.stored_score
+    drift = 0.0 if stored is None else stored - shares.score
+    notes = []
+    if abs(drift) > DRIFT:
+        notes.append(
+            f"The profile's score is {stored:.6f}, the evidence as it is now gives "
+            f"{shares.score:.6f}: events or neighbours changed in between. The contributions are "
+            "of the latter."
+        )
     return {
-        "base": base,
-        "score": score,
+        "view": view,
+        "base": shares.base,
+        "score": shares.score,
         "scale": "probability",
-        "contributions": sorted(rows, key=lambda row: -abs(row["contribution"])),
-        "additivity_error": abs(score - base - float(phi.sum())),
+        "contributions": rows,
+        "summary": in_words(rows),
+        "additivity_error": shares.additivity_error,
         "method": method,
-        "background": background.id,
+        "background": background.about(),
+        "drift": drift,
+        "notes": notes,
+        "warnings": [ZERO_WARNING] if background.kind == "zero" else [],
     }
 
 
-def coalition_value(
-    fusion: Fusion, rules: RuleSet, seats: list[Player], evidence: Evidence, background: Evidence
-) -> Value:
-    """The mean score over the background with a coalition's evidence from the user."""
-    double = copy.deepcopy(fusion).double().eval()
-    user, others = tensors(evidence, torch.float64), tensors(background, torch.float64)
-    weights = torch.tensor([rule.weight for rule in rules.rules], dtype=torch.float64)
-    total = weights.abs().sum()
-    matrix = {"rule": 0, "embedding": 2, "attribute": 3}
-
-    @torch.no_grad()
-    def block(coalitions: Coalitions) -> npt.NDArray[np.float64]:
-        mixed = [part.repeat(len(coalitions), 1, *[1] * (part.dim() - 1)) for part in others]
-        mixed = [
-            part.view(len(coalitions), *other.shape)
-            for part, other in zip(mixed, others, strict=True)
-        ]
-        for position, seat in enumerate(seats):
-            rows = torch.from_numpy(np.flatnonzero(coalitions[:, position]))
-            part = matrix[seat.kind]
-            mixed[part][rows, :, seat.columns] = user[part][0, seat.columns]
-        hits = mixed[0]
-        mixed[1] = hits @ weights / total if total > 0 else torch.zeros(hits.shape[:2]).double()
-        p = double.calibrated(double.logit(*(part.flatten(0, 1) for part in mixed)))
-        return np.asarray(p.view(len(coalitions), -1).mean(1).numpy())
-
-    def value(coalitions: Coalitions) -> npt.NDArray[np.float64]:
-        size = max(1, ROWS // len(background))
-        starts = range(0, len(coalitions), size)
-        return np.concatenate([block(coalitions[start : start + size]) for start in starts])
-
-    return value
+def _rule(model: ProfileModel, subject: Subject, position: int) -> dict[str, Any]:
+    hit = bool(subject.evidence.hits[0, position] > 0)
+    return {"player": model.rules[position].name, "kind": "rule", "value": hit}
 
 
-def exact_shapley(value: Value, n: int) -> tuple[npt.NDArray[np.float64], float, float]:
-    """Shapley values by all 2^n coalitions, the worth of none and the worth of all."""
-    number = np.arange(2**n)
-    coalitions = (number[:, None] >> np.arange(n)[None, :] & 1).astype(bool)
-    worth = value(coalitions)
-    size = coalitions.sum(1)
-    weight = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])
-    phi = np.empty(n)
-    for i in range(n):
-        without = number[~coalitions[:, i]]
-        phi[i] = (weight[size[without]] * (worth[without | (1 << i)] - worth[without])).sum()
-    return phi, float(worth[0]), float(worth[-1])
-
-
-def permutation_shapley(
-    value: Value, n: int, *, permutations: int, seed: int
-) -> tuple[npt.NDArray[np.float64], float, float]:
-    """Shapley values by random orders and their reverses; every order adds up exactly."""
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(n) for _ in range(max(1, permutations // 2))]
-    orders += [order[::-1] for order in orders]
-    place = np.argsort(np.stack(orders), axis=1)  # [orders, n]
-    # Step k of an order has the first k of it in play.
-    coalitions = place[:, None, :] < np.arange(n + 1)[None, :, None]
-    flat = coalitions.reshape(-1, n)
-    unique, inverse = np.unique(flat, axis=0, return_inverse=True)
-    worth = value(unique)[inverse.ravel()].reshape(len(orders), n + 1)
-    gained = np.diff(worth, axis=1)
-    phi = np.take_along_axis(gained, place, axis=1).mean(0)
-    return phi, float(worth[0, 0]), float(worth[0, -1])
-
-
-def _shown(seat: Player, evidence: Evidence, attributes: Mapping[str, Any]) -> Any:
-    if seat.kind == "rule":
-        return bool(evidence.hits[0, seat.columns.start] > 0)
-    return attributes.get(seat.name) if seat.kind == "attribute" else None
+def _rule_score(subject: Subject) -> dict[str, Any]:
+    value = float(subject.evidence.rule_score[0])
+    return {"player": "rule score", "kind": "rule score", "value": value}

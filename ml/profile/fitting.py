@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ml.data.schema import USER
 from ml.graph.graph import Graph
 from ml.graph.splits import before
+from ml.profile.background import BACKGROUND, Background, draw_background
 from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
-from ml.profile.explanation import Background, draw_background
 from ml.profile.fusion import MIN_USERS, FusionConfig, fit_fusion
 from ml.profile.rules import RuleSet
 from ml.profile.scoring import ProfileModel
@@ -37,7 +37,7 @@ def fit_profile(
     config: FusionConfig,
     *,
     cut: int | None,
-    background: int = 50,
+    background: int = BACKGROUND,
 ) -> FittedProfile:
     """Choose the target, cross-validate the fusion, then fit it on every user with a target.
 
@@ -57,7 +57,7 @@ def fit_profile(
     encoder = AttributeEncoder.fit(graph.schema, profile_frame(graph))
     evidence, frame = _evidence(graph, rules, encoder, embed_users)
     target = choose_target(graph, cut=cut, rule_score=evidence.rule_score)
-    sample = draw_background(evidence, size=background, seed=config.seed)
+    sample = draw_background(evidence, graph.node_ids[USER], size=background, seed=config.seed)
     if target.kind == "future behaviour" and cut is not None:
         evidence, frame = _evidence(before(graph, cut), rules, encoder, embed_users)
     report = fusion_report(evidence, target, frame, encoder, config)

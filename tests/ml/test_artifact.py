@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ml.artifact import Artifact, ArtifactError, check_artifact, load_artifact, save_artifact
 from ml.hgt.model import embed
-from ml.profile.explanation import explain
+from ml.profile.explanation import Subject, explain_flat
 from ml.profile.scoring import score_users
 
 
@@ -34,11 +35,8 @@ def test_loading_gives_the_same_embeddings_scores_and_explanations(artifact, fit
         assert np.array_equal(z_dict[name], z)
     before = score_users(artifact.profile, fitted.frame, fitted.embeddings["user"])
     assert score_users(loaded.profile, fitted.frame, z_dict["user"]).equals(before)
-    user = fitted.evidence.take(np.array([1]))
-    explained = [
-        explain(a.profile.fusion, a.profile.rule_set, a.profile.encoder, user, a.background)
-        for a in (artifact, loaded)
-    ]
+    user = Subject(fitted.evidence.take(np.array([1])), {})
+    explained = [explain_flat(a.profile, user, a.background) for a in (artifact, loaded)]
     assert explained[0] == explained[1]
 
 
@@ -53,6 +51,32 @@ def test_what_it_says_of_itself_comes_back(artifact, tmp_path):
     assert loaded.decoder == artifact.decoder
     assert manifest == check_artifact(tmp_path)
     assert manifest["schema_hash"] == artifact.schema.hash
+
+
+def test_the_background_is_stored_with_its_users(artifact, fitted, tmp_path):
+    save_artifact(artifact, tmp_path)
+    background = load_artifact(tmp_path).background
+    assert (background.id, background.users) == (
+        artifact.background.id,
+        artifact.background.users,
+    )
+    assert len(background.users) == len(background) == 50
+    rows = [fitted.graph.index("user")[user] for user in background.users]
+    assert np.array_equal(background.evidence.embedding, fitted.evidence.embedding[rows])
+
+
+def test_a_background_that_is_not_the_one_named_is_refused(artifact, tmp_path):
+    save_artifact(replace(artifact, background=replace(artifact.background, id="bg-0")), tmp_path)
+    with pytest.raises(ArtifactError, match="bg-0"):
+        load_artifact(tmp_path)
+
+
+def test_an_artifact_of_an_earlier_release_is_refused(artifact, tmp_path):
+    save_artifact(artifact, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    with pytest.raises(ArtifactError, match="train a new model version"):
+        load_artifact(tmp_path)
 
 
 def test_a_changed_byte_in_any_file_is_an_error_that_names_it(artifact, tmp_path):

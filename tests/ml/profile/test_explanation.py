@@ -1,139 +1,185 @@
-from itertools import permutations
-from types import SimpleNamespace
+"""What an explanation says: one game with a base and a score, its parts, and what is said of it."""
 
 import numpy as np
 import pytest
 import shap
-import torch
+from games import small, worth_by_hand
 
-from ml.data.schema import TELECOM
-from ml.hgt.encoders import Scaler
-from ml.profile.evidence import AttributeEncoder, Evidence
-from ml.profile.explanation import (
-    coalition_value,
-    draw_background,
-    exact_shapley,
-    explain,
-    permutation_shapley,
-    players,
-)
-from ml.profile.fusion import Fusion, Widths, score
-from ml.profile.rules import Rule, RuleSet
-
-RULES = RuleSet([Rule("a", "monthly_fee > 1", 1.0), Rule("b", "tenure_months > 1", -2.0)], TELECOM)
+from ml.data.schema import TELECOM, EdgeType, GraphSchema, NodeType
+from ml.profile.background import draw_background, zero_background
+from ml.profile.explanation import Subject, explain_evidence, explain_flat, explain_groups
+from ml.profile.fusion import score
+from ml.profile.players import Kinds, in_words
+from ml.profile.shapley import exact_shapley
 
 
-def small(attributes=3, seed=0):
-    """A fusion with random weights, evidence of 30 users and their background."""
-    generator = np.random.default_rng(seed)
-    hits = (generator.random((30, 2)) < 0.5).astype(np.float32)
-    evidence = Evidence(
-        hits,
-        RULES.score(hits.astype(bool)).astype(np.float32),
-        generator.normal(size=(30, 4)).astype(np.float32),
-        generator.normal(size=(30, 2 * attributes)).astype(np.float32),
-    )
-    fusion = Fusion(Widths.of(evidence), 6)
-    with torch.no_grad():
-        for parameter in fusion.parameters():
-            parameter.copy_(torch.from_numpy(generator.normal(size=tuple(parameter.shape))))
-    encoder = AttributeEncoder({f"x{i}": Scaler(0.0, 1.0) for i in range(attributes)}, {}, {})
-    return fusion, encoder, evidence, draw_background(evidence, size=5, seed=1)
+def explained(game, **more):
+    return explain_evidence(game.model, game.subject, game.background, game.embed, **more)
 
 
-def value_of(fusion, encoder, evidence, background):
-    seats = players(RULES, encoder, embedding=4)
-    user = evidence.take(np.array([0]))
-    return coalition_value(fusion, RULES, seats, user, background.evidence), len(seats)
+def parts(found):
+    return {(row["kind"], row["player"]): row["contribution"] for row in found["contributions"]}
 
 
-def test_exact_values_agree_with_the_mean_over_all_orders():
-    value, n = value_of(*small(attributes=1))
-    phi, base, final = exact_shapley(value, n)
-    expected = np.zeros(n)
-    orders = list(permutations(range(n)))
-    for order in orders:
-        coalition = np.zeros(n, bool)
-        for player in order:
-            before = value(coalition[None])[0]
-            coalition[player] = True
-            expected[player] += value(coalition[None])[0] - before
-    assert np.allclose(phi, expected / len(orders), atol=1e-12)
-    assert phi.sum() == pytest.approx(final - base, abs=1e-12)
+def by_hand(game):
+    """Shapley values by the definition, each coalition straight through the fusion."""
+
+    def value(coalitions):
+        return np.array([worth_by_hand(game, coalition) for coalition in coalitions])
+
+    return exact_shapley(value, len(game.rules) + len(game.kinds))
 
 
-def test_exact_values_agree_with_shap():
-    value, n = value_of(*small())
-    explainer = shap.ExactExplainer(lambda x: value(x.astype(bool)), np.zeros((1, n)))
-    expected = explainer(np.ones((1, n))).values[0]
-    assert np.allclose(exact_shapley(value, n)[0], expected, atol=1e-6)
+def in_order(game, found):
+    """Contributions as rules, attributes, events."""
+    names = [("rule", name) for name in game.rules.names] + [("attributes", "attributes")]
+    names += [("events", word) for word in game.kinds.words]
+    said = parts(found)
+    return np.array([said[name] for name in names])
 
 
-def test_sampled_values_are_close_to_exact_ones_and_add_up():
-    value, n = value_of(*small())
-    exact, base, final = exact_shapley(value, n)
-    phi, sampled_base, sampled_final = permutation_shapley(value, n, permutations=400, seed=0)
-    assert (sampled_base, sampled_final) == pytest.approx((base, final), abs=1e-12)
-    assert phi.sum() == pytest.approx(final - base, abs=1e-12)
-    assert np.abs(phi - exact).max() < 0.02
+@pytest.mark.parametrize("rules", [0, 3])
+def test_contributions_are_those_of_the_definition(rules):
+    game = small(rules=rules)
+    found, expected = explained(game), by_hand(game)
+    assert np.allclose(in_order(game, found), expected.phi, rtol=0, atol=1e-6)
+    assert found["base"] == pytest.approx(expected.base, abs=1e-7)
+    assert found["score"] == pytest.approx(expected.score, abs=1e-7)
+    assert "exact" in found["method"]
 
 
-def test_sampled_values_agree_with_shaps_permutations():
-    value, n = value_of(*small())
-    masker = shap.maskers.Independent(np.zeros((1, n)))
-    explainer = shap.PermutationExplainer(lambda x: value(x.astype(bool)), masker, seed=0)
-    expected = explainer(np.ones((1, n)), max_evals=400 * n).values[0]
-    phi = permutation_shapley(value, n, permutations=400, seed=0)[0]
-    assert np.abs(phi - expected).max() < 0.02
+def test_contributions_agree_with_shap():
+    game = small(rules=2)
+    n = 2 + len(game.kinds)
+
+    def value(x):
+        return np.array([worth_by_hand(game, row) for row in x.astype(bool)])
+
+    expected = shap.ExactExplainer(value, np.zeros((1, n)))(np.ones((1, n))).values[0]
+    assert np.allclose(in_order(game, explained(game)), expected, rtol=0, atol=1e-6)
 
 
-def test_a_rule_out_of_play_changes_vector_and_score_together():
-    fusion, encoder, evidence, background = small()
-    value, n = value_of(fusion, encoder, evidence, background)
-    only_first_rule = np.zeros((1, n), bool)
-    only_first_rule[0, 0] = True
-    total = 0.0
-    for row in range(len(background.evidence)):
-        mixed = background.evidence.take(np.array([row]))
-        hits = mixed.hits.copy()
-        hits[0, 0] = evidence.hits[0, 0]
-        weighted = (hits @ np.array([1.0, -2.0]) / 3).astype(np.float64)
-        mixed = Evidence(hits, weighted, mixed.embedding, mixed.attributes)
-        total += score(fusion, mixed).final[0]
-    assert value(only_first_rule)[0] == pytest.approx(total / len(background.evidence))
+def test_with_everything_in_play_it_is_the_score_of_the_users_own_embedding():
+    game = small()
+    whole = game.user.take(np.array([0]))
+    whole.embedding[:] = game.embed(np.ones((1, len(game.kinds)), bool))
+    assert explained(game)["score"] == pytest.approx(score(game.fusion, whole).final[0], abs=1e-6)
 
 
-@pytest.mark.parametrize("attributes", [3, 14])
-def test_contributions_add_up_to_the_final_score(attributes):
-    fusion, encoder, evidence, background = small(attributes)
-    user = evidence.take(np.array([3]))
-    found = explain(fusion, RULES, encoder, user, background, attributes={"x0": 7.0})
+@pytest.mark.parametrize(("rules", "events"), [(3, 2), (20, 2), (2, 12)])
+def test_contributions_add_up(rules, events):
+    game = small(rules=rules, events=tuple(f"event{i}" for i in range(events)))
+    found = explained(game)
     total = sum(row["contribution"] for row in found["contributions"])
-    assert found["base"] + total == pytest.approx(found["score"], abs=1e-9)
-    assert found["score"] == pytest.approx(score(fusion, user).final[0], abs=1e-6)
-    assert found["additivity_error"] < 1e-6
-    assert ("exact" in found["method"]) == (attributes == 3)
-    assert found["background"] == "5 users, seed 1"
+    assert found["score"] - found["base"] == pytest.approx(total, abs=1e-6)
+    assert found["additivity_error"] < 1e-9
+    assert ("antithetic" in found["method"]) == (rules + events > 13)
+
+
+def test_sampled_contributions_come_near_the_exact_ones():
+    game = small(rules=5, events=tuple(f"event{i}" for i in range(8)))  # nine kinds are sampled
+    found = explained(game, permutations=1500)
+    assert "antithetic" in found["method"]
+    assert np.allclose(in_order(game, found), by_hand(game).phi, atol=0.02)
+
+
+def test_evidence_that_changes_nothing_gets_nothing():
+    game = small(attributes=False)
+    game.embed = lambda coalitions: np.ones((len(coalitions), 4), np.float32)
+    said = parts(explained(game))
+    assert all(abs(part) < 1e-12 for (kind, _), part in said.items() if kind != "rule")
+    assert any(abs(part) > 1e-3 for (kind, _), part in said.items() if kind == "rule")
+
+
+def test_players_have_names_values_and_a_summary():
+    found = explained(small())
     shown = {row["player"]: row for row in found["contributions"]}
-    assert shown["x0"]["value"] == 7.0
-    assert {row["kind"] for row in found["contributions"]} == {"rule", "embedding", "attribute"}
+    assert shown["calls"]["kind"] == "events"
+    assert shown["calls"]["value"] == 3
+    assert shown["attributes"]["value"] == {"fee": 70.0, "tenure": None}
+    assert shown["r0"]["value"] in (True, False)
+    sizes = [abs(row["contribution"]) for row in found["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    first = found["contributions"][0]
+    assert first["player"] in found["summary"].split(",")[0]
 
 
-def test_the_same_seed_gives_the_same_explanation(fitted):
-    model, background = fitted.profile.model, fitted.profile.background
-    user = fitted.evidence.take(np.array([5]))
-    parts = (model.fusion, fitted.rules, model.encoder, user, background)
-    assert explain(*parts) == explain(*parts)
+def test_a_summary_reads_as_people_speak():
+    rows = [("events", "calls", -0.123), ("rule", "loyal", 0.05), ("events", "orders", 0.001)]
+    said = [dict(zip(("kind", "player", "contribution"), row, strict=True)) for row in rows]
+    assert in_words(said) == "calls \N{MINUS SIGN}0.12, rule loyal +0.05"
+    assert in_words(said[2:]) == "no part moves the score by .005 or more"
+
+
+def test_kinds_of_evidence_bear_the_names_of_relations():
+    assert Kinds.of(TELECOM).names == ("attributes", "calls", "orders", "clicks", "uses")
+    kinds = Kinds.of(TELECOM).of_messages(TELECOM)
+    assert kinds["user", "calls", "user"] == kinds["user", "rev_calls", "user"] == 1
+    assert kinds["app", "rev_clicks", "user"] == kinds["product", "rev_clicks", "user"] == 3
+
+
+def test_two_events_with_one_relation_keep_their_own_names():
+    nodes = tuple(NodeType(name) for name in ("user", "film", "song"))
+    edges = (EdgeType("user", "likes", "film", "rate"), EdgeType("user", "likes", "song", "play"))
+    assert Kinds.of(GraphSchema(nodes, edges)).words == ("rate", "play")
+
+
+def test_drift_is_told_where_there_is_some():
+    game = small()
+    same = explained(game)["score"]
+    for stored, told in ((same, False), (same + 5e-7, False), (same + 0.01, True)):
+        game.subject = Subject(game.user, {}, stored)
+        found = explained(game)
+        assert found["drift"] == pytest.approx(stored - same, abs=1e-12)
+        assert any("changed in between" in note for note in found["notes"]) == told
+
+
+def test_it_says_what_is_held_fixed():
+    said = " ".join(explained(small())["notes"])
+    for word in ("neighbours' states are held fixed", "id", "base"):
+        assert word in said
+
+
+def test_the_background_has_an_id_of_its_content_and_its_size_is_shown():
+    game = small()
+    evidence, users = game.background.evidence, [f"u{i}" for i in range(7)]
+    one = draw_background(evidence, users, size=4, seed=2)
+    assert one.id == draw_background(evidence, users, size=4, seed=2).id
+    assert one.id != draw_background(evidence, users, size=4, seed=3).id
+    assert one.id != draw_background(evidence, users, size=5, seed=2).id
+    found = explained(game)["background"]
+    assert found == {"id": game.background.id, "kind": "sample", "size": 7, "seed": 1}
+    assert explained(game)["warnings"] == []
+
+
+def test_a_background_needs_the_ids_of_its_users():
+    with pytest.raises(ValueError, match="3 user ids"):
+        draw_background(small().background.evidence, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("view", ["evidence", "groups", "flat"])
+def test_a_background_of_zeros_carries_a_warning(view):
+    game = small()
+    zero = zero_background(game.user)
+    found = {
+        "evidence": lambda: explain_evidence(game.model, game.subject, zero, game.embed),
+        "groups": lambda: explain_groups(game.model, game.subject, zero),
+        "flat": lambda: explain_flat(game.model, game.subject, zero),
+    }[view]()
+    assert found["background"]["kind"] == "zero"
+    assert "zeros" in found["warnings"][0]
+    assert found["additivity_error"] < 1e-9
+
+
+def test_the_same_seed_gives_the_same_values():
+    game = small(rules=20)
+    assert explained(game) == explained(game)
+    assert explained(game, seed=1)["contributions"] != explained(game)["contributions"]
+    flat = [explain_flat(game.model, game.subject, game.background, seed=s) for s in (3, 3, 4)]
+    assert flat[0] == flat[1]
+    assert flat[0]["contributions"] != flat[2]["contributions"]
 
 
 def test_more_than_one_user_is_refused():
-    fusion, encoder, evidence, background = small()
     with pytest.raises(ValueError, match="one user"):
-        explain(fusion, RULES, encoder, evidence, background)
-
-
-def test_a_player_that_changes_nothing_gets_nothing():
-    fusion, encoder, evidence, _ = small()
-    same = SimpleNamespace(evidence=evidence.take(np.array([0, 0])), id="", seed=0)
-    phi, _, _ = exact_shapley(*value_of(fusion, encoder, evidence, same))
-    assert np.allclose(phi, 0.0)
+        Subject(small().background.evidence, {})
