@@ -1,0 +1,216 @@
+"""One layer of the heterogeneous graph transformer, as PyG's HGTConv but without edge tensors.
+
+Source: Hu et al., Heterogeneous Graph Transformer, WWW 2020 (arXiv 2003.01332).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ml.data.schema import EdgeKey
+from ml.graph.adjacency import Adjacency, Rows
+from ml.hgt import chunked
+from ml.hgt.attention import BackendName, attend, backend_for
+from ml.hgt.parts import Backend, Fold
+from ml.hgt.rowwise import RowMaps, attend_rows, attend_sources, row_maps
+
+
+class HGTLayer(nn.Module):
+    """Attention over all in-edges of a node, then a gated residual connection.
+
+    The parameters have the names and shapes of ``torch_geometric.nn.HGTConv`` with equal widths of
+    input and output, so that state dicts go both ways.
+
+    Args:
+        order: Message types in the order of the parameters.
+        backend: See ``ml.hgt.attention.backend_for``.
+
+    Raises:
+        ValueError: if the width is no multiple of the heads, or a message type names a node type
+            that is not there.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        node_types: Sequence[str],
+        order: Sequence[EdgeKey],
+        *,
+        backend: BackendName = "auto",
+    ) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise ValueError(f"hidden is {hidden}, expected a multiple of the {heads} heads")
+        unknown = {end for key in order for end in (key[0], key[2])} - set(node_types)
+        if unknown:
+            raise ValueError(f"message types name {sorted(unknown)}, expected {list(node_types)}")
+        self.hidden, self.heads, self.backend = hidden, heads, backend
+        self.node_types, self.order = tuple(node_types), tuple(order)
+        self._kept: dict[str, tuple[Any, RowMaps]] = {}
+        width = hidden // heads
+        self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
+        self.out_lin = _Lins(self.node_types, hidden, hidden)
+        self.k_rel = _RelationMaps(heads * len(self.order), width)
+        self.v_rel = _RelationMaps(heads * len(self.order), width)
+        self.skip = nn.ParameterDict(
+            {_key(name, nn.ParameterDict): nn.Parameter(torch.ones(1)) for name in self.node_types}
+        )
+        self.p_rel = nn.ParameterDict(
+            {_key("__".join(key), nn.ParameterDict): nn.Parameter(torch.ones(1, heads))
+             for key in self.order}
+        )  # fmt: skip
+
+    def forward(self, h_dict: Mapping[str, Tensor], adjacency: Adjacency) -> dict[str, Tensor]:
+        """New states; a node type at which no message type of the layer ends keeps its states.
+
+        Shapes: [n, hidden] → [n, hidden].
+
+        Raises:
+            ValueError: if the states do not fit the nodes of the adjacency, or that has a message
+                type that the layer does not know.
+        """
+        self._check(h_dict, adjacency)
+        sources = {key[0] for key in self.order}
+        targets = {key[2] for key in self.order}
+        if not targets:
+            return dict(h_dict)
+        q_dict = {name: self._project(name, h_dict[name], 1) for name in sorted(targets)}
+        table_dict = {name: self._project(name, h_dict[name], 0, 2) for name in sorted(sources)}
+        out = attend(q_dict, table_dict, self._fold(), adjacency, self.order, backend=self.backend)
+        return {
+            name: self._finish(name, h, out[name]) if name in targets else h
+            for name, h in h_dict.items()
+        }
+
+    @torch.no_grad()
+    def forward_rows(
+        self,
+        node_type: str,
+        h_own: Tensor,
+        h_dict: Mapping[str, Tensor],
+        edges: Mapping[EdgeKey, Rows],
+    ) -> Tensor:
+        """The layer for some rows of one node type, which need not be nodes; without gradients.
+
+        The maps made for it are kept until a parameter changes (through torch, not ``.data``).
+
+        Args:
+            h_own: Their own states. Shape: [R, hidden].
+            h_dict: States of all nodes of the types that messages come from. Shapes: [n, hidden].
+            edges: In-edges by message type: ``index`` in [0, R), ``other`` nodes of the source
+                type. Types left out have no edges.
+
+        Shapes: [R, hidden].
+
+        Raises:
+            ValueError: on a message type that does not end at ``node_type``.
+        """
+        order = tuple(key for key in self.order if key[2] == node_type)
+        unknown = set(edges) - set(order)
+        if unknown:
+            raise ValueError(
+                f"message types {sorted(unknown)} given for {node_type!r}, expected some of {order}"
+            )
+        if not order:
+            return h_own
+        q = self._project(node_type, h_own, 1)
+        backend = backend_for(self.backend, h_own)
+        if backend is chunked:
+            out = self._attend_distinct(q, h_dict, edges, backend)
+        else:
+            out = attend_rows(q, h_dict, edges, self._maps(node_type, order))
+        return self._finish(node_type, h_own, out)
+
+    def _attend_distinct(
+        self,
+        q: Tensor,
+        h_dict: Mapping[str, Tensor],
+        edges: Mapping[EdgeKey, Rows],
+        backend: Backend,
+    ) -> Tensor:
+        fold, tables = self._fold(), {}
+        for key, rows in edges.items():
+            distinct, other = torch.unique(rows.other, return_inverse=True)
+            table = self._project(key[0], h_dict[key[0]].index_select(0, distinct), 0, 2)
+            tables[key] = (table, Rows(rows.index, rows.start, other.int()))
+        places = {key: t for t, key in enumerate(self.order)}
+        folds = {key: Fold(fold.k[places[key]], fold.v[places[key]]) for key in edges}
+        return attend_sources(q, tables, folds, self.heads, backend)
+
+    def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
+        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._kept.get(node_type, (None,))[0] != state:
+            fold, places = self._fold(), [self.order.index(key) for key in order]
+            lins = [self.kqv_lin[key[0]] for key in order]
+            both = [torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3) for lin in lins]
+            maps = row_maps(
+                order, Fold(fold.k[places], fold.v[places]),
+                [k for k, _, _ in both], [v for _, _, v in both],
+            )  # fmt: skip
+            self._kept[node_type] = (state, maps)
+        return self._kept[node_type][1]
+
+    def _project(self, name: str, h: Tensor, *parts: int) -> Tensor:
+        """Some of keys (0), queries (1) and values (2) of a node type, beside each other."""
+        lin = self.kqv_lin[name]
+        weight, bias = lin.weight.chunk(3), lin.bias.chunk(3)
+        return F.linear(
+            h, torch.cat([weight[p] for p in parts]), torch.cat([bias[p] for p in parts])
+        )
+
+    def _fold(self) -> Fold:
+        """Maps of each message type, with what scales its scores in those of the keys."""
+        width = self.hidden // self.heads
+        shape = (self.heads, len(self.order), width, width)
+        k, v = (rel.weight.view(shape).transpose(0, 1) for rel in (self.k_rel, self.v_rel))
+        p = torch.stack([self.p_rel[_key("__".join(key), nn.ParameterDict)] for key in self.order])
+        return Fold(k * (p.view(-1, self.heads, 1, 1) / width**0.5), v.contiguous())
+
+    def _finish(self, name: str, h: Tensor, out: Tensor) -> Tensor:
+        share = self.skip[_key(name, nn.ParameterDict)].sigmoid()
+        return torch.lerp(h, self.out_lin[name](F.gelu(out)), share)
+
+    def _check(self, h_dict: Mapping[str, Tensor], adjacency: Adjacency) -> None:
+        unknown = set(adjacency.relations) - set(self.order)
+        if unknown:
+            raise ValueError(f"message types {sorted(unknown)}, expected some of {self.order}")
+        for name in self.node_types:
+            expected = (adjacency.num_nodes[name], self.hidden)
+            if tuple(h_dict[name].shape) != expected:
+                raise ValueError(
+                    f"states of {name!r} have shape {tuple(h_dict[name].shape)}, "
+                    f"expected {expected}"
+                )
+
+
+class _Lins(nn.Module):
+    """A linear map for each node type."""
+
+    def __init__(self, names: Sequence[str], columns_in: int, columns_out: int) -> None:
+        super().__init__()
+        self.lins = nn.ModuleDict(
+            {_key(name, nn.ModuleDict): nn.Linear(columns_in, columns_out) for name in names}
+        )
+
+    def __getitem__(self, name: str) -> nn.Linear:
+        lin = self.lins[_key(name, nn.ModuleDict)]
+        assert isinstance(lin, nn.Linear)
+        return lin
+
+
+class _RelationMaps(nn.Module):
+    """A square matrix for each head and message type, in this order. Shape: [H·T, D, D]."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        bound = width**-0.5
+        self.weight = nn.Parameter(torch.empty(count, width, width).uniform_(-bound, bound))
+
+
+def _key(name: str, kind: type[nn.Module]) -> str:
+    """A name as PyG writes it in state dicts: no dots, and no name of the container's own."""
+    return (f"<{name}>" if hasattr(kind, name) else name).replace(".", "#")
