@@ -15,7 +15,8 @@ from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, pro
 from ml.profile.fusion import MIN_USERS, FusionConfig, fit_fusion
 from ml.profile.rules import RuleSet
 from ml.profile.scoring import ProfileModel
-from ml.profile.validation import choose_target, fusion_report
+from ml.profile.targets import choose_target
+from ml.profile.validation import fusion_report
 
 EmbedUsers = Callable[[Graph], npt.NDArray[np.float32]]
 """Embeddings of a graph's users. Shape: [users, EMBEDDING_DIM]."""
@@ -41,12 +42,13 @@ def fit_profile(
 ) -> FittedProfile:
     """Choose the target, cross-validate the fusion, then fit it on every user with a target.
 
-    Where the target is future behaviour, evidence comes from the graph at the cut: counts and
-    embeddings alike.
+    Where the target is future behaviour, evidence comes from the graph at the cut: counts, their
+    scales, rule hits and embeddings alike.
 
     Args:
         graph: All that is known.
-        embed_users: Given the graph, or the graph at the cut.
+        embed_users: Given the graph, or the graph at the cut; of a network that has seen no
+            event after the cut.
         cut: Seconds, ``split.cuts[1]``; None in untimed data.
         background: Size of the background sample.
 
@@ -54,12 +56,14 @@ def fit_profile(
         ValueError: if there are fewer than ``MIN_USERS`` users.
     """
     check_users(graph)
-    encoder = AttributeEncoder.fit(graph.schema, profile_frame(graph))
+    now = profile_frame(graph)
+    target = choose_target(graph, cut=cut, rule_score=rules.score(rules.hits_frame(now)))
+    past = graph if target.cut is None else before(graph, target.cut)
+    encoder = AttributeEncoder.fit(graph.schema, now if past is graph else profile_frame(past))
     evidence, frame = _evidence(graph, rules, encoder, embed_users)
-    target = choose_target(graph, cut=cut, rule_score=evidence.rule_score)
     sample = draw_background(evidence, graph.node_ids[USER], size=background, seed=config.seed)
-    if target.kind == "future behaviour" and cut is not None:
-        evidence, frame = _evidence(before(graph, cut), rules, encoder, embed_users)
+    if past is not graph:
+        evidence, frame = _evidence(past, rules, encoder, embed_users)
     report = fusion_report(evidence, target, frame, encoder, config)
     rows = np.flatnonzero(target.known)
     fusion = fit_fusion(evidence.take(rows), target.y[rows], config)

@@ -1,6 +1,7 @@
 """What the numbers of a score's report mean, in plain sentences."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ FEW = 50
 """Users of the rarer class below which the numbers are uncertain."""
 
 NOT_VALIDATED = (
-    "NOT VALIDATED: there is neither a label nor enough later inactivity to learn from (20 users "
-    "of each class at least), so the score is trained on the rules and can only repeat them"
+    "NOT VALIDATED: there is neither a label nor future behaviour to learn from (20 users of each "
+    "class at least), so the score is trained on the rules and can only repeat them"
 )
+SINGLE = ("rules", "embedding", "boosting")
 ALONE = {
     "rules": "the rules alone",
     "embedding": "the embedding alone",
@@ -22,7 +24,9 @@ ALONE = {
 
 
 def score_notes(
-    methods: Mapping[str, Mapping[str, float]], y: npt.NDArray[np.float64]
+    methods: Mapping[str, Mapping[str, float]],
+    y: npt.NDArray[np.float64],
+    comparison: Mapping[str, Any],
 ) -> list[str]:
     """Sentences on a validated score, where its numbers deserve one.
 
@@ -31,16 +35,14 @@ def score_notes(
     Args:
         methods: Measures of ``fused``, ``without_embedding`` and the parts alone.
         y: What was predicted, 0 or 1. Shape: [n].
+        comparison: The fused score beside the best part alone: ``best_part``, ``value``, ``low``,
+            ``high``, ``level``.
     """
     area = {name: round(measures["auc"], 3) for name, measures in methods.items()}
     fused, bare = area["fused"], area["without_embedding"]
     notes = []
-    best = max(ALONE, key=lambda name: area[name])
-    if fused < area[best]:
-        notes.append(
-            f"{ALONE[best]} predicts better than the fused score: AUC {area[best]:.3f} against "
-            f"{fused:.3f}"
-        )
+    if comparison["low"] <= 0:
+        notes.append(_beside(area, comparison))
     if fused <= bare:
         notes.append(
             f"the embedding adds nothing here: AUC {fused:.3f} with it, {bare:.3f} with rules and "
@@ -57,3 +59,16 @@ def score_notes(
             f"{FEW} at least are advisable"
         )
     return notes
+
+
+def _beside(area: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
+    """That the fused score does not beat its best part, and how sure that is."""
+    best = comparison["best_part"]
+    numbers = (
+        f"AUC {area['fused']:.3f} against {area[best]:.3f}, difference {comparison['value']:+.4f}, "
+        f"{comparison['level']:.0%} of resamples of the users from {comparison['low']:+.4f} to "
+        f"{comparison['high']:+.4f}"
+    )
+    if comparison["high"] < 0:
+        return f"the fused score is worse than {ALONE[best]}: {numbers}"
+    return f"the fused score does not clearly beat {ALONE[best]}: {numbers}"

@@ -1,80 +1,34 @@
-"""What the fused score is trained on, and how good it is on users it has not seen."""
+"""How good the fused score is on users it has not seen, beside its parts on the same folds."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml.data.schema import USER
 from ml.evaluation.baselines import boosting
-from ml.evaluation.metrics import auc, average_precision, brier, calibration_error, reliability
-from ml.graph.graph import Graph
+from ml.evaluation.bootstrap import auc_difference
+from ml.evaluation.metrics import (
+    BINS,
+    auc,
+    average_precision,
+    brier,
+    calibration_error,
+    reliability,
+)
 from ml.profile.evidence import AttributeEncoder, Evidence
-from ml.profile.fusion import FusionConfig, fit_fusion, score
-from ml.profile.notes import NOT_VALIDATED, score_notes
-
-TargetKind = Literal["label", "future behaviour", "rules"]
-
-MIN_CLASS = 20
-"""Users of each class below which a target is not one to learn from."""
+from ml.profile.fusion import Fusion, FusionConfig, fit_fusion, score
+from ml.profile.notes import NOT_VALIDATED, SINGLE, score_notes
+from ml.profile.targets import Target
 
 PARTS = ("rules", "embedding", "boosting", "without_embedding")
+CALIBRATION = (
+    "Platt scaling, fitted for each fold on users that are in neither the training nor the test "
+    f"part; calibration error over {BINS} bins of equal width"
+)
 
-
-@dataclass(frozen=True)
-class Target:
-    """What the score predicts.
-
-    Args:
-        y: Shape: [n].
-        known: Users that have a target. Shape: [n].
-    """
-
-    kind: TargetKind
-    y: npt.NDArray[np.float64]
-    known: npt.NDArray[np.bool_]
-
-    @property
-    def validated(self) -> bool:
-        """Whether it says something that the rules do not say themselves."""
-        return self.kind != "rules"
-
-
-def choose_target(
-    graph: Graph, *, cut: int | None, rule_score: npt.NDArray[np.floating[Any]]
-) -> Target:
-    """The uploaded label; else who is inactive after the cut; else, unvalidated, the rules.
-
-    Args:
-        graph: All that is known, with the times after the cut.
-        cut: Seconds; None in untimed data. Evidence for ``future behaviour`` must come from
-            before it.
-        rule_score: From -1 to 1. Shape: [users].
-    """
-    if graph.labels is not None:
-        known = graph.labels >= 0
-        if _learnable(graph.labels[known]):
-            return Target("label", graph.labels.astype(np.float64), known)
-    if cut is not None:
-        inactive, known = inactive_after(graph, cut)
-        if _learnable(inactive[known]):
-            return Target("future behaviour", inactive, known)
-    everybody = np.ones(len(rule_score), bool)
-    return Target("rules", (np.asarray(rule_score, np.float64) + 1) / 2, everybody)
-
-
-def inactive_after(graph: Graph, cut: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Users that act before ``cut`` (the mask) and never after it (1.0). Shapes: [users]."""
-    users = graph.num_nodes[USER]
-    early, late = np.zeros(users, bool), np.zeros(users, bool)
-    for (source, _, _), edges in graph.edges.items():
-        if source == USER and edges.time is not None:
-            after = edges.time >= cut
-            early[edges.src[~after]] = True
-            late[edges.src[after]] = True
-    return (~late).astype(np.float64), early
+Probabilities = dict[str, npt.NDArray[np.float64]]
 
 
 def fusion_report(
@@ -92,17 +46,20 @@ def fusion_report(
 
     Returns:
         At least auc, ap, brier, ece, rules_auc, embedding_auc, boosting_auc,
-        without_embedding_auc (rules and attributes fused: what is left without the graph), gate,
-        target, validated, folds, users, notes (sentences). Against the rules as target nothing is
-        measured (None).
+        without_embedding_auc (rules and attributes fused: what is left without the graph),
+        comparison (fused beside the best of rules, embedding and boosting alone, with an interval
+        over resampled users), calibration (with the measures before it), reliability, gate,
+        folds, users, notes (sentences), and what is said of the target. Against the rules as
+        target nothing is measured (None).
     """
-    about = {"target": target.kind, "validated": target.validated, "folds": config.folds}
+    about = {**target.about(), "folds": config.folds}
     rows = np.flatnonzero(target.known)
     if not target.validated:
         measures = ("auc", "ap", "brier", "ece", *(f"{name}_auc" for name in PARTS))
         empty = dict.fromkeys(measures)
-        nothing: dict[str, Any] = {"methods": {}, "gate": {}, "notes": [NOT_VALIDATED]}
-        return {**empty, **about, "users": len(rows), **nothing}
+        nothing: dict[str, Any] = {"methods": {}, "gate": {}, "reliability": []}
+        said = [f"{NOT_VALIDATED}. {'; '.join(target.passed_over)}".rstrip(". ")]
+        return {**empty, **about, "users": len(rows), **nothing, "notes": said}
     if len(rows) > config.max_validated:
         drawn = np.random.default_rng(config.seed).choice(
             len(rows), config.max_validated, replace=False
@@ -111,7 +68,9 @@ def fusion_report(
     part, y = evidence.take(rows), target.y[rows]
     raw, categorical = encoder.raw(frame[rows])
     p, gate = _out_of_fold(part, y, raw, categorical, config)
+    before = p.pop("uncalibrated")
     methods = {name: _quality(y, values) for name, values in p.items()}
+    comparison = _compared(y, p, methods, seed=config.seed)
     return {
         **{name: methods["fused"][name] for name in ("auc", "ap", "brier", "ece")},
         **{f"{name}_auc": methods[name]["auc"] for name in PARTS},
@@ -119,7 +78,14 @@ def fusion_report(
         "users": len(rows),
         "positive_share": float(y.mean()),
         "methods": methods,
-        "notes": score_notes(methods, y),
+        "comparison": comparison,
+        "notes": score_notes(methods, y, comparison),
+        "calibration": {
+            "method": CALIBRATION,
+            "bins": BINS,
+            "brier_before": brier(y, before),
+            "ece_before": calibration_error(y, before),
+        },
         "reliability": reliability(y, p["fused"]),
         "gate": {
             "mean": float(gate.mean()),
@@ -128,15 +94,28 @@ def fusion_report(
     }
 
 
+def _compared(
+    y: npt.NDArray[np.float64],
+    p: Probabilities,
+    methods: dict[str, dict[str, float]],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """The fused score beside the best part alone, on the same users of the same folds."""
+    best = max(SINGLE, key=lambda name: methods[name]["auc"])
+    found = auc_difference(y, p["fused"], p[best], seed=seed)
+    return {"best_part": best, **found.to_dict()}
+
+
 def _out_of_fold(
     evidence: Evidence,
     y: npt.NDArray[np.float64],
     raw: npt.NDArray[np.float64],
     categorical: list[int],
     config: FusionConfig,
-) -> tuple[dict[str, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+) -> tuple[Probabilities, npt.NDArray[np.float64]]:
     """Probability of each user by each method, fitted without its fold, and the gate."""
-    names = ("rules", "embedding", "boosting", "without_embedding", "fused")
+    names = ("rules", "embedding", "boosting", "without_embedding", "fused", "uncalibrated")
     bare = replace(evidence, embedding=evidence.embedding[:, :0])
     p = {name: np.empty(len(y)) for name in names}
     gate = np.empty(len(y))
@@ -147,6 +126,7 @@ def _out_of_fold(
         fusion = fit_fusion(evidence.take(train), y[train], seeded)
         scores = score(fusion, evidence.take(test))
         p["fused"][test], gate[test] = scores.final, scores.gate
+        p["uncalibrated"][test] = _uncalibrated(fusion, scores.final)
         part = fit_fusion(bare.take(train), y[train], seeded)
         p["without_embedding"][test] = score(part, bare.take(test)).final
         p["rules"][test] = _logistic(evidence.hits, y, train, test)
@@ -154,6 +134,14 @@ def _out_of_fold(
         trees = boosting(raw[train], categorical, y[train].astype(np.int8), seed=config.seed)
         p["boosting"][test] = trees.predict_proba(raw[test])[:, 1]
     return p, gate
+
+
+def _uncalibrated(fusion: Fusion, p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The probabilities before the last step of the fit."""
+    a, b = np.asarray(fusion.platt, np.float64)
+    inside = np.clip(p, 1e-15, 1 - 1e-15)
+    z = (np.log(inside) - np.log1p(-inside) - b) / a
+    return np.asarray(1 / (1 + np.exp(-z)), np.float64)
 
 
 def stratified_folds(y: npt.NDArray[np.float64], folds: int, seed: int) -> npt.NDArray[np.int64]:
@@ -186,7 +174,3 @@ def _quality(y: npt.NDArray[np.float64], p: npt.NDArray[np.float64]) -> dict[str
         "brier": brier(y, p),
         "ece": calibration_error(y, p),
     }
-
-
-def _learnable(labels: npt.NDArray[Any]) -> bool:
-    return min(int((labels > 0).sum()), int((labels <= 0).sum())) >= MIN_CLASS
