@@ -98,6 +98,7 @@ def interleave(
     repeat: int = 7,
     warmup: int = 1,
     seconds: float = 120.0,
+    turn_seconds: float = 0.0,
 ) -> dict[str, Sample]:
     """Time several functions in turns (A B C A B C …), so that noise meets all of them alike.
 
@@ -105,27 +106,33 @@ def interleave(
         repeat: Rounds that count.
         warmup: Rounds before them that don't.
         seconds: No further round begins after so long, but one is always counted.
+        turn_seconds: What ends sooner is called again and again in its turn, for about so long;
+            the figure is the mean of a call. 0: one call a turn.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
+    calls = dict.fromkeys(works, 1)
     begun = time.perf_counter()
     for turn in range(-warmup, repeat):
         if turn > 0 and time.perf_counter() - begun > seconds:
             break
         for name, work in works.items():
-            spent = timed(work)
+            spent = timed(work, calls[name])
             if turn >= 0:
                 times[name].append(spent)
+            elif turn_seconds:
+                calls[name] = max(1, round(turn_seconds / spent))
     return {name: Sample.of(values) for name, values in times.items()}
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of one call, without the collector of garbage in between."""
+def timed(work: Callable[[], object], calls: int = 1) -> float:
+    """Seconds of a call, without the collector of garbage in between."""
     gc.collect()
     gc.disable()
     try:
         begun = time.perf_counter()
-        work()
-        return time.perf_counter() - begun
+        for _ in range(calls):
+            work()
+        return (time.perf_counter() - begun) / calls
     finally:
         gc.enable()
 
@@ -137,10 +144,16 @@ def measure(
     repeat: int = 7,
     warmup: int = 1,
     seconds: float = 120.0,
+    turn_seconds: float = 0.0,
 ) -> tuple[Sample, Sample]:
-    """Seconds of ours and of the peer, taken in turns."""
-    both = {"ours": ours, "peer": peer}
-    samples = interleave(both, repeat=repeat, warmup=warmup, seconds=seconds)
+    """Seconds of ours and of the peer, taken in turns; the arguments are those of interleave."""
+    samples = interleave(
+        {"ours": ours, "peer": peer},
+        repeat=repeat,
+        warmup=warmup,
+        seconds=seconds,
+        turn_seconds=turn_seconds,
+    )
     return samples["ours"], samples["peer"]
 
 

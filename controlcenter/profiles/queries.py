@@ -89,7 +89,7 @@ def preview(workspace: Workspace, expression: str, limit: int) -> dict[str, Any]
     # A rule may ask for events that the schema does not know: nobody has any.
     frame = with_fields(frame, dict.fromkeys(rule.fields - set(frame.columns), "number"))
     begin = time.perf_counter()
-    matches = frame.select("user_id", hit=rule.column()).filter(pl.col("hit"))
+    matches = frame.filter(rule.column(frame))
     milliseconds = (time.perf_counter() - begin) * 1000
     return {
         "matches": matches.height,

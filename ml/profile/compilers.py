@@ -1,6 +1,6 @@
-"""Two compilers of the rule language's tree: for one user and for a whole frame.
+"""The rule language's compiler for one user; the one for a whole frame is in ``frames``.
 
-They stand side by side, a case a kind of node, because they must agree on every input.
+The two must agree on every input.
 """
 
 import math
@@ -8,8 +8,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-
-import polars as pl
 
 from ml.profile.expressions import COUNTS
 from ml.profile.tree import (
@@ -63,9 +61,6 @@ def fields_of(node: Node) -> dict[str, Kind]:
             return fields_of(left) | fields_of(right)
         case Call(_, items) | Logic(_, items):
             return {name: kind for item in items for name, kind in fields_of(item).items()}
-
-
-# One user
 
 
 def for_user(node: Node) -> Closure:
@@ -190,92 +185,3 @@ _FUNCTIONS: dict[str, Callable[..., Value]] = {
     "max": max,
     "min": min,
 }
-
-
-# A whole frame
-
-_DTYPES = {"number": pl.Float64(), "text": pl.String(), "condition": pl.Boolean()}
-
-
-def for_frame(node: Node) -> pl.Expr:
-    """An expression over columns ``<feature>`` and ``event_counts.<type>``; null means missing."""
-    if not fields_of(node):
-        # Constants are computed here: Polars' own scalars take other roads and other types.
-        return pl.lit(for_user(node)({}), dtype=_DTYPES[node.kind])
-    match node:
-        case Field(name, "number"):
-            return _finite_expr(pl.col(name).cast(pl.Float64))
-        case Field(name, _):
-            return pl.col(name).cast(pl.String)
-        case Count(event):
-            return _finite_expr(pl.col(column_of(event)).cast(pl.Float64))
-        case Default(item, default):
-            return pl.coalesce(for_frame(item), for_frame(default))
-        case Missing(item):
-            return for_frame(item).is_null()
-        case Not(item):
-            return ~for_frame(item)
-        case Logic(sign, items):
-            parts = [for_frame(item) for item in items]
-            return _reduce(operator.or_ if sign == "or" else operator.and_, parts)
-        case Arithmetic(sign, left, right):
-            return _arithmetic_expr(sign, for_frame(left), for_frame(right))
-        case Compare(sign, left, right):
-            compared: pl.Expr = COMPARE[sign](for_frame(left), for_frame(right))
-            return compared
-        case Call(function, items):
-            return _call_expr(function, [for_frame(item) for item in items], items[0].kind)
-    raise AssertionError(f"a {type(node).__name__} has fields")  # literals returned above
-
-
-def _finite_expr(number: pl.Expr) -> pl.Expr:
-    return pl.when(number.is_finite()).then(number)
-
-
-def _reduce(join: Callable[[pl.Expr, pl.Expr], pl.Expr], parts: list[pl.Expr]) -> pl.Expr:
-    """Joins in a balanced tree, so that many parts don't make a deep expression."""
-    while len(parts) > 1:
-        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
-        parts = [join(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-    return parts[0]
-
-
-def _arithmetic_expr(sign: str, a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    match sign:
-        case "+":
-            return _finite_expr(a + b)
-        case "-":
-            return _finite_expr(a - b)
-        case "*":
-            return _finite_expr(a * b)
-        case "/":
-            return _divide_expr(a, b)
-        case "//":
-            return _divide_expr(a, b).floor()
-    return _finite_expr(a - _divide_expr(a, b).floor() * b)
-
-
-def _divide_expr(a: pl.Expr, b: pl.Expr) -> pl.Expr:
-    # Polars multiplies by 1 / b where b is one value for all rows, which rounds otherwise than
-    # a / b does. a is finite, so that b + a * 0 is b, but a column.
-    return _finite_expr(a / (b + a * 0.0))
-
-
-def _call_expr(function: str, items: list[pl.Expr], kind: Kind) -> pl.Expr:
-    match function:
-        case "len":
-            return items[0].str.len_chars().cast(pl.Float64)
-        case "max" | "min":
-            extreme = pl.max_horizontal(items) if function == "max" else pl.min_horizontal(items)
-            present = _reduce(operator.and_, [item.is_not_null() for item in items])
-            return pl.when(present).then(extreme)
-    number = items[0].cast(pl.Float64) if kind != "text" else _parsed_expr(items[0])
-    if function == "float":
-        return number
-    return pl.when(number < 0).then(number.ceil()).otherwise(number.floor())
-
-
-def _parsed_expr(text: pl.Expr) -> pl.Expr:
-    is_number = text.str.contains(NUMBER)
-    value = text.str.strip_chars(BLANKS).cast(pl.Float64, strict=False)
-    return _finite_expr(pl.when(is_number).then(value))

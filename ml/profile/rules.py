@@ -7,18 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ml.data.schema import GraphSchema
-from ml.profile.compilers import Closure, fields_of, for_frame, for_user
+from ml.profile.compilers import Closure, fields_of, for_user
 from ml.profile.expressions import MAX_LENGTH, RuleError, parse
-from ml.profile.tree import Node
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from ml.profile.frames import Program, for_frame
+from ml.profile.tree import Kind, Node
 
 __all__ = [
     "DEFAULT_RULES",
@@ -60,9 +59,9 @@ class CompiledRule:
         """
         return self._closure(user) is True
 
-    def column(self) -> pl.Expr:
-        """The same as a Boolean column without nulls; ``with_fields`` adds columns it may lack."""
-        return for_frame(self.tree).fill_null(False)
+    def column(self, frame: pl.DataFrame) -> pl.Series:
+        """The same for each row, without nulls; ``with_fields`` adds columns the frame lacks."""
+        return pl.Series(for_frame([self.tree]).run(frame)[0])
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def with_fields(frame: pl.DataFrame, fields: Mapping[str, str]) -> pl.DataFrame:
         if dtype != pl.Null and not (number if kind == "number" else text):
             raise ValueError(f"column {name} is {dtype}, expected a {kind}")
     absent = [pl.lit(None).alias(name) for name in fields if name not in frame.columns]
-    return frame.with_columns(absent)
+    return frame.with_columns(absent) if absent else frame
 
 
 class RuleSet:
@@ -150,27 +149,25 @@ class RuleSet:
         """Which rules match one user, in the order of the rules."""
         return [rule.matches(user) for rule in self.compiled]
 
-    def hits_frame(self, frame: pl.DataFrame) -> "NDArray[np.bool_]":
+    def hits_frame(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
         """Which rules match each row; columns the frame lacks are missing values.
 
         Shapes: frame [n, …] → [n, R]
         """
-        import numpy as np  # only the workers need it
+        return self._program.run(with_fields(frame, self._fields)).T
 
-        fields = {k: v for rule in self.compiled for k, v in fields_of(rule.tree).items()}
-        full = with_fields(frame, fields)
-        hits = np.zeros((frame.height, len(self.rules)), dtype=np.bool_)
-        columns = full.with_columns(
-            rule.column().alias(f"rule {index}") for index, rule in enumerate(self.compiled)
-        )
-        for index in range(len(self.rules)):
-            hits[:, index] = columns[f"rule {index}"].to_numpy()
-        return hits
+    @cached_property
+    def _program(self) -> Program:
+        return for_frame([rule.tree for rule in self.compiled])
+
+    @cached_property
+    def _fields(self) -> dict[str, Kind]:
+        return {k: v for rule in self.compiled for k, v in fields_of(rule.tree).items()}
 
     @overload
     def score(self, hits: Sequence[bool]) -> float: ...
     @overload
-    def score(self, hits: "NDArray[np.bool_]") -> Any: ...
+    def score(self, hits: NDArray[np.bool_]) -> Any: ...
     def score(self, hits: Any) -> Any:
         r"""The risk score: :math:`\sum_r w_r h_r / \sum_r |w_r|`, in [-1, 1]; 0 without rules.
 

@@ -41,6 +41,15 @@ def test_the_works_take_turns_and_the_first_round_does_not_count():
     assert [samples[name].repeats for name in "abc"] == [3, 3, 3]
 
 
+def test_what_is_short_is_called_again_in_its_turn(monkeypatch):
+    calls = []
+    clock = iter(range(1000))
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: next(clock))
+    samples = harness.interleave({"a": lambda: calls.append(1)}, repeat=1, turn_seconds=4)
+    assert len(calls) == 1 + 4
+    assert samples["a"].median == 1 / 4
+
+
 def test_where_time_is_up_one_round_is_counted_all_the_same():
     calls = []
     ours, peer = harness.measure(lambda: calls.append(1), lambda: calls.append(2), seconds=0)

@@ -7,8 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ml.data.schema import EDGES, Feature, GraphSchema, NodeType
-from ml.profile.compilers import for_frame, for_user
+from ml.profile import frames
+from ml.profile.compilers import for_user
 from ml.profile.expressions import parse
+from ml.profile.frames import for_frame
 from ml.profile.rules import compile_rule
 
 SCHEMA = GraphSchema(
@@ -148,7 +150,7 @@ def frame_of(rows):
 def test_one_user_and_a_frame_agree(expression, rows):
     rule = compile_rule(expression, SCHEMA)
     frame = frame_of(rows)
-    column = frame.with_columns(rule.column().alias("hit"))["hit"].to_list()
+    column = rule.column(frame).to_list()
     assert column == [rule.matches(row) for row in rows], expression
 
 
@@ -160,5 +162,29 @@ def test_arithmetic_gives_the_same_bits(value, by, rows):
     for sign in ("+", "-", "*", "/", "//", "%"):
         for text in (f"fee {sign} {literal}", f"{literal} {sign} fee", f"2.5 {sign} {literal}"):
             tree = parse(f"{text} is None", SCHEMA).item
-            got = frame.with_columns(h=for_frame(tree))["h"].to_list()
-            assert got == [for_user(tree)({"fee": value})] * rows, text
+            got = for_frame([tree]).run(frame, dtype=float)[0].tolist()
+            expected = for_user(tree)({"fee": value})
+            assert [None if math.isnan(n) else n for n in got] == [expected] * rows, text
+
+
+def test_a_deep_rule_is_computed_part_by_part():
+    text = "fee" + " / 2 + fee" * 20 + " > 1"
+    rule = compile_rule(text, SCHEMA)
+    assert len(for_frame([rule.tree]).steps) < 150
+    assert rule.column(pl.DataFrame({"fee": [0.01, 1.0]})).to_list() == [False, True]
+
+
+def test_rules_share_what_they_have_in_common():
+    trees = [parse(f"fee / tenure > {bound} and plan == 'a'", SCHEMA) for bound in (1, 2)]
+    assert len(for_frame(trees).inputs) == 3
+    assert len(for_frame(trees).steps) == len(for_frame(trees[:1]).steps) + 3
+
+
+def test_blocks_of_rows_are_put_together(monkeypatch):
+    rule = compile_rule("fee > 3 and event_counts.get('use', 1) < 3 or plan == 'a'", SCHEMA)
+    rows = [
+        {"fee": float(n), "tenure": None, "plan": "ab"[n % 2], "level": None, "event_counts": {}}
+        for n in range(11)
+    ]
+    monkeypatch.setattr(frames, "BLOCK", 4)
+    assert rule.column(frame_of(rows)).to_list() == [rule.matches(row) for row in rows]
