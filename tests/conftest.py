@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import minio
 import pytest
 
@@ -27,6 +28,8 @@ NO_SERVERS = {
     "UPS_SECRET_KEY": "for tests that need no servers",
 }
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # the tests share few cores: threads must not spin
+hypothesis.settings.register_profile("ups", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("ups")
 folder = pytest.StashKey[Path]()
 
 
