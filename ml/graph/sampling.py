@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from ml.data.schema import EdgeKey, GraphSchema
+from ml.graph.adjacency import Adjacency, PairDict, build_adjacency, pair_adjacency
 from ml.graph.graph import Graph, message_types, reverse
-
-PairDict = Mapping[EdgeKey, Tensor]
-"""Distinct pairs by edge type of the schema. Shapes: [2, P]."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,12 @@ class Messages:
     """What travels in one pass over the graph.
 
     Args:
-        edge_index_dict: Edges by message type, in the order of ``message_types``. Shapes: [2, E].
-        degree_dict: log(1 + in-degree) of each node, a column for each message type that arrives
-            there, counted before any cap. Shapes: [n, types].
+        adjacency: Edges of every message type.
+        log_counts: log(1 + in-degree) of each node by message type, before any cap. Shapes: [n].
     """
 
-    edge_index_dict: dict[EdgeKey, Tensor]
-    degree_dict: dict[str, Tensor]
+    adjacency: Adjacency
+    log_counts: Mapping[EdgeKey, Tensor]
 
 
 def pair_tensors(graph: Graph, device: str | torch.device = "cpu") -> dict[EdgeKey, Tensor]:
@@ -35,11 +32,6 @@ def pair_tensors(graph: Graph, device: str | torch.device = "cpu") -> dict[EdgeK
         key: torch.from_numpy(np.stack([pairs.src, pairs.dst])).to(device)
         for key, pairs in found.items()
     }
-
-
-def arriving_types(schema: GraphSchema, node_type: str) -> list[EdgeKey]:
-    """Message types that end at a node type."""
-    return [key for key in message_types(schema) if key[2] == node_type]
 
 
 def build_messages(
@@ -57,24 +49,19 @@ def build_messages(
             for training steps: states that are kept must come from all edges.
         generator: Where the random edges come from; needed with ``fanout``.
     """
-    both = {key: pairs[key] for key in (edge.key for edge in schema.edges)}
+    types = message_types(schema)
+    both = {edge.key: pairs[edge.key] for edge in schema.edges}
     both |= {reverse(key): pairs[key].flip(0) for key in list(both)}
-    degree_dict = {}
-    for node in schema.nodes:
-        size = num_nodes[node.name]
-        columns = [
-            torch.bincount(both[key][1], minlength=size).to(torch.float32).log1p()
-            for key in arriving_types(schema, node.name)
-        ]
-        device = next(iter(pairs.values())).device if pairs else None
-        degree_dict[node.name] = (
-            torch.stack(columns, 1) if columns else torch.zeros(size, 0, device=device)
-        )
-    if fanout is not None:
-        if generator is None:
-            raise ValueError("a fanout needs a generator to draw from")
-        both = {key: cap_fanout(edge, fanout, generator) for key, edge in both.items()}
-    return Messages({key: both[key] for key in message_types(schema)}, degree_dict)
+    log_counts = {
+        key: torch.bincount(both[key][1], minlength=num_nodes[key[2]]).float().log1p()
+        for key in types
+    }
+    if fanout is None:
+        return Messages(pair_adjacency(schema, num_nodes, pairs), log_counts)
+    if generator is None:
+        raise ValueError("a fanout needs a generator to draw from")
+    capped = {key: cap_fanout(both[key], fanout, generator) for key in types}
+    return Messages(build_adjacency(num_nodes, capped), log_counts)
 
 
 def cap_fanout(edge_index: Tensor, fanout: int, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ a node that was not there gets a code from its id, so that nothing needs a new v
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ml.data.schema import GraphSchema
 
 CODE_BITS = 64
 MAX_CATEGORIES = 10_000
+MAX_IDS = 100_000
 UNKNOWN_SLOT, MISSING_SLOT, FIRST_SLOT = 0, 1, 2
 
 
@@ -79,33 +80,55 @@ class Vocabulary:
 class NodeInputs:
     """Encoded features of the nodes of one type.
 
-    Shapes: numeric [n, 2 * features], categorical [n, features], code [n, CODE_BITS].
+    Shapes: numeric [n, 2 * features], categorical [n, features], code [n, CODE_BITS], slot [n].
     """
 
     numeric: Tensor
     categorical: Tensor
     code: Tensor
+    slot: Tensor
 
     def __len__(self) -> int:
         return self.code.size(0)
 
     def to(self, device: str | torch.device) -> "NodeInputs":
         return NodeInputs(
-            self.numeric.to(device), self.categorical.to(device), self.code.to(device)
+            self.numeric.to(device),
+            self.categorical.to(device),
+            self.code.to(device),
+            self.slot.to(device),
+        )
+
+    def take(self, rows: Tensor) -> "NodeInputs":
+        """The nodes at ``rows`` (indices)."""
+        return NodeInputs(
+            self.numeric[rows], self.categorical[rows], self.code[rows], self.slot[rows]
         )
 
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """Scalers and vocabularies of every node type of a schema."""
+    """Scalers and vocabularies of every node type of a schema.
+
+    Args:
+        ids: Ids of the nodes that have a learned vector of their own, by node type. The others
+            share one (slot 0), as do all of a type with more than ``MAX_IDS`` nodes.
+    """
 
     schema: GraphSchema
     scalers: Mapping[str, Mapping[str, Scaler]]
     vocabularies: Mapping[str, Mapping[str, Vocabulary]]
+    ids: Mapping[str, tuple[str, ...]]
+    _slots: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def fit(cls, schema: GraphSchema, features: Mapping[str, pl.DataFrame]) -> "FeatureEncoder":
-        """From one frame a node type."""
+    def fit(
+        cls,
+        schema: GraphSchema,
+        features: Mapping[str, pl.DataFrame],
+        node_ids: Mapping[str, Sequence[str]],
+    ) -> "FeatureEncoder":
+        """From one frame and the ids of each node type."""
         return cls(
             schema,
             {
@@ -121,6 +144,10 @@ class FeatureEncoder:
                 }
                 for node in schema.nodes
             },
+            {
+                node.name: tuple(node_ids[node.name]) if len(node_ids[node.name]) <= MAX_IDS else ()
+                for node in schema.nodes
+            },
         )
 
     def transform(self, node_type: str, frame: pl.DataFrame, ids: Sequence[str]) -> NodeInputs:
@@ -133,7 +160,17 @@ class FeatureEncoder:
                 np.stack(categorical, 1) if categorical else _nothing(ids, np.int64)
             ),
             torch.from_numpy(id_codes(node_type, ids)),
+            torch.tensor([self._slot_of(node_type).get(name, 0) for name in ids], dtype=torch.long),
         )  # fmt: skip
+
+    def slots(self, node_type: str) -> int:
+        """Learned vectors of a node type: one for all that are unknown, then one a known id."""
+        return 1 + len(self.ids[node_type])
+
+    def _slot_of(self, node_type: str) -> dict[str, int]:
+        if node_type not in self._slots:
+            self._slots[node_type] = {name: i for i, name in enumerate(self.ids[node_type], 1)}
+        return self._slots[node_type]
 
     def numeric_width(self, node_type: str) -> int:
         return 2 * len(self.scalers[node_type])
@@ -154,6 +191,7 @@ class FeatureEncoder:
                 node: {name: list(v.categories) for name, v in vocabularies.items()}
                 for node, vocabularies in self.vocabularies.items()
             },
+            "ids": {node: list(ids) for node, ids in self.ids.items()},
         }
 
     @classmethod
@@ -169,6 +207,7 @@ class FeatureEncoder:
                 node: {name: Vocabulary(tuple(values)) for name, values in vocabularies.items()}
                 for node, vocabularies in data["vocabularies"].items()
             },
+            {node: tuple(ids) for node, ids in data["ids"].items()},
         )
 
 

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph.graph import Graph, message_types
-from ml.graph.sampling import Messages, arriving_types, build_messages, pair_tensors
+from ml.graph.sampling import Messages, build_messages, pair_tensors
 from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
+from ml.hgt.gathering import gather_sum
+from ml.hgt.layer import HGTLayer
 
 EMBEDDING_DIM = 64
 
@@ -34,67 +36,83 @@ class ModelConfig:
 
 
 class NodeProjection(nn.Module):
-    """Features of a node type to the hidden width: W [numeric, degree, 1] + Σ embedding(category).
+    """Who a node is, to the hidden width: W [numeric, 1] + Σ embedding(category) + identity.
 
-    The one is all that a node type without features and neighbours has.
+    The identity is a learned vector for a node that was there at training, and for every node a
+    projection of the fixed code of its id. The one is all that a node without features has.
     """
 
-    def __init__(self, numeric: int, degrees: int, cardinalities: list[int], hidden: int) -> None:
+    def __init__(self, numeric: int, cardinalities: list[int], slots: int, hidden: int) -> None:
         super().__init__()
         self.lin = nn.Linear(numeric + 1, hidden, bias=False)
-        # How many neighbours a node has is large at first and would drown who they are.
-        self.degree = nn.Parameter(torch.zeros(degrees, hidden))
         self.categories = nn.ModuleList(nn.Embedding(size, hidden) for size in cardinalities)
         for embedding in self.categories:
             assert isinstance(embedding, nn.Embedding)
             nn.init.normal_(embedding.weight, std=0.5 * hidden**-0.5)
+        self.code = nn.Parameter(nn.init.orthogonal_(torch.empty(CODE_BITS, hidden)))
+        self.code_weight = nn.Parameter(torch.ones(1))
+        self.ids = nn.Embedding(slots, hidden)
+        nn.init.normal_(self.ids.weight, std=0.1)
 
-    def forward(self, inputs: NodeInputs, degree: Tensor) -> Tensor:
+    def identity(self, inputs: NodeInputs) -> Tensor:
         """Shapes: [n, ...] → [n, hidden]."""
-        h: Tensor = self.lin(F.pad(inputs.numeric, (0, 1), value=1.0)) + degree @ self.degree
+        known: Tensor = self.ids(inputs.slot)
+        return known + self.code_weight * (inputs.code @ self.code / CODE_BITS**0.5)
+
+    def forward(self, inputs: NodeInputs, identity: Tensor) -> Tensor:
+        """Shapes: [n, ...] → [n, hidden]."""
+        h: Tensor = self.lin(F.pad(inputs.numeric, (0, 1), value=1.0)) + identity
         for position, embedding in enumerate(self.categories):
             h = h + embedding(inputs.categorical[:, position])
         return h
 
 
-class Sketch(nn.Module):
-    """Who a node is and who its neighbours are, from the fixed codes of their ids.
+class Neighbourhood(nn.Module):
+    """What a node's own edges say without attention: who its neighbours are, and how many.
 
-    s_v = w_self P c_v + Σ_t w_t / sqrt(d_t) Σ_{u → v} P c_u
+    s_v = Σ_t (w_t / sqrt(d_t) Σ_{u → v} identity_u + log(1 + d_t) c_t)
 
-    As random codes are almost orthogonal, <s_v, s_w> grows with the neighbours that v and w share:
-    collaborative filtering is there before the first step, and attention refines it. A node's
-    sketch depends on its own edges alone, so a changed edge changes two sketches.
+    As the codes in the identities are almost orthogonal, <s_v, s_w> grows with the neighbours that
+    v and w share: collaborative filtering is there before the first step. A changed edge changes
+    this at its two ends alone, which the incremental refresh lives on.
     """
 
-    def __init__(self, node_types: list[str], order: list[EdgeKey], hidden: int) -> None:
+    def __init__(self, order: list[EdgeKey], hidden: int) -> None:
         super().__init__()
-        self.order = order
-        self.base = nn.ParameterDict(
-            {
-                name: nn.Parameter(nn.init.orthogonal_(torch.empty(CODE_BITS, hidden)))
-                for name in node_types
-            }
-        )
-        self.own = nn.ParameterDict({name: nn.Parameter(torch.ones(1)) for name in node_types})
+        self.place = {key: position for position, key in enumerate(order)}
         self.weight = nn.Parameter(torch.ones(len(order)))
+        self.count = nn.Parameter(torch.zeros(len(order), hidden))
 
-    def forward(
-        self, inputs: Mapping[str, NodeInputs], edge_index_dict: Mapping[EdgeKey, Tensor]
-    ) -> dict[str, Tensor]:
-        code = {name: inputs[name].code @ base / CODE_BITS**0.5 for name, base in self.base.items()}
-        s_dict = {name: self.own[name] * c for name, c in code.items()}
-        for position, key in enumerate(self.order):
-            src, dst = edge_index_dict[key]
-            degree = torch.bincount(dst, minlength=len(code[key[2]])).clamp(min=1)
-            sent = code[key[0]].index_select(0, src)
-            total = torch.zeros_like(code[key[2]]).index_add(0, dst, sent)
-            s_dict[key[2]] = s_dict[key[2]] + self.weight[position] * total / degree[:, None].sqrt()
-        return s_dict
+    def part(self, key: EdgeKey, total: Tensor, degree: Tensor, log_count: Tensor) -> Tensor:
+        """What one message type adds.
+
+        Args:
+            total: Sum of the identities of the neighbours. Shape: [n, hidden].
+            degree: Neighbours summed. Shape: [n].
+            log_count: log(1 + neighbours), also where a cap left some out. Shape: [n].
+        """
+        position = self.place[key]
+        scaled = total / degree.clamp(min=1).sqrt()[:, None]
+        return self.weight[position] * scaled + log_count[:, None] * self.count[position]
+
+    def forward(self, identity_dict: Mapping[str, Tensor], messages: Messages) -> dict[str, Tensor]:
+        """Shapes: [n, hidden] → [n, hidden]."""
+        found = {name: torch.zeros_like(identity) for name, identity in identity_dict.items()}
+        for key in self.place:
+            relation = messages.adjacency.relations[key]
+            size = len(identity_dict[key[2]])
+            total = gather_sum(identity_dict[key[0]], relation, size)
+            degree = relation.by_target.degree(size)
+            log_count = messages.log_counts[key]
+            found[key[2]] = found[key[2]] + self.part(key, total, degree, log_count)
+        return found
 
 
 class HGT(nn.Module):
     """Embeds every node of a graph.
+
+    z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + shift): s as in ``Neighbourhood``, h0 from who
+    the node is, h1 to hL by attention.
 
     Args:
         encoder: Gives the widths and vocabularies; its schema gives node and message types.
@@ -110,90 +128,88 @@ class HGT(nn.Module):
             {
                 name: NodeProjection(
                     encoder.numeric_width(name),
-                    len(arriving_types(schema, name)),
                     encoder.cardinalities(name),
+                    encoder.slots(name),
                     config.hidden,
                 )
                 for name in self.node_types
             }
         )
-        self.sketch = Sketch(self.node_types, self.message_types, config.hidden)
         self.norm = nn.ModuleDict({name: nn.LayerNorm(config.hidden) for name in self.node_types})
+        self.neighbourhood = Neighbourhood(self.message_types, config.hidden)
         self.layers = nn.ModuleList(
             _layer(config, self.node_types, self.message_types) for _ in range(config.layers)
         )
-        width = config.hidden * (config.layers + 1)
+        width = config.hidden * (config.layers + 2)
         self.out = nn.Linear(width, EMBEDDING_DIM)
         with torch.no_grad():
             self.out.weight.copy_(
-                torch.eye(EMBEDDING_DIM, config.hidden).repeat(1, config.layers + 1)
+                torch.eye(EMBEDDING_DIM, config.hidden).repeat(1, config.layers + 2)
             )
             self.out.bias.zero_()
         self.shift = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(EMBEDDING_DIM)) for name in self.node_types}
         )
 
-    def states(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
+    def inputs(
+        self, inputs: Mapping[str, NodeInputs]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Identity and first state of nodes, from who they are alone. Shapes: [n, hidden]."""
+        identity_dict, h_dict = {}, {}
+        for name, node_inputs in inputs.items():
+            projection = self.project[name]
+            assert isinstance(projection, NodeProjection)
+            identity_dict[name] = projection.identity(node_inputs)
+            h_dict[name] = self.norm[name](projection(node_inputs, identity_dict[name]))
+        return identity_dict, h_dict
+
+    def output(self, states: list[Tensor]) -> Tensor:
+        """Neighbourhood and states of each layer to the embedding before shift and normalisation.
+
+        Shapes: (layers + 2) x [n, hidden] → [n, EMBEDDING_DIM].
+        """
+        out: Tensor = self.out(torch.cat(states, dim=1))
+        return out
+
+    def finish(self, node_type: str, out: Tensor) -> Tensor:
+        """Shapes: [n, EMBEDDING_DIM] → [n, EMBEDDING_DIM], of length one."""
+        return F.normalize(out + self.shift[node_type], dim=1)
+
+    def outputs(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
         """Output of every node before shift and normalisation. Shapes: [n, EMBEDDING_DIM]."""
-        s_dict = self.sketch(inputs, messages.edge_index_dict)
-        h_dict = {
-            name: self.norm[name](
-                self.project[name](inputs[name], messages.degree_dict[name]) + s_dict[name]
-            )
-            for name in self.node_types
-        }
-        states = [h_dict]
+        identity_dict, h_dict = self.inputs(inputs)
+        states = [self.neighbourhood(identity_dict, messages), h_dict]
         for layer in self.layers:
-            h_dict = attend(layer, h_dict, messages.edge_index_dict, self.message_types)
+            h_dict = layer(h_dict, messages.adjacency)
             states.append(h_dict)
-        return {
-            name: self.out(torch.cat([h[name] for h in states], dim=1)) for name in self.node_types
-        }
+        return {name: self.output([h[name] for h in states]) for name in self.node_types}
 
     def forward(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
         """L2-normalised embeddings of every node. Shapes: [n, EMBEDDING_DIM]."""
-        states = self.states(inputs, messages)
-        return {name: F.normalize(h + self.shift[name], dim=1) for name, h in states.items()}
+        outputs = self.outputs(inputs, messages)
+        return {name: self.finish(name, out) for name, out in outputs.items()}
 
 
-def attend(
-    layer: nn.Module,
-    h_dict: dict[str, Tensor],
-    edge_index_dict: Mapping[EdgeKey, Tensor],
-    order: list[EdgeKey],
-) -> dict[str, Tensor]:
-    """One layer; a node type at which no message type ends keeps its state.
-
-    HGTConv takes the order of ``edge_index_dict`` to be that of its metadata, and mixes up the
-    relations' weights in silence where it is not: so the order is made here.
-    """
-    if not order:
-        return h_dict
-    out = layer(h_dict, {key: edge_index_dict[key] for key in order})
-    return {name: h if out.get(name) is None else out[name] for name, h in h_dict.items()}
-
-
-def _layer(config: ModelConfig, node_types: list[str], order: list[EdgeKey]) -> nn.Module:
-    from torch_geometric.nn import HGTConv
-
-    layer = HGTConv(config.hidden, config.hidden, (node_types, order), heads=config.heads)
-    assert isinstance(layer, nn.Module)
+def _layer(config: ModelConfig, node_types: list[str], order: list[EdgeKey]) -> HGTLayer:
+    layer = HGTLayer(config.hidden, config.heads, node_types, order)
     _start_as_average(layer, config.hidden, config.heads)
     return layer
 
 
 @torch.no_grad()
-def _start_as_average(layer: Any, hidden: int, heads: int) -> None:
+def _start_as_average(layer: HGTLayer, hidden: int, heads: int) -> None:
     """Weights with which values pass unchanged and attention is near uniform.
 
     From random maps the shortest way to a smaller loss is to make all embeddings equal, and it
     does not come back from there. From averaging, neighbours are alike before the first step.
     """
     for lin in layer.kqv_lin.lins.values():
+        assert isinstance(lin, nn.Linear)
         lin.weight[: 2 * hidden].mul_(0.5)
         lin.weight[2 * hidden :].copy_(torch.eye(hidden))
         lin.bias.zero_()
     for lin in layer.out_lin.lins.values():
+        assert isinstance(lin, nn.Linear)
         lin.weight.copy_(torch.eye(hidden))
         lin.bias.zero_()
     width = hidden // heads
@@ -235,8 +251,8 @@ def check_schema(expected: GraphSchema, got: GraphSchema) -> None:
 def center(model: HGT, inputs: Mapping[str, NodeInputs], messages: Messages) -> None:
     """Set each type's shift so that its embeddings begin around zero instead of around the mean
     of what everybody has in common."""
-    for name, state in model.states(inputs, messages).items():
-        model.shift[name].copy_(-state.mean(0))
+    for name, out in model.outputs(inputs, messages).items():
+        model.shift[name].copy_(-out.mean(0))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ml.data.schema import EdgeKey
 from ml.graph.graph import Graph, reverse
-from ml.graph.sampling import Messages, arriving_types, build_messages, pair_tensors
+from ml.graph.sampling import Messages, build_messages, pair_tensors
 from ml.hgt.checkpoint import Progress, pack, restore
 from ml.hgt.encoders import UNKNOWN_SLOT, FeatureEncoder, NodeInputs
 from ml.hgt.losses import Positives, edge_loss
@@ -31,7 +31,7 @@ class TrainingConfig:
         folds: Parts of an epoch: one part is supervised while the others carry the messages.
         fanout: At most so many random edges of one type into a node in a training step.
         batch_size: At most so many supervised edges of one type in a step.
-        forget: Share of categories replaced by the unknown slot in a step, so that it is learned.
+        forget: Share of categories and nodes taken for unknown in a step, so that it is learned.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -43,9 +43,9 @@ class TrainingConfig:
     heads: int = 4
     layers: int = 2
     folds: int = 3
-    fanout: int = 8
+    fanout: int = 30
     batch_size: int = 2048
-    forget: float = 0.05
+    forget: float = 0.1
     weight_decay: float = 1e-4
     device: str = "cpu"
 
@@ -121,7 +121,7 @@ def train(
         Stopped: if ``should_stop`` says so.
         ValueError: if the checkpoint is of another config or schema, or a loss is not finite.
     """
-    encoder = encoder or FeatureEncoder.fit(graph.schema, graph.features)
+    encoder = encoder or FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     state = _State(
         build_model(encoder, config.model, seed=config.seed),
         len(graph.schema.edges),
@@ -167,6 +167,9 @@ class _Loop:
         self.pairs = pair_tensors(graph, config.device)
         nodes = graph.num_nodes
         self.forward = {k: Positives.of(p[0], p[1], nodes[k[0]]) for k, p in self.pairs.items()}
+        # Each fold comes up so often that every pair of the largest edge type has its turn.
+        largest = max((p.size(1) for p in self.pairs.values()), default=0)
+        self.rounds = max(1, math.ceil(largest / config.folds / config.batch_size))
         self.backward = {k: Positives.of(p[1], p[0], nodes[k[2]]) for k, p in self.pairs.items()}
 
     def epoch(self, number: int) -> Progress:
@@ -180,13 +183,14 @@ class _Loop:
         fold = {key: part.to(config.device) for key, part in fold.items()}
         sums: dict[str, list[float]] = {edge.name: [] for edge in self.graph.schema.edges}
         self.state.train()
-        for part in range(config.folds):
+        steps = config.folds * self.rounds
+        for step in range(steps):
             if self.should_stop():
                 raise Stopped(f"stopped in epoch {number} of {config.epochs}")
-            done = (number - 1) * config.folds + part
+            done = (number - 1) * steps + step
             for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * _schedule(done, config.epochs * config.folds)
-            for name, loss in self._step(fold, part, generator).items():
+                group["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
+            for name, loss in self._step(fold, step % config.folds, generator).items():
                 sums[name].append(loss)
         means = {name: sum(x) / len(x) if x else None for name, x in sums.items()}
         known = [x for x in means.values() if x is not None]
@@ -218,8 +222,8 @@ class _Loop:
                 forward=self.forward[edge.key],
                 backward=self.backward[edge.key],
                 scale=scale[position],
-                bias_src=popularity[position, 0] * _degree(messages, graph, reverse(edge.key)),
-                bias_dst=popularity[position, 1] * _degree(messages, graph, edge.key),
+                bias_src=popularity[position, 0] * messages.log_counts[reverse(edge.key)],
+                bias_dst=popularity[position, 1] * messages.log_counts[edge.key],
             )
             if loss is not None:
                 losses[edge.name] = loss
@@ -234,15 +238,19 @@ class _Loop:
         return {name: loss.item() for name, loss in losses.items()}
 
     def _forgetful(self, generator: torch.Generator) -> dict[str, NodeInputs]:
-        """Inputs in which some categories are unknown."""
+        """Inputs in which some categories and nodes are unknown."""
         forgetful = {}
         for name, inputs in self.inputs.items():
-            draw = torch.rand(inputs.categorical.shape, generator=generator)
-            forgotten = (draw < self.config.forget).to(inputs.categorical.device)
             forgetful[name] = replace(
-                inputs, categorical=inputs.categorical.masked_fill(forgotten, UNKNOWN_SLOT)
+                inputs,
+                categorical=self._forget(inputs.categorical, generator),
+                slot=self._forget(inputs.slot, generator),
             )
         return forgetful
+
+    def _forget(self, slots: Tensor, generator: torch.Generator) -> Tensor:
+        draw = torch.rand(slots.shape, generator=generator)
+        return slots.masked_fill((draw < self.config.forget).to(slots.device), UNKNOWN_SLOT)
 
 
 def _everything(
@@ -251,11 +259,6 @@ def _everything(
     """Inputs of all nodes and messages along all pairs."""
     messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, device))
     return graph_inputs(encoder, graph, device), messages
-
-
-def _degree(messages: Messages, graph: Graph, key: EdgeKey) -> Tensor:
-    """log(1 + in-degree) of the nodes at which a message type ends. Shape: [n]."""
-    return messages.degree_dict[key[2]][:, arriving_types(graph.schema, key[2]).index(key)]
 
 
 def _schedule(step: int, steps: int) -> float:

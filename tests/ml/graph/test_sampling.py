@@ -1,7 +1,7 @@
 import torch
 
 from ml.graph.graph import build_graph, message_types, reverse
-from ml.graph.sampling import arriving_types, build_messages, cap_fanout, pair_tensors
+from ml.graph.sampling import build_messages, cap_fanout, pair_tensors
 
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 
@@ -9,9 +9,11 @@ CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 def test_messages_run_both_ways_in_the_order_of_the_types(tables):
     graph = build_graph(tables)
     messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph))
-    assert list(messages.edge_index_dict) == message_types(graph.schema)
-    assert messages.edge_index_dict[CALLS].tolist() == [[0, 1], [1, 2]]
-    assert messages.edge_index_dict[reverse(CALLS)].tolist() == [[1, 2], [0, 1]]
+    relations = messages.adjacency.relations
+    assert list(relations) == message_types(graph.schema)
+    there, back = relations[CALLS].by_target, relations[reverse(CALLS)].by_target
+    assert (there.other.tolist(), there.nodes().tolist()) == ([0, 1], [1, 2])
+    assert (back.other.tolist(), back.nodes().tolist()) == ([1, 2], [0, 1])
 
 
 def test_degrees_are_counted_before_the_cap(tables):
@@ -20,9 +22,9 @@ def test_degrees_are_counted_before_the_cap(tables):
     messages = build_messages(
         graph.schema, graph.num_nodes, pair_tensors(graph), fanout=1, generator=generator
     )
-    column = arriving_types(graph.schema, "product").index(ORDERS)
-    assert messages.edge_index_dict[ORDERS].size(1) == 2  # p1 has two users, one is kept
-    assert messages.degree_dict["product"][0, column].expm1().round() == 2
+    # p1 has two users, one is kept
+    assert messages.adjacency.relations[ORDERS].by_target.num_edges == 2
+    assert messages.log_counts[ORDERS][0].expm1().round() == 2
 
 
 def test_the_cap_holds_for_every_target_and_draws_from_all_edges():

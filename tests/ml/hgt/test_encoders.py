@@ -37,13 +37,13 @@ def test_unknown_and_missing_have_slots_of_their_own():
 
 def test_an_encoder_comes_back_from_plain_data(tables):
     graph = build_graph(tables)
-    encoder = FeatureEncoder.fit(graph.schema, graph.features)
+    encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     assert FeatureEncoder.from_dict(encoder.to_dict()) == encoder
 
 
 def test_widths_follow_the_schema(tables):
     graph = build_graph(tables)
-    encoder = FeatureEncoder.fit(graph.schema, graph.features)
+    encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     inputs = encoder.transform("user", graph.features["user"], graph.node_ids["user"])
     assert inputs.numeric.shape == (4, encoder.numeric_width("user")) == (4, 4)
     assert inputs.categorical.shape == (4, len(TELECOM.user.names("categorical")))

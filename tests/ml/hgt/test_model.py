@@ -5,13 +5,12 @@ from drawn import events_frame
 
 from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import build_graph
-from ml.graph.sampling import build_messages, pair_tensors
 from ml.hgt.encoders import FeatureEncoder
-from ml.hgt.model import EMBEDDING_DIM, ModelConfig, attend, build_model, embed, graph_inputs
+from ml.hgt.model import EMBEDDING_DIM, ModelConfig, build_model, embed
 
 
 def model_of(graph, seed=0):
-    encoder = FeatureEncoder.fit(graph.schema, graph.features)
+    encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     return build_model(encoder, ModelConfig(), seed=seed), encoder
 
 
@@ -34,23 +33,6 @@ def test_the_seed_decides_the_weights_and_the_global_state_stays(tables):
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
-
-
-def test_the_order_of_the_edge_types_does_not_matter(tables):
-    graph = build_graph(tables)
-    model, encoder = model_of(graph)
-    messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph))
-    inputs = graph_inputs(encoder, graph)
-    generator = torch.Generator().manual_seed(0)
-    layer = model.layers[0]
-    with torch.no_grad():
-        layer.v_rel.weight.copy_(torch.randn(layer.v_rel.weight.shape, generator=generator))
-        h_dict = {name: torch.randn(len(x), 64, generator=generator) for name, x in inputs.items()}
-        straight = attend(layer, h_dict, messages.edge_index_dict, model.message_types)
-        backwards = dict(reversed(list(messages.edge_index_dict.items())))
-        turned = attend(layer, h_dict, backwards, model.message_types)
-    for name in straight:
-        assert torch.equal(straight[name], turned[name])
 
 
 def test_types_without_edges_and_features_keep_a_state(tables):
@@ -83,6 +65,14 @@ def test_a_node_that_comes_later_has_an_embedding_and_moves_only_what_it_reaches
     assert np.isfinite(new["user"][4]).all()
     assert np.allclose(old["product"][1], new["product"][1], atol=1e-6)  # cat and p2 are far away
     assert not np.allclose(old["app"][1], new["app"][1], atol=1e-3)
+
+
+def test_a_type_with_too_many_nodes_has_no_learned_ids(tables, monkeypatch):
+    monkeypatch.setattr("ml.hgt.encoders.MAX_IDS", 3)
+    graph = build_graph(tables)
+    model, encoder = model_of(graph)
+    assert (encoder.slots("user"), encoder.slots("product")) == (1, 4)
+    assert np.isfinite(embed(model, encoder, graph)["user"]).all()
 
 
 def test_another_schema_is_refused(tables):

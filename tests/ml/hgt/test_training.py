@@ -88,7 +88,7 @@ def test_without_planted_structure_new_links_are_at_chance(flat_population):
 
 
 def test_an_untrained_model_ranks_new_calls_near_random(split):
-    encoder = FeatureEncoder.fit(TELECOM, split.train.features)
+    encoder = FeatureEncoder.fit(TELECOM, split.train.features, split.train.node_ids)
     model = build_model(encoder, CONFIG.model, seed=0)
     # The start is made to average neighbours; what is untrained has random maps instead.
     for name, weight in model.named_parameters():
