@@ -18,6 +18,7 @@ TONES = {
     },
 }  # fmt: skip
 NONE = "–"
+NOT_VALIDATED = "not validated"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Table:
 
     Args:
         numeric: Indices of the columns that are set to the right.
+        notes: Sentences under the title, one a line.
+        warning: What has to be seen before the numbers.
+        wide: Over the whole page.
     """
 
     title: str
@@ -33,6 +37,9 @@ class Table:
     rows: list[list[Any]] = field(default_factory=list)
     numeric: Sequence[int] = ()
     note: str = ""
+    notes: Sequence[str] = ()
+    warning: str = ""
+    wide: bool = False
 
 
 def tone(state: str) -> str:
@@ -43,6 +50,15 @@ def tone(state: str) -> str:
 def badge(state: str, text: str = "") -> SafeString:
     """A state in its colour; the word itself says it too."""
     return format_html('<span class="ups-badge ups-{}">{}</span>', tone(state), text or state)
+
+
+def validated(basis: str) -> bool | None:
+    """Whether a score says more than the rules it is made of; None where there is no score.
+
+    Args:
+        basis: What it was trained on: ``label``, ``future behaviour`` or ``rules``.
+    """
+    return basis != "rules" if basis else None
 
 
 def pretty(data: Any) -> SafeString:

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework.exceptions import ValidationError
 
@@ -18,7 +19,18 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.console_forms import ConsoleForm, workspace_field
 from controlcenter.accounts.models import Role
-from controlcenter.common.presenting import NONE, Table, badge, link, number, plain, pretty, when
+from controlcenter.common.presenting import (
+    NONE,
+    NOT_VALIDATED,
+    Table,
+    badge,
+    link,
+    number,
+    plain,
+    pretty,
+    validated,
+    when,
+)
 from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.contributions import Bars, bars
 from controlcenter.profiles.models import ExplanationState, Item, Profile
@@ -90,7 +102,11 @@ class ProfileAdmin(ScopedAdmin):
         return when(profile.last_event_at)
 
     @admin.display(description="score", ordering="final_score")
-    def final(self, profile: Profile) -> str:
+    def final(self, profile: Profile) -> SafeString | str:
+        if validated(profile.score_basis) is False:
+            return format_html(
+                "{} {}", number(profile.final_score), badge("invalid", NOT_VALIDATED)
+            )
         return number(profile.final_score)
 
     @admin.display(description="rules", ordering="rule_score")
@@ -111,6 +127,7 @@ class ProfileAdmin(ScopedAdmin):
 
     def panels(self, request: HttpRequest, row: Profile) -> dict[str, Any]:
         return {
+            "unproven": validated(row.score_basis) is False,
             "scores": [
                 ("score", number(row.final_score)),
                 ("rules", number(row.rule_score)),

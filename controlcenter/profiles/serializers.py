@@ -4,11 +4,21 @@ from typing import Any
 
 from rest_framework import serializers
 
+from controlcenter.common.presenting import validated
 from controlcenter.profiles.models import ExplanationState, Item, Profile
 
 
 class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
     event_counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+    score_basis = serializers.CharField(
+        read_only=True,
+        help_text="What the score was trained on: label, future behaviour, or rules "
+        "(then it is not validated).",
+    )
+    score_validated = serializers.SerializerMethodField(
+        help_text="False: the score was trained on the rules and measured against nothing else. "
+        "Null: there is no score yet."
+    )
 
     class Meta:
         model = Profile
@@ -22,9 +32,14 @@ class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
             "model_score",
             "gate",
             "final_score",
+            "score_basis",
+            "score_validated",
             "revision",
         ]
         read_only_fields = fields
+
+    def get_score_validated(self, profile: Profile) -> bool | None:
+        return validated(profile.score_basis)
 
 
 class ProfileSerializer(ProfileSummarySerializer):
@@ -36,18 +51,12 @@ class ProfileSerializer(ProfileSummarySerializer):
     rule_hits = serializers.DictField(
         child=serializers.BooleanField(), allow_null=True, read_only=True
     )
-    score_basis = serializers.CharField(
-        read_only=True,
-        help_text="What the score was trained on: label, future behaviour, or rules "
-        "(then it is not validated).",
-    )
 
     class Meta(ProfileSummarySerializer.Meta):
         fields = [
             *ProfileSummarySerializer.Meta.fields,
             "label",
             "rule_hits",
-            "score_basis",
             "embedding",
             "model_version",
             "rule_revision",

@@ -18,8 +18,18 @@ from controlcenter.accounts.console import (
 )
 from controlcenter.accounts.console_forms import ReasonForm, WorkspaceReasonForm
 from controlcenter.accounts.models import Role
-from controlcenter.common.metric_tables import metric_tables, part
-from controlcenter.common.presenting import NONE, Table, badge, number, pretty, when
+from controlcenter.common.link_tables import metric_tables
+from controlcenter.common.metric_tables import part
+from controlcenter.common.plots import reliability
+from controlcenter.common.presenting import (
+    NONE,
+    NOT_VALIDATED,
+    Table,
+    badge,
+    number,
+    pretty,
+    when,
+)
 from controlcenter.registry import services
 from controlcenter.registry.models import ActiveVersion, ModelVersion
 
@@ -32,7 +42,7 @@ class ModelVersionAdmin(ScopedAdmin):
 
     change_form_template = "admin/ups/version.html"
     list_display = (
-        "title", "workspace", "in_force", "auc", "boosting", "calibration", "dataset",
+        "title", "workspace", "in_force", "target", "auc", "boosting", "calibration", "dataset",
         "rule_revision", "created",
     )  # fmt: skip
     list_filter = (WorkspaceFilter,)
@@ -90,6 +100,13 @@ class ModelVersionAdmin(ScopedAdmin):
     def score(version: ModelVersion, name: str) -> str:
         return number(part(version.metrics, "score").get(name))
 
+    @admin.display(description="score predicts")
+    def target(self, version: ModelVersion) -> SafeString | str:
+        score = part(version.metrics, "score")
+        if score.get("validated") is False:
+            return badge("invalid", NOT_VALIDATED)
+        return str(score.get("target", NONE))
+
     @admin.display(description="AUC")
     def auc(self, version: ModelVersion) -> str:
         return self.score(version, "auc")
@@ -119,6 +136,8 @@ class ModelVersionAdmin(ScopedAdmin):
         files = [[file.name, filesizeformat(file.size), file.sha256] for file in row.files.all()]
         return {
             "metrics": metric_tables(row.metrics),
+            "reliability": reliability(row.metrics),
+            "unproven": part(row.metrics, "score").get("validated") is False,
             "files": Table("Files", ["file", "size", "SHA-256"], files),
             "pointer": pointer,
         }

@@ -16,6 +16,11 @@ class FileSerializer(serializers.ModelSerializer[Artifact]):
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     active = serializers.BooleanField(read_only=True)
+    validated = serializers.BooleanField(
+        read_only=True,
+        allow_null=True,
+        help_text="False: the score was trained on the rules and measured against nothing else.",
+    )
 
     class Meta:
         model = ModelVersion
@@ -23,6 +28,7 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "id",
             "number",
             "active",
+            "validated",
             "task",
             "dataset",
             "base",

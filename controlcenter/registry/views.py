@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import BooleanField, Exists, OuterRef, QuerySet
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -32,7 +34,8 @@ class ModelVersionViewSet(ReadViewSet):
 
     def get_queryset(self) -> QuerySet[Any]:
         active = ActiveVersion.objects.filter(version=OuterRef("pk"))
-        queryset = super().get_queryset().annotate(active=Exists(active))
+        validated = Cast(KT("metrics__score__validated"), BooleanField())
+        queryset = super().get_queryset().annotate(active=Exists(active), validated=validated)
         return queryset.prefetch_related("files") if self.action == "retrieve" else queryset
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:

@@ -17,7 +17,7 @@ from controlcenter.accounts.console import (
     account_of,
 )
 from controlcenter.accounts.models import Role
-from controlcenter.common.metric_tables import metric_tables
+from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty, when
 from controlcenter.tasks import curves, services, states, workflows
 from controlcenter.tasks.admin_forms import TaskForm

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 BAR = 24
-METHODS = ("model", "popularity", "repeat", "item_knn")
+METHODS = ("model", "popularity", "repeat", "item_knn", "ease")
 MEASURES = ("mrr", "hits@10", "auc")
 
 
@@ -57,7 +57,10 @@ def score(metrics: dict[str, Any]) -> str:
         ["gradient boosting", number(metrics["boosting_auc"]), "", ""],
         ["fused", *(number(metrics[name]) for name in ("auc", "ece", "brier"))],
     ]
-    note = f"target: {metrics['target']}, {metrics['folds']} folds, {metrics['users']} users"
+    note = (
+        f"target: {metrics['target']} ({metrics['what']}), {metrics['folds']} folds, "
+        f"{metrics['users']} users"
+    )
     gate = metrics.get("gate") or {}
     spread = ", ".join(f"{name} {number(value, 2)}" for name, value in gate.items())
     whole = table(["score", "AUC", "calibration error", "Brier"], parts)

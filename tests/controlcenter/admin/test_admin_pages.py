@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from controlcenter.accounts.models import Account, Membership
-from controlcenter.common.metric_tables import metric_tables
+from controlcenter.common.link_tables import metric_tables
 from controlcenter.profiles.contributions import bars
 from controlcenter.profiles.models import Explanation, Profile
 from controlcenter.registry.models import ModelVersion
@@ -164,7 +164,8 @@ def test_metric_tables_show_the_best_and_bear_what_is_absent():
         assert metric_tables(odd) == []
     unmeasured = dict.fromkeys(("auc", "rules_auc"), None) | {"validated": False, "methods": {}}
     (only,) = metric_tables({"score": unmeasured | {"notes": ["not validated: by the rules"]}})
-    assert only.note == "Not validated: by the rules."
+    assert only.notes == ["Not validated: by the rules."]
+    assert only.warning == "This score is not validated."
 
 
 def test_a_dataset_shows_its_report(alpha, as_):
