@@ -36,8 +36,8 @@ DRIFT = 1e-6
 HELD_FIXED = (
     "The neighbours' states are held fixed: taking a kind of evidence away recomputes this user "
     "alone.",
-    "Without attributes the user keeps the code of its id: it is who the node is, not what is "
-    "known of it.",
+    "Without attributes the user keeps what stands for its id: that is who the user is, not what "
+    "is known of it.",
     "The base is the mean score over the background's rules, attributes and counts with the "
     "embedding this user would have without any evidence.",
 )

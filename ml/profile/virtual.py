@@ -1,0 +1,108 @@
+"""One user's embedding from a part of the evidence: virtual rows through the network.
+
+A row has some of the user's in-edges and its attributes or none; the states of its neighbours are
+those of the whole graph and are held fixed, so what the user did to the neighbours stays in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from torch import Tensor
+
+from ml.data.schema import USER, EdgeKey
+from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.model import HGT
+from ml.hgt.rows import RowEdges, States, embed_rows, input_rows
+from ml.profile.evidence import Matrix
+from ml.profile.players import Kinds
+from ml.profile.shapley import Coalitions
+from ml.profile.surroundings import Surroundings
+
+BLOCK_EDGES = 2_000_000
+"""In-edges of the rows of one forward pass."""
+
+Masks = Mapping[EdgeKey, npt.NDArray[np.bool_]]
+"""Which in-edges each row has, by message type. Shapes: [R, edges]."""
+
+
+@dataclass(frozen=True)
+class VirtualUser:
+    """A user of a graph whose evidence can be taken away.
+
+    Args:
+        states: Of the neighbours.
+        known: Input state with the user's attributes. Shape: [1, hidden].
+        bare: Input state with every attribute missing; what the id stands for stays, because it
+            is who the user is. Shape: [1, hidden].
+        kind_of: Kind of evidence of each message type.
+    """
+
+    model: HGT
+    states: States
+    surroundings: Surroundings
+    known: Tensor
+    bare: Tensor
+    kind_of: Mapping[EdgeKey, int]
+
+    def embed(self, coalitions: Coalitions) -> Matrix:
+        """With the attributes (column 0) and the events of some types. Shapes: [C, K] → [C, D]."""
+        masks = {
+            key: np.broadcast_to(
+                coalitions[:, self.kind_of[key], None], (len(coalitions), len(sources))
+            )
+            for key, sources in self.surroundings.sources.items()
+        }
+        return self.rows(coalitions[:, 0], masks)
+
+    def rows(self, attributes: npt.NDArray[np.bool_], masks: Masks) -> Matrix:
+        """Rows with chosen in-edges, in as few forward passes as memory allows.
+
+        Args:
+            attributes: Whether a row has the user's attributes. Shape: [R].
+        """
+        size = max(1, BLOCK_EDGES // max(1, self.surroundings.num_edges))
+        parts = []
+        for first in range(0, len(attributes), size):
+            chosen = slice(first, first + size)
+            has = torch.from_numpy(attributes[chosen].copy())[:, None].to(self.known.device)
+            edges = self._edges({key: mask[chosen] for key, mask in masks.items()})
+            h0 = torch.where(has, self.known, self.bare)
+            z = embed_rows(self.model, self.states, USER, h0, edges)
+            parts.append(z.cpu().numpy())
+        return np.concatenate(parts).astype(np.float32)
+
+    def _edges(self, masks: Masks) -> RowEdges:
+        start, source = {}, {}
+        for key, mask in masks.items():
+            count = np.concatenate([[0], np.cumsum(mask.sum(1, dtype=np.int64))])
+            chosen = self.surroundings.sources[key][np.nonzero(mask)[1]]
+            device = self.known.device
+            start[key] = torch.from_numpy(count).to(device)
+            source[key] = torch.from_numpy(chosen).to(device)
+        return RowEdges(start=start, source=source)
+
+
+@torch.no_grad()
+def virtual_user(
+    model: HGT,
+    encoder: FeatureEncoder,
+    states: States,
+    surroundings: Surroundings,
+    frame: pl.DataFrame,
+) -> VirtualUser:
+    """A user with the attributes of a profile frame.
+
+    Args:
+        frame: ``user_id`` and the features of users, one row.
+    """
+    user = encoder.schema.user
+    features = frame.select(feature.name for feature in user.features)
+    missing = features.clear(1)
+    ids = frame["user_id"].to_list()
+    known, bare = (input_rows(model, encoder, USER, part, ids) for part in (features, missing))
+    kind_of = Kinds.of(encoder.schema).of_messages(encoder.schema)
+    return VirtualUser(model, states, surroundings, known, bare, kind_of)

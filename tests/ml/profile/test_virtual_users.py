@@ -1,0 +1,273 @@
+"""Evidence taken away through the network: virtual rows, neighbours, and what arrives at a user."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ml.data.schema import TELECOM, USER
+from ml.graph.graph import build_graph, reverse
+from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.model import ModelConfig, build_model, embed
+from ml.hgt.rows import full_states
+from ml.profile.background import draw_background
+from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
+from ml.profile.explanation import Subject, explain_evidence
+from ml.profile.fusion import Fusion, Widths, score
+from ml.profile.neighbours import strongest_neighbours
+from ml.profile.players import Kinds
+from ml.profile.rules import RuleSet, default_rules
+from ml.profile.scoring import ProfileModel
+from ml.profile.shapley import exact_shapley, subsets
+from ml.profile.surroundings import SurroundingsIndex
+from ml.profile.virtual import virtual_user
+
+CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
+KINDS = Kinds.of(TELECOM)
+
+
+@pytest.fixture
+def world(tables):
+    """The hand-drawn graph with an untrained network and a fusion of random weights."""
+    import torch
+
+    graph = build_graph(tables)
+    encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
+    network = build_model(encoder, ModelConfig(), seed=3).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    embeddings = embed(network, encoder, graph)
+    rules = RuleSet(default_rules(graph.schema), graph.schema)
+    frame = profile_frame(graph)
+    attributes = AttributeEncoder.fit(graph.schema, frame)
+    evidence = gather_evidence(rules, attributes, frame, embeddings[USER])
+    fusion = Fusion(Widths.of(evidence), 8)
+    with torch.no_grad():
+        for parameter in fusion.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return SimpleNamespace(
+        graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
+        evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
+        states=full_states(network, encoder, graph), index=SurroundingsIndex(graph), rules=rules,
+        background=draw_background(evidence, graph.node_ids[USER], size=3, seed=0),
+    )  # fmt: skip
+
+
+def user_of(world, index, since=None):
+    frame = world.frame[index]
+    around = world.index.of(frame["user_id"][0], since)
+    return virtual_user(world.network, world.encoder, world.states, around, frame)
+
+
+def by_hand(world, index, coalition):
+    """The embedding of one user from one row with the edges and features that are in play."""
+    import torch
+    from torch.nn import functional as F
+
+    from ml.hgt.rows import RowEdges, embed_rows, input_rows
+
+    frame = world.frame[index]
+    features = frame.select(f.name for f in TELECOM.user.features)
+    if not coalition[0]:
+        features = pl.DataFrame(
+            {name: pl.Series([None], dtype=kind) for name, kind in features.schema.items()}
+        )
+    h0 = input_rows(world.network, world.encoder, USER, features, frame["user_id"].to_list())
+    start, source = {}, {}
+    for edge in world.graph.schema.edges:
+        pairs = world.graph.pairs(edge.key)
+        inside = coalition[KINDS.of_event(edge.event)]
+        if edge.target == USER:
+            found = [s for s, d in zip(pairs.src, pairs.dst, strict=True) if d == index]
+            source[edge.key] = torch.tensor(found if inside else [], dtype=torch.long)
+        found = [d for s, d in zip(pairs.src, pairs.dst, strict=True) if s == index]
+        source[reverse(edge.key)] = torch.tensor(found if inside else [], dtype=torch.long)
+    start = {key: torch.tensor([0, len(found)]) for key, found in source.items()}
+    z = embed_rows(world.network, world.states, USER, h0, RowEdges(start, source))
+    assert torch.allclose(z, F.normalize(z, dim=1), atol=1e-6)
+    return z.numpy()[0]
+
+
+def test_a_user_with_all_evidence_is_the_user(world):
+    for index in range(world.graph.num_nodes[USER]):
+        z = user_of(world, index).embed(np.ones((1, len(KINDS)), bool))
+        assert np.allclose(z[0], world.embeddings[USER][index], atol=1e-5)
+
+
+def test_each_coalition_is_the_user_without_that_evidence(world):
+    coalitions = subsets(len(KINDS))
+    for index in range(world.graph.num_nodes[USER]):
+        z = user_of(world, index).embed(coalitions)
+        assert z.dtype == np.float32
+        for coalition, row in zip(coalitions, z, strict=True):
+            assert np.allclose(row, by_hand(world, index, coalition), atol=1e-5)
+
+
+def test_small_blocks_give_the_same_rows(world, monkeypatch):
+    user, coalitions = user_of(world, 0), subsets(len(KINDS))
+    whole = user.embed(coalitions)
+    monkeypatch.setattr("ml.profile.virtual.BLOCK_EDGES", 1)
+    assert np.allclose(user.embed(coalitions), whole, atol=1e-6)
+
+
+def test_the_shares_are_those_of_the_definition_through_network_and_fusion(world):
+    """Every coalition by itself: network, rules, fusion; then Shapley's formula."""
+    subject = Subject(world.evidence.take(np.array([0])), {})
+    user, others, rules = subject.evidence, world.background.evidence, len(world.model.rules)
+    owner = KINDS.owner(world.model.encoder)
+
+    def value(coalitions):
+        worth = []
+        for coalition in coalitions:
+            kinds = coalition[rules:]
+            hits = np.where(coalition[:rules], user.hits, others.hits)
+            z = np.repeat(by_hand(world, 0, kinds)[None], len(others), 0)
+            attributes = np.where(kinds[owner], user.attributes, others.attributes)
+            risk = np.asarray(world.rules.score(hits > 0), np.float64)
+            worth.append(
+                score(world.model.fusion, Evidence(hits, risk, z, attributes)).final.mean()
+            )
+        return np.array(worth)
+
+    expected = exact_shapley(value, rules + len(KINDS))
+    found = explain_evidence(world.model, subject, world.background, user_of(world, 0).embed)
+    said = {(r["kind"], r["player"]): r["contribution"] for r in found["contributions"]}
+    names = [("rule", rule.name) for rule in world.model.rules]
+    names += [("attributes", "attributes")] + [("events", word) for word in KINDS.words]
+    assert np.allclose([said[name] for name in names], expected.phi, rtol=0, atol=1e-6)
+    assert found["base"] == pytest.approx(expected.base, abs=1e-6)
+    assert found["score"] == pytest.approx(score(world.model.fusion, user).final[0], abs=1e-5)
+
+
+def test_what_arrives_is_what_the_pairs_say(world):
+    for index, name in enumerate(world.graph.node_ids[USER]):
+        around = world.index.of(name)
+        for edge in world.graph.schema.edges:
+            pairs = world.graph.pairs(edge.key)
+            sent = around.sources[reverse(edge.key)]
+            assert sorted(sent) == sorted(pairs.dst[pairs.src == index])
+            if edge.target == USER:
+                arrived = around.sources[edge.key]
+                assert sorted(arrived) == sorted(pairs.src[pairs.dst == index])
+                assert around.events[edge.key].sum() == pairs.count[pairs.dst == index].sum()
+
+
+def since(*rows):
+    names = ("type", "actor", "target", "target_type")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def test_events_since_are_what_the_graph_with_them_says(world):
+    users, products = world.graph.node_ids[USER], world.graph.node_ids["product"]
+    rows = [
+        ("order", users[0], products[1], "product"),
+        ("order", users[0], products[1], "product"),
+        ("call", users[2], users[0], "user"),
+        ("call", users[0], users[1], "user"),
+        ("call", users[1], users[2], "user"),
+    ]
+    events = since(*rows).with_columns(timestamp=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
+    later = SurroundingsIndex(world.graph.append(events))
+    for name in users[:1]:
+        mine = events.filter((pl.col("actor") == name) | (pl.col("target") == name))
+        found, expected = world.index.of(name, mine), later.of(name)
+        assert found.unknown == 0
+        for key, sources in expected.sources.items():
+            assert np.array_equal(np.sort(found.sources[key]), np.sort(sources))
+            order, other = np.argsort(found.sources[key]), np.argsort(sources)
+            assert np.array_equal(found.events[key][order], expected.events[key][other])
+
+
+def test_neighbours_that_the_graph_does_not_know_are_counted_and_left_out(world):
+    name = world.graph.node_ids[USER][0]
+    rows = since(("order", name, "new", "product"), ("call", "new", name, "user"))
+    found = world.index.of(name, rows)
+    assert found.unknown == 2
+    assert found.num_edges == world.index.of(name).num_edges
+
+
+def test_a_user_that_the_graph_does_not_know_has_what_came_since(world):
+    product = world.graph.node_ids["product"][1]
+    found = world.index.of("new", since(("order", "new", product, "product")))
+    assert found.num_edges == 1
+    assert found.sources[reverse(ORDERS)].tolist() == [1]
+
+
+def without(world, index, kind, neighbour):
+    """The score of a user in whose rows one neighbour's edges and events of a kind are missing."""
+    node_type, name = neighbour
+    user, frame = user_of(world, index), world.frame[index]
+    at = world.graph.index(node_type)[name]
+    masks, acted = {}, 0
+    for key, sources in user.surroundings.sources.items():
+        hit = (sources == at) & (user.kind_of[key] == kind) & (key[0] == node_type)
+        masks[key] = ~hit[None]
+        if key[1].startswith("rev_"):
+            acted += int(user.surroundings.events[key][hit].sum())
+    column = f"event_counts.{KINDS.events[kind - 1]}"
+    less = frame.with_columns((pl.col(column).fill_null(0) - acted).alias(column))
+    evidence = world.evidence.take(np.array([index]))
+    z = user.rows(np.ones(1, bool), masks)
+    attributes = world.model.encoder.transform(less)
+    left = Evidence(evidence.hits, evidence.rule_score, z, attributes)
+    return score(world.model.fusion, left).final[0]
+
+
+def test_neighbours_are_left_out_one_by_one(world):
+    for index in range(world.graph.num_nodes[USER]):
+        evidence = world.evidence.take(np.array([index]))
+        user, frame = user_of(world, index), world.frame[index]
+        found = strongest_neighbours(world.model, user, world.graph, evidence, frame)
+        whole = score(world.model.fusion, evidence).final[0]
+        for entry in found:
+            kind = KINDS.names.index(entry["player"])
+            assert entry["tried"] == entry["neighbours"] == len(entry["strongest"])
+            for row in entry["strongest"]:
+                expected = whole - without(world, index, kind, (row["type"], row["id"]))
+                assert row["contribution"] == pytest.approx(expected, abs=1e-5)
+                assert row["events"] >= 1
+
+
+@pytest.fixture
+def busy(world):
+    """The first user with calls from and orders of everything there is."""
+    users, products = world.graph.node_ids[USER], world.graph.node_ids["product"]
+    rows = [("order", users[0], product, "product") for product in products]
+    rows += [("call", other, users[0], "user") for other in users[1:]]
+    return user_of(world, 0, since(*rows, rows[-1]))
+
+
+def neighbours_of(world, user, **limits):
+    evidence = world.evidence.take(np.array([0]))
+    return strongest_neighbours(world.model, user, world.graph, evidence, world.frame[0], **limits)
+
+
+def test_the_strongest_neighbours_come_first_and_have_names(world, busy):
+    short, found = neighbours_of(world, busy, most=2), neighbours_of(world, busy)
+    assert {"calls", "orders"} <= {entry["player"] for entry in found}
+    for few, all_of_them in zip(short, found, strict=True):
+        strongest = all_of_them["strongest"]
+        sizes = [abs(row["contribution"]) for row in strongest]
+        assert sizes == sorted(sizes, reverse=True)
+        assert few["strongest"] == strongest[:2]
+        for row in strongest:
+            assert (row["name"] is None) == (row["type"] == USER)
+
+
+def test_only_so_many_neighbours_are_tried_those_with_most_events_first(world, busy):
+    found = {entry["player"]: entry for entry in neighbours_of(world, busy, tried=1)}
+    assert {entry["tried"] for entry in found.values()} == {1}
+    assert found["calls"]["neighbours"] == 3
+    most = max(row["events"] for row in neighbours_of(world, busy)[0]["strongest"])
+    assert found["calls"]["strongest"][0]["events"] == most >= 2
+
+
+def test_a_user_without_neighbours_has_none(world):
+    around = world.index.of("nobody")
+    frame = world.frame[0].with_columns(user_id=pl.lit("nobody"))
+    user = virtual_user(world.network, world.encoder, world.states, around, frame)
+    evidence = world.evidence.take(np.array([0]))
+    assert strongest_neighbours(world.model, user, world.graph, evidence, frame) == []
