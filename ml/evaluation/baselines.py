@@ -58,7 +58,7 @@ def item_knn(pairs: Pairs, num_sources: int, num_targets: int) -> Scorer:
     back = sparse.csr_array(scaled.T)
 
     def score(src: Ints) -> Floats:
-        return np.asarray(((scaled[src] @ back) @ scaled).toarray())
+        return np.asarray(((seen[src] @ back) @ scaled).toarray())
 
     return score
 

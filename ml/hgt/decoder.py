@@ -1,71 +1,158 @@
-"""From embeddings to the score of a link: three readable weights for each edge type."""
+"""From embeddings to the score of a link: six readable weights for each edge type."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, EdgeType
-from ml.evaluation.baselines import incidence
+from ml.evaluation.baselines import incidence, item_knn
 from ml.evaluation.metrics import Floats, Ints, Neighbours, Scorer
-from ml.graph.graph import Edges, Graph, distinct_pairs
+from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split
 
 Embeddings = Mapping[str, npt.NDArray[np.float32]]
 
 QUERIES = 1000
 CANDIDATES = 4096
+SHORT_TERM = 0.05
+"""Share of the time that the train part spans that counts as lately."""
 
 
 @dataclass(frozen=True)
 class LinkWeights:
-    """Score of a pair: a cos(z_src, z_dst) + b log(1 + n_target) + c log(1 + n_pair).
+    """Score of a pair: the sum of these times what they are of.
 
     Args:
-        similarity: a, of the two embeddings.
-        popularity: b, of the target: n_target sources had it.
-        memory: c, of the pair: n_pair events of this type were between them.
+        similarity: cos(z_src, z_dst) of the two embeddings.
+        popularity: log(1 + n), n sources had the target.
+        memory: log(1 + n), n events of this type were between the two.
+        company: log(1 + s), s the cosine similarity of the target to all that the source had, by
+            who else had them.
+        trend: log(1 + n), n the events at the target lately, an older one counting less.
+        recency: exp(-t), t the time since the last event of the pair, in units of lately.
     """
 
     similarity: float
     popularity: float = 0.0
     memory: float = 0.0
+    company: float = 0.0
+    trend: float = 0.0
+    recency: float = 0.0
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Link weights by name of the edge type."""
+    """Link weights by name of the edge type.
+
+    Args:
+        lately: Seconds after which an event counts a third for trend and recency; None in data
+            without times, where both are zero.
+    """
 
     weights: Mapping[str, LinkWeights]
+    lately: float | None = None
 
     def scorer(self, edge: EdgeType, graph: Graph, embeddings: Embeddings) -> Scorer:
         """Scores of all targets for some sources, by embeddings and what ``graph`` has seen."""
-        weights = self.weights[edge.name]
-        pairs, nodes = graph.pairs(edge.key), graph.num_nodes
-        seen = incidence(pairs, nodes[edge.source], nodes[edge.target]).log1p()
-        popular = np.log1p(np.bincount(pairs.dst, minlength=nodes[edge.target]))
-        bias = (weights.popularity * popular).astype(np.float32)
-        z_src, z_dst = embeddings[edge.source], embeddings[edge.target]
+        weights = np.array(astuple(self.weights[edge.name]), np.float32)
+        terms = Terms.of(graph, edge, embeddings, self.lately)
 
         def score(src: Ints) -> Floats:
-            scores = weights.similarity * (z_src[src] @ z_dst.T) + bias
-            rows = seen[src].tocoo()
-            scores[rows.row, rows.col] += weights.memory * rows.data
-            return np.asarray(scores, dtype=np.float32)
+            scores = np.zeros((len(src), graph.num_nodes[edge.target]), np.float32)
+            for weight, term in zip(weights, terms.each(src), strict=True):
+                scores += weight * term
+            return scores
 
         return score
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: asdict(weights) for name, weights in self.weights.items()}
+        return {
+            "weights": {name: asdict(weights) for name, weights in self.weights.items()},
+            "lately": self.lately,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Decoder":
-        return cls({name: LinkWeights(**weights) for name, weights in data.items()})
+        return cls(
+            {name: LinkWeights(**weights) for name, weights in data["weights"].items()},
+            data["lately"],
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the weights of one edge type are of, from what a graph has seen."""
+
+    z_src: npt.NDArray[np.float32]
+    z_dst: npt.NDArray[np.float32]
+    popularity: npt.NDArray[np.float32]
+    memory: sparse.csr_array
+    company: Scorer
+    trend: npt.NDArray[np.float32]
+    recency: sparse.csr_array
+
+    @classmethod
+    def of(
+        cls, graph: Graph, edge: EdgeType, embeddings: Embeddings, lately: float | None
+    ) -> "Terms":
+        """The present is the time of the graph's latest event."""
+        sources, targets = graph.num_nodes[edge.source], graph.num_nodes[edge.target]
+        pairs, events = graph.pairs(edge.key), graph.edges[edge.key]
+        freshness = _freshness(pairs.time, graph, lately, len(pairs))
+        recent = np.bincount(
+            events.dst, _freshness(events.time, graph, lately, len(events)), minlength=targets
+        )
+        return cls(
+            z_src=embeddings[edge.source],
+            z_dst=embeddings[edge.target],
+            popularity=_log(np.bincount(pairs.dst, minlength=targets)),
+            memory=incidence(pairs, sources, targets).log1p(),
+            company=item_knn(pairs, sources, targets),
+            trend=_log(recent),
+            recency=sparse.csr_array((freshness, (pairs.src, pairs.dst)), (sources, targets)),
+        )
+
+    def each(self, src: Ints) -> Iterator[npt.NDArray[np.float32]]:
+        """The terms in the order of ``LinkWeights``. Shapes: [B, targets] or [targets]."""
+        yield self.z_src[src] @ self.z_dst.T
+        yield self.popularity
+        yield self.memory[src].toarray()
+        yield _log(self.company(src))
+        yield self.trend
+        yield self.recency[src].toarray()
+
+
+def _freshness(
+    time: npt.NDArray[np.int64] | None, graph: Graph, lately: float | None, size: int
+) -> npt.NDArray[np.float32]:
+    """exp(-age / lately); zero where the time is not known. Shape: [size]."""
+    if time is None or lately is None:
+        return np.zeros(size, np.float32)
+    times = [e.time for e in graph.edges.values() if e.time is not None and len(e)]
+    present = max((int(t.max()) for t in times), default=0)
+    known = time != UNKNOWN_TIME
+    age = np.where(known, present - np.where(known, time, present), np.inf)
+    return np.exp(-age / lately).astype(np.float32)
+
+
+def _log(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    return np.log1p(values).astype(np.float32)
+
+
+def _lately(graph: Graph) -> float | None:
+    """A twentieth of the time between the first and the last event; None without times."""
+    times = [e.time[e.time != UNKNOWN_TIME] for e in graph.edges.values() if e.time is not None]
+    known = np.concatenate([*times, np.empty(0, np.int64)])
+    if not len(known) or known.min() == known.max():
+        return None
+    return SHORT_TERM * float(known.max() - known.min())
 
 
 def fit_decoder(
@@ -78,24 +165,26 @@ def fit_decoder(
         temperatures: Where the similarity starts (as one over it), and stays without data.
     """
     generator = np.random.default_rng(seed)
+    lately = _lately(split.train)
     weights = {}
     for edge in split.train.schema.edges:
         start = LinkWeights(1.0 / temperatures[edge.key])
         held, untimed = split.validation[edge.key], split.method[edge.key] == AT_RANDOM
-        weights[edge.name] = _fit(split.train, edge, held, embeddings, start, untimed, generator)
-    return Decoder(weights)
+        terms = Terms.of(split.train, edge, embeddings, lately)
+        weights[edge.name] = _fit(split.train, edge, held, terms, start, untimed, generator)
+    return Decoder(weights, lately)
 
 
 def _fit(
     graph: Graph,
     edge: EdgeType,
     held: Edges,
-    embeddings: Embeddings,
+    terms: Terms,
     start: LinkWeights,
     untimed: bool,
     generator: np.random.Generator,
 ) -> LinkWeights:
-    """Softmax regression over candidates; convex in its three weights."""
+    """Softmax regression over candidates; convex in its weights."""
     nodes = graph.num_nodes
     pairs = distinct_pairs(held, nodes[edge.target])
     if len(pairs) < 2 or nodes[edge.target] < 2:
@@ -105,10 +194,13 @@ def _fit(
     known = held.join(graph.edges[edge.key]) if untimed else held
     others = distinct_pairs(known, nodes[edge.target])
     excluded = Neighbours.of(others.src, others.dst, nodes[edge.source])
-    x, allowed, target = _candidates(graph, edge, embeddings, src, dst, excluded, generator)
-    scale = torch.tensor([1.0 / start.similarity, 1.0, 1.0])
-    theta = torch.tensor([1.0, 0.1, 0.1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([theta], max_iter=30, line_search_fn="strong_wolfe")
+    x, allowed, target = _candidates(graph, edge, terms, src, dst, excluded, generator)
+    scale = torch.ones(x.size(2))
+    scale[0] = 1.0 / start.similarity
+    theta = torch.full_like(scale, 0.1)
+    theta[0] = 1.0
+    theta.requires_grad_()
+    optimizer = torch.optim.LBFGS([theta], max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -125,29 +217,28 @@ def _fit(
 def _candidates(
     graph: Graph,
     edge: EdgeType,
-    embeddings: Embeddings,
+    terms: Terms,
     src: Ints,
     dst: Ints,
     excluded: Neighbours,
     generator: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features of all candidates, which of them are allowed, and the place of the true one.
+    """Terms of all candidates, which of them are allowed, and the place of the true one.
 
-    Shapes: [Q, C, 3], [Q, C], [Q].
+    Shapes: [Q, C, terms], [Q, C], [Q].
     """
-    pairs, nodes = graph.pairs(edge.key), graph.num_nodes
-    size = nodes[edge.target]
+    size = graph.num_nodes[edge.target]
     candidates = np.arange(size)
     if size > CANDIDATES:
         drawn = generator.choice(size, CANDIDATES, replace=False)
         candidates = np.unique(np.concatenate([drawn, dst]))
     column = np.full(size, -1)
     column[candidates] = np.arange(len(candidates))
-    seen = incidence(pairs, nodes[edge.source], size).log1p()[src][:, candidates].toarray()
-    popular = np.log1p(np.bincount(pairs.dst, minlength=size)[candidates])
-    cosine = embeddings[edge.source][src] @ embeddings[edge.target][candidates].T
-    x = np.stack([cosine, np.broadcast_to(popular, cosine.shape), seen], axis=2)
-    allowed = np.ones(cosine.shape, bool)
+    shape = (len(src), len(candidates))
+    x = np.stack(
+        [np.broadcast_to(term[..., candidates], shape) for term in terms.each(src)], axis=2
+    )
+    allowed = np.ones(shape, bool)
     row, other = excluded.rows(src)
     place = column[other]
     allowed[row[place >= 0], place[place >= 0]] = False
@@ -156,6 +247,4 @@ def _candidates(
         allowed[np.flatnonzero(own >= 0), own[own >= 0]] = False
     target = column[dst]
     allowed[np.arange(len(dst)), target] = True
-    return (
-        torch.from_numpy(x.astype(np.float32)), torch.from_numpy(allowed), torch.from_numpy(target)
-    )  # fmt: skip
+    return torch.from_numpy(x), torch.from_numpy(allowed), torch.from_numpy(target)

@@ -36,7 +36,7 @@ class TrainingConfig:
     """
 
     epochs: int = 8
-    learning_rate: float = 0.005
+    learning_rate: float = 0.01
     temperature: float = 0.1
     seed: int = 0
     hidden: int = 64
