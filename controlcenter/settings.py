@@ -31,6 +31,8 @@ ENVIRONMENT: dict[str, str] = {
     "UPS_LEASE_SECONDS": "length of a run's lease",
     "UPS_RUN_ATTEMPTS": "attempts at a run whose worker was lost",
     "UPS_EXPLANATION_WAIT_SECONDS": "how long a request waits for an explanation",
+    "UPS_STALE_READ_WAIT_MS": "how long a read of a stale profile waits for a fresh one",
+    "UPS_INCREMENTAL_CHECKPOINT_SECONDS": "how often the incremental refresh saves its state",
     "UPS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "UPS_METRICS_TOKEN": "bearer token that Prometheus must show at /metrics; empty: none",
     "UPS_TOKEN_DAYS": "days an API token lives",
@@ -65,6 +67,7 @@ INSTALLED_APPS = [
     "controlcenter.operations",
     "controlcenter.events",
     "controlcenter.profiles",
+    "controlcenter.incremental",
     "controlcenter.registry",
     "controlcenter.datasets",
     "controlcenter.rules",
@@ -202,6 +205,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DatasetState": "controlcenter.datasets.models.DatasetState",
         "Role": "controlcenter.accounts.models.Role",
         "ExplanationState": "controlcenter.profiles.models.ExplanationState",
+        "IncrementalState": "controlcenter.operations.incremental.STATES",
     },
 }
 
@@ -213,6 +217,8 @@ if DEVICE not in {"auto", "gpu", "cpu"}:
 LEASE_SECONDS: int = env.int("UPS_LEASE_SECONDS", default=30)
 RUN_ATTEMPTS: int = env.int("UPS_RUN_ATTEMPTS", default=5)
 EXPLANATION_WAIT_SECONDS: float = env.float("UPS_EXPLANATION_WAIT_SECONDS", default=5.0)
+STALE_READ_WAIT_MS: int = env.int("UPS_STALE_READ_WAIT_MS", default=200)
+INCREMENTAL_CHECKPOINT_SECONDS: int = env.int("UPS_INCREMENTAL_CHECKPOINT_SECONDS", default=300)
 METRICS_TOKEN: str = env.str("UPS_METRICS_TOKEN", default="")
 FLOWER_URL: str = env.str("UPS_FLOWER_URL", default="")
 HTTP_PORT: int = env.int("UPS_HTTP_PORT", default=8000)

@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import django
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_shutting_down
 
 from controlcenter.celery import app
 
@@ -23,6 +23,7 @@ STAGES = {
     "validation": "workers.validation",
     "synthesis": "workers.synthesis",
     "explaining": "workers.explaining",
+    "incremental": "workers.incremental",
 }
 """Kind of run → the module whose ``work`` does it."""
 
@@ -70,3 +71,11 @@ def check_device(sender: Any = None, **_: Any) -> None:
         from workers.device import choose
 
         choose(settings.DEVICE)
+
+
+@worker_shutting_down.connect
+def tell_those_that_never_end(**_: Any) -> None:
+    """Runs that last until they are told to end hand back now."""
+    from workers.shutdown import stopping
+
+    stopping.set()

@@ -1,12 +1,18 @@
 """Build the graph of a dataset and of what the event log has since."""
 
+import json
 import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from controlcenter.artifacts.services import fetch_all
 from controlcenter.datasets.services import checked_tables
 from controlcenter.events.queries import COLUMNS, log_rows
+from controlcenter.incremental import marks
+from controlcenter.incremental.marks import Mark
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.runs import Commit
 from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
@@ -17,6 +23,9 @@ from ml.graph.storage import save_graph
 from workers.runtime import STORE_PATIENCE, Execution, Fault
 
 COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
+MARK = "log.json"
+"""Up to which place in the event log the graph knows it."""
+
 GRAPH, SAMPLE = "graph/", "sample/"
 
 
@@ -34,7 +43,8 @@ def work(execution: Execution) -> None:
             f"The dataset has schema {dataset.schema.hash[:12]}, {task.base_version} was trained "
             f"on {task.base_version.schema_hash[:12]}: run a full refresh instead."
         )
-    log = read_log(execution.claim.workspace_id)
+    mark = marks.present()
+    log = read_log(execution.claim.workspace_id, until=mark)
     tables = join(dataset, log)
     execution.progress(0.4, f"{tables.users.height} users, {tables.events.height} events")
     out = execution.folder / "out"
@@ -51,6 +61,7 @@ def work(execution: Execution) -> None:
         )
         save_graph(sample, out / SAMPLE)
     save_counts(dataset, log, execution)
+    save_mark(mark, out)
     execution.progress(0.8, "storing the graph")
     files = execution.put_folder(out)
     metrics = {
@@ -87,13 +98,31 @@ def take_graph_of_base(execution: Execution, task: Task) -> None:
     execution.commit(effect)
 
 
-def read_log(workspace_id: uuid.UUID) -> pl.DataFrame:
+def read_log(workspace_id: uuid.UUID, *, until: Mark) -> pl.DataFrame:
     """The workspace's event log as a frame with the columns of ``EVENT_COLUMNS``."""
-    frames = [
-        pl.DataFrame(rows, schema={name: EVENT_COLUMNS[name] for name in COLUMNS}, orient="row")
-        for rows in log_rows(workspace_id)
-    ]
+    frames = [event_frame(rows) for rows in log_rows(workspace_id, until=until)]
     return pl.concat(frames) if frames else pl.DataFrame(schema=dict(EVENT_COLUMNS))
+
+
+def event_frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    """Rows of the log as a frame."""
+    types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def save_mark(mark: Mark, folder: Path) -> None:
+    assert mark.at is not None
+    about = {"snapshot": mark.snapshot, "at": mark.at.isoformat()}
+    (folder / MARK).write_text(json.dumps(about))
+
+
+def load_mark(folder: Path) -> Mark | None:
+    """Up to where a built graph knows the log; None for graphs from before this was kept."""
+    path = folder / MARK
+    if not path.is_file():
+        return None
+    about = json.loads(path.read_text())
+    return Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
 
 
 def join(dataset: Tables, log: pl.DataFrame) -> Tables:

@@ -20,7 +20,7 @@ from ml.hgt.model import embed
 from ml.profile.evidence import COUNT_PREFIX, profile_frame
 from ml.profile.recommendation import offer_edges, recommend
 from ml.profile.scoring import score_users
-from workers.building import COUNTS, LAST_EVENTS, PEERS
+from workers.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.device import for_task
 from workers.inputs import built_files, fetch, load_model, load_whole_graph, trained_files
 from workers.runtime import Execution
@@ -68,6 +68,7 @@ def work(execution: Execution) -> None:
             users=scored_users(table, model),
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
+            known=load_mark(built),
         )
         commit.metrics = {"users": users, "version": str(version.pk)}
 

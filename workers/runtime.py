@@ -41,6 +41,10 @@ class Fault(Exception):
     """The run can't succeed, however often it is tried: a sentence for the operator."""
 
 
+class TryAgain(Exception):
+    """The run ends here for a reason that may pass, and another attempt goes on."""
+
+
 class Execution:
     """One claimed run while it is worked on.
 
@@ -232,6 +236,9 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
         return "fenced"
     except (StoreUnavailable, *CONNECTION_ERRORS) as error:
         reason = f"a part of the system was away: {str(error).strip()}."
+        return ending("let go", lambda: endings.let_go(claim, reason=reason))
+    except TryAgain as error:
+        reason = str(error)
         return ending("let go", lambda: endings.let_go(claim, reason=reason))
     except (Fault, ObjectMissing, ObjectDamaged) as error:
         sentence = str(error)

@@ -84,6 +84,16 @@ APPLICATIONS = (
         production_only=True,
     ),
     _worker("explain", "explain", "explains scores"),
+    # Its runs end only when they are told to: threads hear the signal, and SIGTERM waits for them.
+    Application(
+        name="worker-incremental",
+        what="keeps scores fresh as events come, a thread a workspace",
+        command=(
+            "celery -A workers.app worker -Q incremental -P threads -c 8 -n incremental@%h -l INFO"
+        ),
+        environment={"OMP_WAIT_POLICY": "PASSIVE"},
+        grace_seconds=20.0,
+    ),
     Application(
         name="beat",
         what="wakes what happens by the clock",

@@ -15,6 +15,7 @@ from controlcenter.common import clock
 from controlcenter.common.errors import Conflict
 from controlcenter.events.envelope import Envelope, EnvelopeError, read, shown
 from controlcenter.events.models import Ingestion
+from controlcenter.incremental import waking
 from controlcenter.profiles.counting import Counted, count_events, share_with_refresh
 from controlcenter.profiles.models import Item
 from ml.data.schema import USER
@@ -69,6 +70,8 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
         receipt.accepted = len(new)
         receipt.duplicates = len(good) - len(new)
         receipt.created_users = count_events(workspace.pk, new)
+        if new:
+            waking.tell(workspace.pk, waking.EVENTS)
     return receipt
 
 

@@ -11,7 +11,7 @@ from controlcenter.accounts.models import Workspace
 from controlcenter.accounts.scope import visible_workspaces, workspace_of
 from controlcenter.common.metric_tables import part
 from controlcenter.common.presenting import badge
-from controlcenter.operations import health, queries, resources
+from controlcenter.operations import health, incremental, queries, resources
 from controlcenter.registry.services import active_version
 from controlcenter.tasks.models import Task
 
@@ -49,6 +49,7 @@ def facts(workspace: Workspace) -> dict[str, Any]:
         "workspace": workspace,
         "status": queries.status(workspace),
         "rate": events_in_last_minute(workspace),
+        "incremental": incremental.state(workspace),
         "recent": [(task, badge(task.state)) for task in recent[:RECENT_TASKS]],
         "version": version,
         "score": part(version.metrics, "score") if version else {},

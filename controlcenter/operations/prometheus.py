@@ -3,7 +3,7 @@
 Queue and lease ages come from PostgreSQL, which owns the truth, never from Celery's events.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db import connection
@@ -12,7 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from controlcenter.operations import queries, resources
+from controlcenter.accounts.models import Workspace
+from controlcenter.operations import incremental, queries, resources
+from controlcenter.operations.incremental import RUNNING
 from controlcenter.tasks.models import Outbox, Run, Task
 
 
@@ -48,6 +50,7 @@ class DatabaseCollector(Collector):
             value=-1.0 if age is None else age,
         )
         yield from event_metrics()
+        yield from incremental_metrics()
         yield GaugeMetricFamily(
             "ups_users", "Profiles (estimate)", value=queries.estimated_rows("profiles_profile")
         )
@@ -66,6 +69,37 @@ def event_metrics() -> Iterator[Metric]:
         "From the newest event's time to its arrival",
         value=lag[0].total_seconds() if lag else 0.0,
     )
+
+
+def incremental_metrics() -> Iterator[Metric]:
+    """Of the loops that are to run, by workspace."""
+    rows = {
+        (workspace.slug,): incremental.state(workspace)
+        for workspace in Workspace.objects.filter(loop__wanted=True)
+    }
+    of: dict[str, tuple[str, Callable[[dict[str, Any]], float | None]]] = {
+        "ups_incremental_running": ("1: scores follow the events", lambda s: s["state"] == RUNNING),
+        "ups_incremental_lag_events": ("Events not consumed yet", lambda s: s["lag_events"]),
+        "ups_incremental_lag_seconds": ("Since the first of them", lambda s: s["lag_seconds"]),
+        "ups_incremental_stale_rows": ("Backlog", lambda s: sum(s["backlog"]["rows"].values())),
+        "ups_incremental_staleness_p50_seconds": (
+            "Median over the stale rows",
+            lambda s: s["backlog"]["staleness_p50"],
+        ),
+        "ups_incremental_staleness_p99_seconds": (
+            "99th percentile over the stale rows",
+            lambda s: s["backlog"]["staleness_p99"],
+        ),
+        "ups_incremental_edges_per_event": ("Work an event", lambda s: s["edges_per_event"]),
+        "ups_incremental_audit_error": (
+            "Relative error that the last audit found",
+            lambda s: s["audit_error"],
+        ),
+    }
+    for name, (text, value) in of.items():
+        values = {key: value(row) for key, row in rows.items()}
+        known = {key: found for key, found in values.items() if found is not None}
+        yield labelled(name, text, ["workspace"], known)
 
 
 def labelled(

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from controlcenter.audit.models import AuditEntry
+from controlcenter.operations import incremental
 
 
 class StatusSerializer(serializers.Serializer[Any]):
@@ -42,6 +43,62 @@ class SwitchedSerializer(serializers.Serializer[Any]):
     stopped = serializers.BooleanField()
     reason = serializers.CharField()
     changed_by = serializers.CharField()
+
+
+class ToggleSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        max_length=300, required=False, default="", help_text="Why; it goes into the audit."
+    )
+
+
+class BacklogSerializer(serializers.Serializer[Any]):
+    """What is stale."""
+
+    rows = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Stale rows by node type."
+    )
+    edges = serializers.IntegerField(help_text="Edges to touch until nothing is stale.")
+    users_waiting = serializers.IntegerField(help_text="Users with events of their own.")
+    staleness_p50 = serializers.FloatField(help_text="Seconds, over the stale rows.")
+    staleness_p99 = serializers.FloatField(help_text="Seconds, over the stale rows.")
+
+
+class IncrementalSerializer(serializers.Serializer[Any]):
+    """The loop that keeps scores fresh."""
+
+    state = serializers.ChoiceField(choices=incremental.STATES)
+    trouble = serializers.CharField(allow_blank=True, help_text="Why it stopped by itself.")
+    changed_by = serializers.CharField(allow_blank=True)
+    changed_at = serializers.DateTimeField(allow_null=True)
+    owner = serializers.CharField(allow_blank=True, help_text="The worker that has it.")
+    epoch = serializers.IntegerField(allow_null=True, help_text="The claim that has it, or had.")
+    doing = serializers.CharField(allow_blank=True)
+    model_version = serializers.DictField(
+        allow_null=True, help_text="The version that the profiles are of: id and number."
+    )
+    position = serializers.CharField(
+        help_text="Place in the event log: a snapshot; what it shows is consumed."
+    )
+    position_at = serializers.DateTimeField(allow_null=True)
+    lag_events = serializers.IntegerField(allow_null=True, help_text="Events not consumed yet.")
+    lag_seconds = serializers.FloatField(
+        allow_null=True, help_text="Since the first of them came; 0: there is none."
+    )
+    stale_since = serializers.DateTimeField(
+        allow_null=True, help_text="Nothing is stale for longer; null: nothing is stale."
+    )
+    backlog = BacklogSerializer()
+    events = serializers.IntegerField(help_text="Events consumed.")
+    edges = serializers.IntegerField(help_text="Edges touched for them.")
+    edges_per_event = serializers.FloatField(allow_null=True)
+    ticks = serializers.IntegerField(help_text="Transactions of the present owner.")
+    audit_at = serializers.DateTimeField(allow_null=True)
+    audit_rows = serializers.IntegerField(allow_null=True)
+    audit_error = serializers.FloatField(
+        allow_null=True, help_text="Largest relative error against a full pass."
+    )
+    checkpoint_at = serializers.DateTimeField(allow_null=True)
+    checkpoint_bytes = serializers.IntegerField(allow_null=True)
 
 
 class FusionTrainingSerializer(serializers.Serializer[Any]):

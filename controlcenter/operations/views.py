@@ -16,15 +16,18 @@ from controlcenter.accounts.viewsets import InWorkspace, ScopedViewSet
 from controlcenter.audit.models import AuditEntry
 from controlcenter.common.problems import MEDIA_TYPE, problem
 from controlcenter.events import services as events
-from controlcenter.operations import health, prometheus, queries, resources, services
+from controlcenter.incremental import switching
+from controlcenter.operations import health, incremental, prometheus, queries, resources, services
 from controlcenter.operations.serializers import (
     AuditEntrySerializer,
     ClearedSerializer,
     FusionTrainingSerializer,
+    IncrementalSerializer,
     ResourcesSerializer,
     StatusSerializer,
     SwitchedSerializer,
     SwitchSerializer,
+    ToggleSerializer,
     TrainingSerializer,
 )
 from controlcenter.profiles import explanations
@@ -119,6 +122,43 @@ class IngestionStartView(IngestionStopView):
     """The switch of ingestion, the other way."""
 
     stopped = False
+
+
+class IncrementalView(OperationView):
+    """The incremental refresh."""
+
+    roles = {"get": Role.VIEWER}
+
+    @extend_schema(responses=IncrementalSerializer)
+    def get(self, request: Request) -> Response:
+        """How far the loop is that keeps scores fresh, and what is stale."""
+        return Response(IncrementalSerializer(incremental.state(self.workspace)).data)
+
+
+class IncrementalStartView(OperationView):
+    """The switch of the incremental refresh."""
+
+    roles = {"post": Role.OPERATOR}
+
+    @extend_schema(request=ToggleSerializer, responses={202: IncrementalSerializer})
+    def post(self, request: Request) -> Response:
+        """Have scores follow the events; a worker takes it up. Starting twice is harmless."""
+        reason = self.told(ToggleSerializer)["reason"]
+        switching.start(workspace=self.workspace, account=self.account, reason=reason)
+        return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
+
+
+class IncrementalStopView(OperationView):
+    """The switch of the incremental refresh, the other way."""
+
+    roles = {"post": Role.OPERATOR}
+
+    @extend_schema(request=ToggleSerializer, responses={202: IncrementalSerializer})
+    def post(self, request: Request) -> Response:
+        """Have the loop end; its worker hands it back within a second or two."""
+        reason = self.told(ToggleSerializer)["reason"]
+        switching.stop(workspace=self.workspace, account=self.account, reason=reason)
+        return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
 
 
 class FusionTrainingView(OperationView):

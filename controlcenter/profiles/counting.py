@@ -44,15 +44,21 @@ WITH new AS (
     SELECT actor, type, count(*) AS n, max(at) AS last FROM new GROUP BY actor, type
 ), delta AS (
     SELECT actor, jsonb_object_agg(type, n) AS counts, max(last) AS last FROM typed GROUP BY actor
+    UNION ALL
+    SELECT id, '{}', NULL FROM unnest(%(called)s::text[]) AS t(id)
 )
-INSERT INTO profiles_profile AS p
-    (workspace_id, user_id, attributes, live_counts, last_event_at, live_last_event_at)
-SELECT %(workspace)s, actor, '{}', counts, last, last FROM delta ORDER BY actor
+INSERT INTO profiles_profile AS p (workspace_id, user_id, attributes, live_counts, last_event_at,
+    live_last_event_at, changed_at, changed_xid)
+SELECT %(workspace)s, actor, '{}', counts, last, last, statement_timestamp(), pg_current_xact_id()
+FROM delta ORDER BY actor
 ON CONFLICT (workspace_id, user_id) DO UPDATE SET
     live_counts = ups_add_counts(p.live_counts, EXCLUDED.live_counts),
     last_event_at = greatest(p.last_event_at, EXCLUDED.last_event_at),
     live_last_event_at = greatest(p.live_last_event_at, EXCLUDED.live_last_event_at),
-    revision = p.revision + 1
+    changed_at = coalesce(p.changed_at, EXCLUDED.changed_at),
+    -- The last writer's, not the greatest: writers of a row wait for each other's commit.
+    changed_xid = EXCLUDED.changed_xid,
+    revision = p.revision + (EXCLUDED.live_counts <> '{}')::int
 """
 
 CREATE_USERS = """
@@ -97,7 +103,8 @@ def count_events(workspace_id: uuid.UUID, events: Sequence[Counted]) -> int:
     called = [e for e in events if e.target_type == "user"]
     items = [e for e in events if e.target_type != "user"]
     with connection.cursor() as cursor:
-        ids = sorted({e.actor for e in events} | {e.target for e in called})
+        actors, targets = {e.actor for e in events}, {e.target for e in called}
+        ids = sorted(actors | targets)
         cursor.execute(CREATE_USERS, {"workspace": workspace_id, "ids": ids})
         made = len(cursor.fetchall())
         cursor.execute(
@@ -107,6 +114,7 @@ def count_events(workspace_id: uuid.UUID, events: Sequence[Counted]) -> int:
                 "actors": [e.actor for e in events],
                 "types": [e.type for e in events],
                 "times": [e.timestamp for e in events],
+                "called": sorted(targets - actors),
             },
         )
         calls = [e for e in called if e.type == "call"]

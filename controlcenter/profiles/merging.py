@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db import connection
 
+from controlcenter.incremental.marks import Mark
+from controlcenter.incremental.switching import profiles_replaced
 from controlcenter.profiles.counting import exclude_ingestion
 from controlcenter.registry.models import ModelVersion
 
@@ -85,6 +87,10 @@ ON CONFLICT (workspace_id, user_id) DO UPDATE SET
     final_score = EXCLUDED.final_score, recommendations = EXCLUDED.recommendations,
     score_basis = EXCLUDED.score_basis, model_version_id = EXCLUDED.model_version_id,
     rule_revision = EXCLUDED.rule_revision, scored_at = EXCLUDED.scored_at,
+    changed_at = CASE
+        WHEN p.changed_xid IS NULL THEN NULL
+        WHEN pg_visible_in_snapshot(p.changed_xid, %(known)s::pg_snapshot) THEN NULL
+        ELSE greatest(p.changed_at, %(known_at)s) END,
     revision = p.revision + 1
 """
 
@@ -153,6 +159,7 @@ def merge(
     users: Iterable[ScoredUser],
     items: Iterable[EmbeddedItem],
     peers: Iterable[tuple[str, str]],
+    known: Mark | None = None,
 ) -> int:
     """Replace what the profiles know from datasets and models, in the caller's transaction.
 
@@ -162,6 +169,7 @@ def merge(
     Args:
         basis: What the score was trained on: ``label``, ``future behaviour`` or ``rules``.
         peers: (user, called user), each pair once.
+        known: The place in the log up to which events are in this; None: nobody wrote it down.
 
     Returns:
         How many users were scored.
@@ -171,6 +179,8 @@ def merge(
         "version": version.pk,
         "rule_revision": version.rule_revision,
         "basis": basis,
+        "known": known.snapshot if known else None,
+        "known_at": known.at if known else None,
     }
     with connection.cursor() as cursor:
         cursor.execute(STAGE)
@@ -190,6 +200,7 @@ def merge(
         exclude_ingestion(workspace_id)
         for statement in (MERGE_USERS, CLEAR_OTHERS, *MERGE_ITEMS, *MERGE_PEERS):
             cursor.execute(statement, names)
+    profiles_replaced(workspace_id=workspace_id, version=version, known=known)
     return count
 
 

@@ -1,5 +1,7 @@
 """Users as the system knows them now, the things they touch, and explanations."""
 
+from datetime import datetime
+
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
@@ -18,7 +20,14 @@ class Profile(Scoped):
     Counts come in two parts that are added on reading: ``base_counts`` of the dataset behind the
     active version, replaced by a refresh, and ``live_counts`` of the event log, raised by
     ingestion. So the two never wait for each other.
+
+    The table has one more column, ``changed_xid``: the transaction of the user's latest event.
+
+    Attributes:
+        stale_since: Since when the score may lag behind the events; ``reading.fresh`` sets it.
     """
+
+    stale_since: datetime | None = None
 
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
     user_id = models.CharField(max_length=200)
@@ -48,6 +57,9 @@ class Profile(Scoped):
     rule_revision = models.PositiveIntegerField(null=True)
     revision = models.PositiveBigIntegerField(default=1, db_default=1)
     scored_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField(
+        null=True, help_text="When the first event of the user came that the score does not know."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -7,6 +7,11 @@ from rest_framework import serializers
 from controlcenter.common.presenting import validated
 from controlcenter.profiles.models import ExplanationState, Item, Profile
 
+STALE_SINCE = (
+    "Since when scores and embedding may lag behind the events; null: they know every event that "
+    "was taken before the request."
+)
+
 
 class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
     event_counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
@@ -19,6 +24,7 @@ class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
         help_text="False: the score was trained on the rules and measured against nothing else. "
         "Null: there is no score yet."
     )
+    stale_since = serializers.DateTimeField(allow_null=True, read_only=True, help_text=STALE_SINCE)
 
     class Meta:
         model = Profile
@@ -35,6 +41,7 @@ class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
             "score_basis",
             "score_validated",
             "revision",
+            "stale_since",
         ]
         read_only_fields = fields
 
@@ -70,6 +77,7 @@ class SimilarSerializer(serializers.Serializer[Any]):
     user_id = serializers.CharField()
     similarity = serializers.FloatField(help_text="Cosine of the embeddings.")
     final_score = serializers.FloatField(allow_null=True)
+    stale_since = serializers.DateTimeField(allow_null=True, help_text=STALE_SINCE)
 
 
 class OfferSerializer(serializers.Serializer[Any]):
@@ -104,6 +112,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     model_version = serializers.UUIDField()
     rule_revision = serializers.IntegerField()
     profile_revision = serializers.IntegerField()
+    stale_since = serializers.DateTimeField(allow_null=True, help_text=STALE_SINCE)
     error = serializers.CharField(allow_blank=True)
     base = serializers.FloatField(required=False, help_text="Mean score of the background.")
     score = serializers.FloatField(required=False)

@@ -19,8 +19,9 @@ from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet, ScopedViewSet
 from controlcenter.common.errors import Conflict
 from controlcenter.common.filters import UtcFilter
-from controlcenter.profiles import explanations, queries
+from controlcenter.profiles import explanations, queries, reading
 from controlcenter.profiles.models import Explanation, ExplanationState, Item, Profile
+from controlcenter.profiles.reading import Patience, fresh
 from controlcenter.profiles.serializers import (
     ExplanationSerializer,
     ItemSerializer,
@@ -74,6 +75,19 @@ class ProfileViewSet(ReadViewSet):
         queryset = super().get_queryset()
         return queryset.defer(*HEAVY) if self.action == "list" else queryset
 
+    def get_object(self) -> Profile:
+        """The user; one whose score is stale is asked for, and waited for a moment."""
+        self.patience = Patience()
+        found: Profile = super().get_object()
+        return fresh(self.workspace.pk, [found], self.get_queryset(), self.patience)[0]
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """A page of users, refreshed together; their order is that of before."""
+        page = super().paginate_queryset(queryset)
+        if page is None:
+            return None
+        return fresh(self.workspace.pk, list(page), self.get_queryset(), Patience())
+
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return ProfileSummarySerializer if self.action == "list" else ProfileSerializer
 
@@ -106,7 +120,8 @@ class ProfileViewSet(ReadViewSet):
         profile = self.get_object()
         if profile.embedding is None:
             raise Conflict(f"User {user_id!r} has no embedding yet: wait for the next refresh.")
-        return Response(SimilarSerializer(queries.similar(profile, int(given)), many=True).data)
+        found = reading.similar(profile, int(given), self.patience)
+        return Response(SimilarSerializer(found, many=True).data)
 
     @extend_schema(responses={200: ExplanationSerializer, 202: ExplanationSerializer})
     @action(detail=True, filter_backends=[], pagination_class=None)
@@ -135,6 +150,7 @@ def explanation_body(profile: Profile, explanation: Explanation, url: str) -> di
         "model_version": explanation.model_version_id,
         "rule_revision": explanation.rule_revision,
         "profile_revision": explanation.profile_revision,
+        "stale_since": profile.stale_since,
         "error": explanation.error,
         **(explanation.result or {}),
     }

@@ -105,15 +105,17 @@ def lose_locked(run: Run, task: Task | None, *, reason: str) -> None:
         close(run, RunStatus.CANCELLED, error=reason)
         finish_cancel(task, actor="reaper")
         return
-    if run.attempt >= settings.RUN_ATTEMPTS:
+    kind = kinds.get(run.kind)
+    spent = 0 if kind.progressed is not None and kind.progressed(run) else run.attempt
+    if spent >= settings.RUN_ATTEMPTS:
         sentence = (
             f"{run.kind.capitalize()} was lost {run.attempt} times, the last time because "
-            f"{reason} Look at the worker's log and memory, then create the task again."
+            f"{reason} Look at the worker's log and memory, then {kind.again}."
         )
         fail_locked(run, task, sentence=sentence, actor="reaper")
         return
     close(run, RunStatus.LOST, error=reason)
-    delay = min(timedelta(seconds=2 ** (run.attempt - 1) - 1), RETRY_DELAY_LIMIT)
+    delay = min(timedelta(seconds=2 ** max(spent - 1, 0) - 1), RETRY_DELAY_LIMIT)
     following = Run.objects.create(
         workspace_id=run.workspace_id,
         task=task,
@@ -122,7 +124,7 @@ def lose_locked(run: Run, task: Task | None, *, reason: str) -> None:
         payload=run.payload,
         queue=run.queue,
         iteration=run.iteration,
-        attempt=run.attempt + 1,
+        attempt=spent + 1,
         checkpoint_id=run.checkpoint_id,
         request_id=run.request_id,
         available_at=Now() + delay,

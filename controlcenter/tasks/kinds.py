@@ -19,12 +19,17 @@ class Kind:
         job: Name of the Celery task that does it.
         on_failed: Called in the transaction that gives a run without a task up, with the run and
             the sentence for the operator.
+        progressed: Whether a lost run had done something that stays: then its attempts are counted
+            from the beginning. None: every loss counts.
+        again: What the operator does after it was given up.
     """
 
     name: str
     queue: str
     job: str
     on_failed: Callable[[Any, str], None] | None = None
+    progressed: Callable[[Any], bool] | None = None
+    again: str = "create the task again"
 
 
 _kinds: dict[str, Kind] = {

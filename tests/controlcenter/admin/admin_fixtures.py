@@ -13,6 +13,7 @@ from controlcenter.accounts.services import create_workspace
 from controlcenter.artifacts.models import Artifact
 from controlcenter.audit.models import AuditEntry
 from controlcenter.events.models import Event, Ingestion
+from controlcenter.incremental.models import Loop
 from controlcenter.profiles.models import Item, Profile
 from controlcenter.registry.services import Trained, activate, register
 from controlcenter.rules.models import Rule, RuleRevision
@@ -101,6 +102,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             target_type="app",
         ),
         "events.Ingestion": Ingestion.objects.create(workspace=workspace, reason=mark),
+        "incremental.Loop": Loop.objects.create(workspace=workspace, version=old, trouble=mark),
         "profiles.Item": Item.objects.create(
             workspace=workspace, type="app", item_id=f"app-{mark}"
         ),

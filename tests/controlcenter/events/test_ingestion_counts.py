@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import connection, transaction
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.events.models import Event
-from controlcenter.events.queries import COLUMNS, activity, log_rows
+from controlcenter.events.queries import COLUMNS, activity, first_unseen, lag, log_rows
 from controlcenter.events.services import ingest
+from controlcenter.incremental.marks import BEGINNING, present
 from controlcenter.profiles.models import CallPeer, Item, Profile
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -164,8 +166,8 @@ def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(works
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_log_is_read_in_commit_order(workspace):
-    """An earlier transaction that is still open hides the later ones: else they were skipped."""
+def test_between_two_marks_is_what_was_committed_between_them(workspace):
+    """A transaction that is open for long holds back its own events only, and they are not lost."""
     wrote, may_commit = threading.Event(), threading.Event()
 
     def slow():
@@ -174,24 +176,28 @@ def test_the_log_is_read_in_commit_order(workspace):
             wrote.set()
             assert may_commit.wait(30)
 
-    def read():
-        rows = [row for chunk in log_rows(workspace.pk, chunk=2) for row in chunk]
-        return [dict(zip(COLUMNS, row, strict=True))["actor"] for row in rows]
+    def read(since, until):
+        rows = log_rows(workspace.pk, since=since, until=until, chunk=2)
+        return [dict(zip(COLUMNS, row, strict=True))["actor"] for chunk in rows for row in chunk]
 
     ingest(workspace=workspace, events=[event(n, "u0", "use", "a1", 0) for n in (10, 11, 12)])
-    seen = []
+    marks = [BEGINNING, present()]
 
     def fast():
         assert wrote.wait(30)
         try:
             ingest(workspace=workspace, events=[event(2, "u2", "use", "a1", 0)])
-            seen.append(read())
+            marks.append(present())
         finally:
             may_commit.set()
 
     in_threads(slow, fast)
-    assert seen == [["u0"] * 3]
-    assert read() == ["u0"] * 3 + ["u1", "u2"]
+    marks.append(present())
+    assert [read(*pair) for pair in pairwise(marks)] == [["u0"] * 3, ["u2"], ["u1"]]
+    assert read(BEGINNING, marks[-1]) == ["u0"] * 3 + ["u1", "u2"]
+    assert [len(chunk) for chunk in log_rows(workspace.pk, chunk=2)] == [2, 2, 1]
+    assert lag(workspace.pk, marks[1].snapshot).events == 2
+    assert first_unseen(workspace.pk, marks[-1].snapshot) is None
     assert activity(workspace.pk).total == 5
 
 

@@ -1,0 +1,19 @@
+"""Waking the owner of a loop: events came, a reader asks, somebody switched."""
+
+import uuid
+
+from django.db import connection
+
+CHANNEL = "ups_incremental"
+EVENTS, URGENT = "events", "urgent"
+
+TELL = """
+SELECT pg_notify(%s, workspace_id::text || ' ' || %s) FROM incremental_loop
+WHERE workspace_id = %s AND wanted
+"""
+
+
+def tell(workspace_id: uuid.UUID, what: str) -> None:
+    """Wake the owner once the caller's transaction is committed; nobody there: nothing is sent."""
+    with connection.cursor() as cursor:
+        cursor.execute(TELL, [CHANNEL, what, workspace_id])

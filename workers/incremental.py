@@ -1,0 +1,167 @@
+"""The incremental refresh of a workspace: a run that lasts until it is told to end."""
+
+import time
+
+import structlog
+from django.conf import settings
+
+from controlcenter.artifacts.store import ObjectDamaged, ObjectMissing, StoreUnavailable, store
+from controlcenter.incremental import owning
+from controlcenter.incremental.owning import Superseded, Taken
+from controlcenter.registry.models import ModelVersion
+from controlcenter.tasks.claims import CancelRequested, Fenced
+from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
+from workers.listening import Listening
+from workers.refreshing import Refresher
+from workers.runtime import CONNECTION_ERRORS, STORE_PATIENCE, Execution, Fault, TryAgain
+from workers.shutdown import stopping
+
+log = structlog.get_logger(__name__)
+TICK_SECONDS = 0.05
+"""Events that come within it are taken together."""
+
+IDLE_SECONDS = 1.0
+DRAIN_SHARE = 0.4
+"""Share of the time that goes into draining while nobody waits."""
+
+AUDIT_TICKS = 2_000
+AUDIT_ROWS = 200
+AUDIT_LIMIT = 1e-3
+EXPECTED = (
+    Fenced,
+    CancelRequested,
+    Fault,
+    TryAgain,
+    Superseded,
+    StoreUnavailable,
+    *CONNECTION_ERRORS,
+)
+
+
+def work(execution: Execution) -> None:
+    """A run of the kind ``incremental``."""
+    with Listening(execution.claim.workspace_id) as listening:
+        while True:
+            taken = execution.with_database(lambda: owning.take(execution.claim))
+            if taken is None:
+                if execution.with_database(lambda: owning.finish(execution.claim)):
+                    return
+                continue
+            try:
+                if own(execution, taken, listening):
+                    return
+            except Superseded as reason:
+                log.info("incremental.superseded", reason=str(reason))
+            except EXPECTED:
+                raise
+            except Exception as error:
+                # Perhaps it passes; what fails again and again without progress is given up.
+                log.exception("incremental.failed")
+                raise TryAgain(f"it failed: {type(error).__name__}: {error}.") from error
+
+
+def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
+    """Keep the profiles of one generation fresh.
+
+    Returns:
+        True once it is handed back, False to begin anew from the version.
+
+    Raises:
+        Superseded: if a task replaced the profiles.
+        TryAgain: if this worker is to stop.
+    """
+    version = ModelVersion.objects.get(pk=taken.version_id)
+    execution.progress(0.0, f"loading {version}")
+    refresher = Refresher(execution, taken, version, begin(execution, taken, version))
+    execution.progress(0.0, "catching up with the event log")
+    execution.with_database(refresher.consume)
+    refresher.publish()
+    execution.progress(0.0, f"refreshing with {version}")
+    loop = Rounds(execution, refresher)
+    while True:
+        execution.check()
+        if stopping.is_set():
+            raise TryAgain("the worker was asked to stop.")
+        orders = execution.with_database(lambda: owning.orders(execution.claim.workspace_id))
+        if orders.generation != taken.generation:
+            raise Superseded(f"the profiles are of generation {orders.generation}")
+        if not orders.wanted and execution.with_database(lambda: owning.finish(execution.claim)):
+            return True
+        execution.with_database(refresher.consume)
+        refresher.answer(orders.asks)
+        if not loop.go_on():
+            return False
+        listening.wait(loop.rest(), calm=TICK_SECONDS)
+
+
+def begin(execution: Execution, taken: Taken, version: ModelVersion) -> Beginning:
+    """From the last checkpoint, else from the graph of the version."""
+    if taken.checkpoint is not None:
+        try:
+            return from_checkpoint(execution, version, taken.checkpoint)
+        except (ObjectMissing, ObjectDamaged) as error:
+            log.warning("incremental.checkpoint_lost", error=str(error))
+    return from_version(execution, version)
+
+
+class Rounds:
+    """What is done now and then: draining, the audit, checkpoints."""
+
+    def __init__(self, execution: Execution, refresher: Refresher) -> None:
+        self.execution = execution
+        self.refresher = refresher
+        self.next_drain = 0.0
+        self.next_checkpoint = time.monotonic() + settings.INCREMENTAL_CHECKPOINT_SECONDS
+        self.next_audit = refresher.ticks + AUDIT_TICKS
+
+    def go_on(self) -> bool:
+        """Returns: False if the states turned out wrong and the version is to be loaded anew."""
+        begin = time.monotonic()
+        if self.refresher.stale and not self.refresher.waiting and begin >= self.next_drain:
+            self.refresher.drain()
+            spent = time.monotonic() - begin
+            self.next_drain = time.monotonic() + spent * (1 / DRAIN_SHARE - 1)
+        if self.refresher.ticks >= self.next_audit:
+            self.next_audit = self.refresher.ticks + AUDIT_TICKS
+            if not self.audit():
+                return False
+        if self.refresher.unsaved and time.monotonic() >= self.next_checkpoint:
+            self.checkpoint()
+            self.next_checkpoint = time.monotonic() + settings.INCREMENTAL_CHECKPOINT_SECONDS
+        return True
+
+    def rest(self) -> float:
+        """Seconds until there is something to do by itself."""
+        if self.refresher.waiting:
+            return 0.0
+        if self.refresher.stale:
+            return max(self.next_drain - time.monotonic(), 0.0)
+        return IDLE_SECONDS
+
+    def audit(self) -> bool:
+        found = self.refresher.engine.audit(rows=AUDIT_ROWS, seed=self.refresher.ticks)
+        workspace_id = self.execution.claim.workspace_id
+        self.execution.with_database(
+            lambda: owning.note_audit(workspace_id, rows=found.rows, error=found.relative)
+        )
+        if found.relative <= AUDIT_LIMIT:
+            return True
+        log.error("incremental.audit_failed", error=found.relative, rows=found.rows)
+        self.execution.with_database(
+            lambda: owning.drop_checkpoint(self.execution.claim, self.refresher.generation)
+        )
+        return False
+
+    def checkpoint(self) -> None:
+        """Store the states; the checkpoint before is removed once this one is recorded."""
+        path = self.execution.folder / "checkpoint"
+        path.write_bytes(packed(self.refresher.engine, self.refresher.seen, self.refresher.waiting))
+        stored, _ = self.execution.put(path, f"checkpoint-{self.refresher.ticks}")
+        path.unlink()
+        before = self.execution.with_database(
+            lambda: owning.save_checkpoint(self.execution.claim, self.refresher.generation, stored)
+        )
+        self.refresher.unsaved = False
+        if before is not None:
+            store(patience=STORE_PATIENCE).remove([before])
+        log.info("incremental.checkpoint", bytes=stored.size)

@@ -1,0 +1,76 @@
+"""Where an owner begins: at the graph of a version, or at what an owner before it left."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from controlcenter.artifacts.models import Artifact
+from controlcenter.artifacts.store import ObjectDamaged, store
+from controlcenter.incremental.marks import BEGINNING, Mark
+from controlcenter.registry.models import ModelVersion
+from ml.artifact import Artifact as Model
+from workers.building import load_mark
+from workers.engine import Engine, engine_class
+from workers.inputs import fetch, load_model, load_whole_graph
+from workers.runtime import STORE_PATIENCE, Execution
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A loop to go on with.
+
+    Args:
+        seen: The place in the log up to which the engine knows it.
+        waiting: Users whose own events are not in their scores yet, and since when (seconds).
+    """
+
+    model: Model
+    engine: Engine
+    seen: Mark
+    waiting: Mapping[str, float]
+
+
+def from_version(execution: Execution, version: ModelVersion) -> Beginning:
+    """One full pass over the graph that the version was made of; the log follows from there."""
+    model = model_of(execution, version)
+    folder = fetch(execution, list(version.graph_files.all()), "graph")
+    engine = engine_class().start(model.model, model.encoder, load_whole_graph(folder))
+    return Beginning(model, engine, load_mark(folder) or BEGINNING, {})
+
+
+def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact) -> Beginning:
+    """Go on from a checkpoint; the log is replayed from the place it names.
+
+    Raises:
+        ObjectMissing, ObjectDamaged: if it is not there, or not what was written.
+    """
+    path = execution.folder / "saved"
+    store(patience=STORE_PATIENCE).fetch(saved.key, path, sha256=saved.sha256)
+    head, _, state = path.read_bytes().partition(b"\n")
+    path.unlink()
+    about = json.loads(head)
+    if about["format"] != FORMAT:
+        raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
+    model = model_of(execution, version)
+    engine = engine_class().restore(model.model, model.encoder, state)
+    seen = Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
+    return Beginning(model, engine, seen, about["waiting"])
+
+
+def packed(engine: Engine, seen: Mark, waiting: Mapping[str, float]) -> bytes:
+    """A checkpoint: a line of JSON, then what the engine says."""
+    assert seen.at is not None
+    about = {
+        "format": FORMAT,
+        "snapshot": seen.snapshot,
+        "at": seen.at.isoformat(),
+        "waiting": dict(waiting),
+    }
+    return json.dumps(about).encode() + b"\n" + engine.checkpoint()
+
+
+def model_of(execution: Execution, version: ModelVersion) -> Model:
+    return load_model(fetch(execution, list(version.files.all()), "model"), "cpu")

@@ -1,0 +1,195 @@
+"""One owner of a loop at work: it takes events, refreshes users, and commits what it did."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import polars as pl
+
+from controlcenter.events.queries import log_rows
+from controlcenter.incremental import marks, owning
+from controlcenter.incremental.owning import Published, Taken
+from controlcenter.profiles.refreshing import (
+    RefreshedItem,
+    RefreshedUser,
+    refreshing,
+    write_items,
+    write_users,
+)
+from controlcenter.registry.models import ModelVersion
+from ml.data.schema import USER
+from workers.building import event_frame
+from workers.engine import Refreshed, Rows
+from workers.incremental_scoring import items_of, score
+from workers.incremental_state import Beginning
+from workers.runtime import Execution
+
+APPLY_EVENTS = 5_000
+URGENT_USERS = 200
+"""Users with events of their own that are refreshed in one tick."""
+
+WRITE_ROWS = 500
+DRAIN_SECONDS = 0.04
+"""What one slice of draining should take, with the writing."""
+
+LEAST_BUDGET, MOST_BUDGET = 256, 4_000_000
+
+
+class Refresher:
+    """The engine of a workspace beside its profiles.
+
+    Attributes:
+        waiting: Users whose own events are not in their scores yet, and since when (seconds).
+        stale: Whether anything is stale, by own events or by those of others.
+        unsaved: Whether events came since the last checkpoint.
+    """
+
+    def __init__(
+        self, execution: Execution, taken: Taken, version: ModelVersion, beginning: Beginning
+    ) -> None:
+        self.execution = execution
+        self.claim = execution.claim
+        self.generation = taken.generation
+        self.version = version
+        self.model = beginning.model
+        self.engine = beginning.engine
+        self.seen = beginning.seen
+        self.waiting: dict[str, float] = dict(beginning.waiting)
+        self.basis = str(self.model.metrics["score"]["target"])
+        self.stale_from: float | None = None
+        self.ticks = 0
+        self.unsaved = False
+        self.budget = LEAST_BUDGET
+        self._events = self._edges = 0
+
+    @property
+    def now(self) -> float:
+        """The database's time when the log was last looked at, in seconds."""
+        return self.seen.at.timestamp() if self.seen.at else 0.0
+
+    @property
+    def stale(self) -> bool:
+        return self.stale_from is not None
+
+    def consume(self) -> int:
+        """Take what came since the last time. The engine knows at once, the profiles follow.
+
+        Returns:
+            How many events came.
+        """
+        mark = marks.present()
+        assert mark.at is not None
+        came = 0
+        for rows in log_rows(self.claim.workspace_id, since=self.seen, until=mark):
+            frame = event_frame(rows)
+            for part in frame.iter_slices(APPLY_EVENTS):
+                self.execution.check()
+                self.apply(part, mark.at.timestamp())
+            came += frame.height
+        self.seen = mark
+        self._events += came
+        self.unsaved = self.unsaved or came > 0
+        return came
+
+    def apply(self, events: pl.DataFrame, now: float) -> None:
+        applied = self.engine.apply(self.fitting(events), now=now)
+        self._edges += applied.edges
+        called = events.filter(target_type=USER)["target"]
+        for user_id in [*events["actor"], *called]:
+            self.waiting.setdefault(user_id, now)
+        if self.stale_from is None:
+            self.stale_from = now
+
+    def fitting(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Without what the version's schema does not know: it counts, and makes no edge."""
+        pairs = [f"{edge.event} {edge.target}" for edge in self.model.schema.edges]
+        return events.filter(pl.concat_str("type", "target_type", separator=" ").is_in(pairs))
+
+    def answer(self, asks: Mapping[int, list[str]]) -> None:
+        """Refresh whom readers wait for, and some of those who have events of their own."""
+        if not asks and not self.waiting:
+            return
+        asked = [user_id for users in asks.values() for user_id in users]
+        own = [user_id for user_id, _ in zip(self.waiting, range(URGENT_USERS), strict=False)]
+        users = list(dict.fromkeys([*asked, *own]))
+        self.write(self.engine.refresh(USER, users, now=self.now), users, answered=list(asks))
+
+    def drain(self) -> None:
+        """Refresh what is stale by the events of others, as much as fits into a slice."""
+        begin = time.monotonic()
+        self.write(self.engine.drain(self.budget, now=self.now), [], answered=[])
+        spent = max(time.monotonic() - begin, 1e-3)
+        grown = self.budget * min(max(DRAIN_SECONDS / spent, 0.5), 2.0)
+        self.budget = int(min(max(grown, LEAST_BUDGET), MOST_BUDGET))
+
+    def write(self, refreshed: Refreshed, users: list[str], *, answered: list[int]) -> None:
+        """Score refreshed users and commit all of it; ``users`` are done with, also who is no
+        node of the graph."""
+        self._edges += refreshed.edges
+        rows: Rows | None = refreshed.embeddings.get(USER)
+        scored: list[RefreshedUser] = []
+        if rows is not None and rows[0]:
+            scored = self.execution.with_database(
+                lambda: score(self.claim.workspace_id, self.model, rows)
+            )
+        items = items_of(refreshed.embeddings)
+        for user_id in [*users, *(rows[0] if rows else [])]:
+            self.waiting.pop(user_id, None)
+        for place in range(WRITE_ROWS, len(scored), WRITE_ROWS):
+            self.commit(scored[place : place + WRITE_ROWS], [])
+        self.commit(scored[:WRITE_ROWS], items, answered)
+
+    def publish(self) -> None:
+        """Tell how far it is."""
+        self.commit([], [])
+
+    def commit(
+        self,
+        users: list[RefreshedUser],
+        items: list[RefreshedItem],
+        answered: list[int] | None = None,
+    ) -> None:
+        """One transaction under the claim.
+
+        Raises:
+            Fenced: if the run is not this claim's any more.
+            Superseded: if a task replaced the profiles.
+        """
+        told = self.told()
+        workspace_id = self.claim.workspace_id
+
+        def once() -> None:
+            with refreshing(self.claim, self.generation):
+                write_users(
+                    users,
+                    workspace_id=workspace_id,
+                    version=self.version,
+                    basis=self.basis,
+                    seen=self.seen,
+                )
+                write_items(items, workspace_id=workspace_id, version=self.version)
+                owning.publish(workspace_id, told, answered=answered or [])
+
+        self.execution.with_database(once)
+        self._events = self._edges = 0
+        self.ticks += 1
+
+    def told(self) -> Published:
+        backlog = self.engine.backlog(now=self.now)
+        stale = sum(backlog.rows.values())
+        if not stale and not self.waiting:
+            self.stale_from = None
+        since = self.stale_from
+        return Published(
+            seen=self.seen,
+            stale_since=None if since is None else datetime.fromtimestamp(since, UTC),
+            events=self._events,
+            edges=self._edges,
+            backlog={
+                "rows": dict(backlog.rows),
+                "edges": backlog.edges,
+                "users_waiting": len(self.waiting),
+                "staleness_p50": backlog.staleness_p50,
+                "staleness_p99": backlog.staleness_p99,
+            },
+        )
