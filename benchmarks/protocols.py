@@ -102,7 +102,10 @@ def read_interactions(path: Path, columns: list[str]) -> pl.DataFrame:
     raw = frame[columns[2]]
     seconds = raw.cast(pl.Float64, strict=False)
     if seconds.null_count():
-        seconds = raw.str.to_datetime(strict=False).dt.epoch("s").cast(pl.Float64)
+        try:
+            seconds = raw.str.to_datetime(strict=False).dt.epoch("s").cast(pl.Float64)
+        except pl.exceptions.ComputeError:
+            seconds = pl.Series([None] * len(raw), dtype=pl.Float64)
     if seconds.null_count() > raw.null_count():
         raise SystemExit(f"{path}: {columns[2]} has values that are no number and no date")
     return found.with_columns(time=seconds).drop_nulls().sort("time", maintain_order=True)

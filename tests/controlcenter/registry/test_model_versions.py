@@ -48,6 +48,16 @@ def test_the_list_says_which_is_active(as_viewer, model_version):
     assert detail["active"] is True
 
 
+@pytest.mark.parametrize(
+    ("score", "expected"), [({"validated": True}, True), ({"validated": False}, False), ({}, None)]
+)
+def test_a_version_says_whether_its_score_is_validated(as_viewer, model_version, score, expected):
+    version = model_version(metrics={"score": score})
+    (listed,) = as_viewer.get(URL).json()["results"]
+    assert listed["validated"] is expected
+    assert as_viewer.get(f"{URL}{version.pk}/").json()["validated"] is expected
+
+
 def test_promotion_moves_the_pointer_and_rescores(as_operator, workspace, model_version):
     first, second = model_version(), model_version()
     answer = as_operator.post(f"{URL}{first.pk}/promote/", WHY, format="json")

@@ -1,9 +1,18 @@
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import pytest
+import torch
+from drawn import START, events_frame
+
+from ml.data.schema import USER
 from ml.graph.graph import build_graph
 from ml.profile.fitting import fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet, default_rules
+from ml.profile.targets import DAY
+
+CONFIG = FusionConfig(epochs=3, folds=2)
 
 
 def test_too_few_users_are_refused_before_anything_is_embedded(tables):
@@ -16,3 +25,47 @@ def test_too_few_users_are_refused_before_anything_is_embedded(tables):
     message = "the dataset has 4 users, training needs at least 10: upload more users"
     with pytest.raises(ValueError, match=message):
         fit_profile(graph, rules, embed_users, FusionConfig(), cut=None)
+
+
+def neighbours_counted(graph):
+    """Embeddings that show every edge that they were given."""
+    embedding = np.zeros((graph.num_nodes[USER], 64), np.float32)
+    for position, (key, edges) in enumerate(graph.edges.items()):
+        for end, ids in ((0, edges.src), (2, edges.dst)):
+            if key[end] == USER:
+                np.add.at(embedding[:, 2 * position + end // 2], ids, 1.0)
+    return embedding / 100
+
+
+def test_what_comes_after_the_horizon_changes_neither_report_nor_fusion(population):
+    """Counts, scales, rule hits, embedding and target: all are of the time they should be of."""
+    graph = replace(build_graph(population), labels=None)
+    last = max(int(edges.time.max()) for edges in graph.edges.values())
+    cut = last - 60 * DAY
+    rules = RuleSet(default_rules(graph.schema), graph.schema)
+    users, products = graph.node_ids["user"], graph.node_ids["product"]
+    late = (cut - int(START.timestamp())) // DAY + 40
+    rows = [
+        *(("order", user, products[0], "product", late) for user in users),
+        *(("call", user, users[0], "user", late) for user in users[::2]),
+    ]
+    planted = graph.append(events_frame(rows))
+    one, two = (
+        fit_profile(known, rules, neighbours_counted, CONFIG, cut=cut) for known in (graph, planted)
+    )
+    assert one.report["target"] == "future behaviour"
+    assert one.report == two.report
+    assert one.model.encoder == two.model.encoder
+    weights = two.model.fusion.state_dict()
+    for name, value in one.model.fusion.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
+def test_the_report_says_when_nothing_could_be_learned_from(population):
+    graph = replace(build_graph(population, keep_timestamps=False), labels=None)
+    rules = RuleSet(default_rules(graph.schema), graph.schema)
+    report = fit_profile(graph, rules, neighbours_counted, CONFIG, cut=None).report
+    assert (report["target"], report["validated"], report["auc"]) == ("rules", False, None)
+    (note,) = report["notes"]
+    assert note.startswith("NOT VALIDATED")
+    assert note.endswith("future behaviour: the events have no times to cut at")

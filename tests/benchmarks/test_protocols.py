@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import protocols
+from benchmarks.protocols import (
+    BATCH,
+    RATES,
+    WRITES,
+    baselines,
+    features_of,
+    follow,
+    graph_of,
+    negatives,
+    read_interactions,
+)
+from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.graph.graph import Edges
+from ml.graph.splits import split_graph
+from ml.hgt.training import TrainingConfig
+
+KEY = WRITES.key
+
+
+def written(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_interactions_are_read_in_the_order_of_time(tmp_path):
+    path = written(tmp_path, "a.tsv", "who:token\twhat\tat\nu1\ti1\t20\nu2\ti1\t10\n\ti2\t5\n")
+    frame = read_interactions(path, ["who:token", "what", "at"])
+    assert frame.rows() == [("u2", "i1", 10.0), ("u1", "i1", 20.0)]
+    graph = graph_of(frame, RATES)
+    assert graph.num_nodes == {"user": 2, "product": 1}
+    assert graph.edges[RATES.key].time.tolist() == [10, 20]
+    untimed = graph_of(read_interactions(path, ["who:token", "what"]), RATES)
+    assert untimed.edges[RATES.key].time is None
+
+
+def test_dates_are_times_too_and_other_text_is_refused(tmp_path):
+    path = written(tmp_path, "a.csv", "a,b,t\nu,v,1970-01-02T00:00:00Z\n")
+    assert read_interactions(path, ["a", "b", "t"])["time"].to_list() == [86_400.0]
+    with pytest.raises(SystemExit, match="no number and no date"):
+        read_interactions(path, ["a", "t", "b"])
+    with pytest.raises(SystemExit, match="has no column"):
+        read_interactions(path, ["a", "z"])
+
+
+def test_attributes_are_numbers_or_categories(tmp_path):
+    path = written(tmp_path, "users.csv", "id,age,job\nu1,20,cook\nu2,,\n")
+    features, frame = features_of(path)
+    assert [(f.name, f.kind) for f in features] == [("age", "numeric"), ("job", "categorical")]
+    inter = written(tmp_path, "i.csv", "u,i\nu1,a\nu3,a\n")
+    graph = graph_of(read_interactions(inter, ["u", "i"]), RATES, {"user": (features, frame)})
+    assert graph.features["user"]["age"].to_list() == [20.0, None]
+
+
+def test_a_negative_is_another_target_that_exists():
+    late = Edges(np.zeros(500, np.int64), np.arange(500) % 3 * 2)
+    drawn = negatives(late, np.array([0, 2, 4]), seed=1)
+    assert (drawn != late.dst).all()
+    assert set(drawn.tolist()) == {0, 2, 4}
+    assert np.array_equal(drawn, negatives(late, np.array([0, 2, 4]), seed=1))
+
+
+@pytest.fixture(scope="module")
+def calls():
+    made = synthesize(SynthesisConfig(users=150, events=6_000, products=20, apps=10))
+    return made.events.filter(type="call").select(
+        src="actor", dst="target", time=protocols.pl.col("timestamp").dt.epoch("s")
+    )
+
+
+def test_each_batch_is_scored_by_what_was_before_it(calls):
+    graph = graph_of(calls, WRITES)
+    split = split_graph(graph)
+    late = split.test[KEY].take(np.argsort(split.test[KEY].time, kind="stable"))
+    seen = []
+
+    def scorers(known):
+        seen.append(len(known.edges[KEY]))
+        return {name: baselines(known, WRITES)[name] for name in ("EdgeBank",)}
+
+    negative = negatives(late, np.arange(graph.num_nodes["user"]), seed=0)
+    value, other = follow(split.observed, KEY, late, negative, scorers)["EdgeBank"]
+    before = len(split.observed.edges[KEY])
+    assert seen == [before + first for first in range(0, len(late), BATCH)]
+    past = {*zip(split.observed.edges[KEY].src, split.observed.edges[KEY].dst, strict=True)}
+    expected = []
+    for row, pair in enumerate(zip(late.src.tolist(), late.dst.tolist(), strict=True)):
+        if row % BATCH == 0:
+            past |= {*zip(late.src[:row].tolist(), late.dst[:row].tolist(), strict=True)}
+        expected.append(float(pair in past))
+    assert value.tolist() == expected
+    assert len(other) == len(late)
+
+
+def test_both_protocols_measure_the_model_beside_all_baselines(calls):
+    graph, config = graph_of(calls, WRITES), TrainingConfig(epochs=1)
+    rows = protocols.messages(graph, WRITES, config)
+    assert set(rows) == {"ours", "popularity", "repeat edges", "EdgeBank", "item-kNN", "EASE"}
+    for row in rows.values():
+        assert set(row) >= {"ap", "auc", "ap up to date", "auc up to date"}
+        assert all(0 <= value <= 1 for value in row.values())
+    pairs = calls.select("src", "dst").with_columns(dst="item " + protocols.pl.col("dst"))
+    found = protocols.ratings(graph_of(pairs, RATES), RATES, config)
+    assert set(found) == set(rows)
+    assert found["EdgeBank"]["user_ndcg@10"] < 0.2  # what was had in training is no candidate
+
+
+def test_the_table_has_a_row_a_method_and_the_spread_of_seeds():
+    text = protocols.table({"ours": [{"ap": 0.5}, {"ap": 0.7}], "EASE": [{"ap": 0.4}, {"ap": 0.4}]})
+    lines = text.splitlines()
+    assert lines[0].split() == ["ap"]
+    assert lines[1].split() == ["ours", "0.6000", "±", "0.1414"]
+    assert lines[2].split() == ["EASE", "0.4000", "±", "0.0000"]
