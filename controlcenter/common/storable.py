@@ -10,7 +10,7 @@ def trouble(value: object, *, depth: int = 0) -> str | None:
     if isinstance(value, str):
         if "\x00" in value:
             return "has a NUL character"
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
             return "has half of a surrogate pair, which is no text"
     elif isinstance(value, float) and not math.isfinite(value):
         return "has a number that is out of range"

@@ -2,11 +2,10 @@
 
 import json
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from controlcenter.common.storable import trouble
+from controlcenter.common.storable import MAX_DEPTH, trouble
 from ml.data.schema import GraphSchema
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,6 +14,9 @@ MAX_ID = 200
 MAX_EVENT_BYTES = 64 * 2**10
 MAX_SHOWN = 100
 KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
+PLAIN_META = {"version": "1.0"}
+ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+PLAIN_META_TEXT = ENCODE(PLAIN_META)
 
 
 class EnvelopeError(ValueError):
@@ -29,9 +31,11 @@ class EnvelopeError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True)
-class Envelope:
-    """One checked event. ``target_type`` is empty where the ids must tell (a click)."""
+class Envelope(NamedTuple):
+    """One checked event. ``target_type`` is empty where the ids must tell (a click).
+
+    Payload and meta are what they were, as JSON.
+    """
 
     event_id: uuid.UUID
     source: str
@@ -40,8 +44,8 @@ class Envelope:
     actor: str
     target: str
     target_type: str
-    payload: dict[str, Any]
-    meta: dict[str, Any]
+    payload: str
+    meta: str
 
 
 def shown(value: object) -> str:
@@ -57,8 +61,36 @@ def storable(value: object, field: str) -> None:
         raise EnvelopeError(field, found)
 
 
+def encoded(value: dict[str, Any], field: str) -> str:
+    """The value as JSON, if PostgreSQL can keep it.
+
+    Raises:
+        EnvelopeError: for what it can't.
+    """
+    try:
+        written = ENCODE(value)
+        if not written.isascii():
+            written.encode()
+    except (ValueError, RecursionError):  # no finite number, half a surrogate pair, too deep
+        storable(value, field)
+        raise
+    # What makes trouble can't be without one of these; the look from near is slow.
+    if "\\u0000" in written or written.count("{") + written.count("[") > MAX_DEPTH:
+        storable(value, field)
+    return written
+
+
+def plain(value: str) -> bool:
+    """Nearly every id is; one that is not may be good or bad."""
+    return (
+        0 < len(value) <= MAX_ID and value.isascii() and value.isprintable() and not value.isspace()
+    )
+
+
 def text(data: dict[str, Any], field: str, *, path: str = "", default: str | None = None) -> str:
     value = data.get(field, default)
+    if isinstance(value, str) and plain(value):
+        return value
     name = f"{path}{field}"
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -105,8 +137,8 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
     """
     if not isinstance(data, dict):
         raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
-    unknown = sorted(set(data) - KNOWN)
-    if unknown:
+    if not data.keys() <= KNOWN:
+        unknown = sorted(set(data) - KNOWN)
         known = ", ".join(sorted(KNOWN))
         raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {known}")
     try:
@@ -130,9 +162,9 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
     version = meta.get("version", "1.0")
     if version != "1.0":
         raise EnvelopeError("meta.version", f"got {shown(version)}, expected '1.0'")
-    storable(payload, "payload")
-    storable(meta, "meta")
-    size = len(json.dumps([payload, meta], ensure_ascii=False).encode())
+    payload_text = encoded(payload, "payload")
+    meta_text = PLAIN_META_TEXT if meta == PLAIN_META else encoded(meta, "meta")
+    size = len(payload_text.encode()) + len(meta_text.encode()) + len("[, ]")
     if size > MAX_EVENT_BYTES:
         raise EnvelopeError("payload", f"has {size} bytes, at most {MAX_EVENT_BYTES}")
     target_type = targets[0] if len(targets) == 1 else ""
@@ -150,6 +182,6 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
         actor=text(payload, "actor", path="payload."),
         target=text(payload, "target", path="payload."),
         target_type=target_type,
-        payload=payload,
-        meta=meta,
+        payload=payload_text,
+        meta=meta_text,
     )

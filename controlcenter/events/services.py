@@ -1,11 +1,11 @@
 """Ingestion: events enter here, once each."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import ValidationError
 
@@ -16,12 +16,19 @@ from controlcenter.common.errors import Conflict
 from controlcenter.events.envelope import Envelope, EnvelopeError, read, shown
 from controlcenter.events.models import Ingestion
 from controlcenter.incremental import waking
-from controlcenter.profiles.counting import Counted, count_events, share_with_refresh
+from controlcenter.profiles.counting import count_events, share_with_refresh
 from controlcenter.profiles.models import Item
 from ml.data.schema import USER
 
+EVENT_ID = attrgetter("event_id")
 MAX_BATCH = 10_000
+COPY_FROM = 500
+"""From so many events on they are copied, which one that is known already brings to nothing."""
 
+COPY = """
+COPY events_event (workspace_id, event_id, source, type, timestamp, actor, target, target_type,
+    payload, meta) FROM STDIN
+"""
 INSERT = """
 INSERT INTO events_event (workspace_id, event_id, source, type, timestamp, actor, target,
     target_type, payload, meta)
@@ -29,7 +36,7 @@ SELECT %(workspace)s, e.* FROM unnest(%(ids)s::uuid[], %(sources)s::text[], %(ty
     %(times)s::timestamptz[], %(actors)s::text[], %(targets)s::text[], %(target_types)s::text[],
     %(payloads)s::jsonb[], %(metas)s::jsonb[]) AS e
 ON CONFLICT (workspace_id, event_id) DO NOTHING
-RETURNING type, timestamp, actor, target, target_type
+RETURNING event_id
 """
 
 
@@ -130,14 +137,19 @@ def resolved(
             reason = f"{got} the id {shown(envelope.target)}: say {expected}"
             reject(receipt, index, "payload.target_type", reason)
             continue
-        kept.append((index, Envelope(**(vars(envelope) | {"target_type": kinds.pop()}))))
+        kept.append((index, envelope._replace(target_type=kinds.pop())))
     return kept
 
 
-def insert(workspace: Workspace, events: list[Envelope]) -> list[Counted]:
-    """Write the events whose ids are new; the first of two with one id wins."""
+def insert(workspace: Workspace, events: list[Envelope]) -> list[Envelope]:
+    """Write the events whose ids are new, and give them; the first of two with one id wins.
+
+    They are written in the order of their ids, so that ingestions never wait in a circle.
+    """
     unique = {event.event_id: event for event in reversed(events)}
-    ordered = sorted(unique.values(), key=lambda event: event.event_id)
+    ordered = sorted(unique.values(), key=EVENT_ID)
+    if len(ordered) >= COPY_FROM and copied(workspace, ordered):
+        return ordered
     with connection.cursor() as cursor:
         cursor.execute(
             INSERT,
@@ -150,11 +162,28 @@ def insert(workspace: Workspace, events: list[Envelope]) -> list[Counted]:
                 "actors": [e.actor for e in ordered],
                 "targets": [e.target for e in ordered],
                 "target_types": [e.target_type for e in ordered],
-                "payloads": [json.dumps(e.payload) for e in ordered],
-                "metas": [json.dumps(e.meta) for e in ordered],
+                "payloads": [e.payload for e in ordered],
+                "metas": [e.meta for e in ordered],
             },
         )
-        return [Counted(*row) for row in cursor.fetchall()]
+        new = {row[0] for row in cursor.fetchall()}
+    return [event for event in ordered if event.event_id in new]
+
+
+def copied(workspace: Workspace, events: list[Envelope]) -> bool:
+    """Whether all of the events were new and are written; otherwise none is."""
+    try:
+        with (
+            transaction.atomic(),
+            connection.cursor() as cursor,
+            connection.wrap_database_errors,
+            cursor.copy(COPY) as copy,
+        ):
+            for event in events:
+                copy.write_row((workspace.pk, *event))
+    except IntegrityError:
+        return False
+    return True
 
 
 def refuse_if_stopped(workspace: Workspace) -> None:
