@@ -3,6 +3,8 @@
 import functools
 import tempfile
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,46 @@ import numpy as np
 import polars as pl
 
 from controlcenter.artifacts.services import fetch_all
+from controlcenter.events.history import COLUMNS, events_of
+from controlcenter.incremental.marks import BEGINNING, Mark
 from controlcenter.profiles.explanations import Explained, commit_explained, pending
-from controlcenter.profiles.models import Explanation, Profile
+from controlcenter.profiles.models import (
+    Explanation,
+    ExplanationBackground,
+    ExplanationView,
+    Profile,
+)
 from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.runs import Commit
 from ml.artifact import Artifact as Model
 from ml.data.schema import GraphSchema
+from ml.hgt.rows import States, full_states
+from ml.profile.background import Background, zero_background
 from ml.profile.evidence import COUNT_PREFIX, gather_evidence
-from ml.profile.explanation import Subject, explain_groups
-from workers.inputs import load_model
+from ml.profile.explanation import Subject, explain_evidence, explain_flat, explain_groups
+from ml.profile.neighbours import METHOD, strongest_neighbours
+from ml.profile.surroundings import SurroundingsIndex
+from ml.profile.virtual import virtual_user
+from workers.building import load_mark
+from workers.inputs import load_model, load_whole_graph
 from workers.runtime import STORE_PATIENCE, Execution
 
 KEPT_MODELS = 4
+KEPT_WORLDS = 2
+
+
+@dataclass(frozen=True)
+class World:
+    """What surrounds the users of a model version.
+
+    Args:
+        states: Of every node, by one pass over the version's graph.
+        mark: Up to where the graph knows the event log.
+    """
+
+    index: SurroundingsIndex
+    states: States
+    mark: Mark
 
 
 def work(execution: Execution) -> None:
@@ -45,16 +75,77 @@ def explained(explanation: Explanation) -> Explained:
     if profile.embedding is None or profile.model_version_id != explanation.model_version_id:
         return Explained(explanation.pk, None, "The score is gone: the profile was refreshed.")
     model = model_of(explanation.model_version_id)
+    frame = frame_of(profile, model.schema)
     evidence = gather_evidence(
         model.profile.rule_set,
         model.profile.encoder,
-        frame_of(profile, model.schema),
+        frame,
         np.asarray(profile.embedding, np.float32)[None, :],
     )
-    subject = Subject(
-        evidence, {**profile.attributes, **counts_of(profile)}, stored_score=profile.final_score
+    shown = {**profile.attributes, **counts_of(profile)}
+    subject = Subject(evidence, shown, stored_score=profile.final_score)
+    background = model.background
+    if explanation.background == ExplanationBackground.ZERO:
+        background = zero_background(evidence)
+    if explanation.view == ExplanationView.GROUPS:
+        return Explained(explanation.pk, explain_groups(model.profile, subject, background))
+    if explanation.view == ExplanationView.FLAT:
+        result = explain_flat(model.profile, subject, background, seed=seed_of(model))
+        return Explained(explanation.pk, result)
+    if not explanation.model_version.graph_files.exists():
+        return Explained(
+            explanation.pk, None, f"{explanation.model_version} has no graph: train a new version."
+        )
+    world = world_of(explanation.model_version_id)
+    return Explained(explanation.pk, by_evidence(profile, model, world, subject, frame, background))
+
+
+def by_evidence(
+    profile: Profile,
+    model: Model,
+    world: World,
+    subject: Subject,
+    frame: pl.DataFrame,
+    background: Background,
+) -> dict[str, Any]:
+    """Rules and kinds of evidence, and the strongest neighbours.
+
+    The user's edges are those of the version's graph and of the events that the score knows since;
+    the neighbours' states are those of the graph.
+    """
+    since = events_of(
+        profile.workspace_id,
+        profile.user_id,
+        since=world.mark.snapshot,
+        before=known_until(profile),
     )
-    return Explained(explanation.pk, explain_groups(model.profile, subject, model.background))
+    events = pl.DataFrame(since, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    around = world.index.of(profile.user_id, events)
+    user = virtual_user(model.model, model.encoder, world.states, around, frame)
+    result = explain_evidence(model.profile, subject, background, user.embed, seed=seed_of(model))
+    neighbours = strongest_neighbours(
+        model.profile, user, world.index.graph, subject.evidence, frame
+    )
+    sizes = {row["player"]: -abs(row["contribution"]) for row in result["contributions"]
+             if row["kind"] == "events"}  # fmt: skip
+    neighbours.sort(key=lambda entry: sizes[entry["player"]])
+    notes = [*result["notes"], METHOD]
+    if around.unknown:
+        notes.append(
+            f"{around.unknown} neighbours came after the graph of this model version and are left "
+            "out."
+        )
+    return {**result, "neighbours": neighbours, "notes": notes}
+
+
+def known_until(profile: Profile) -> datetime | None:
+    """Events that came before this moment are in the score, those after it are not."""
+    moments = [m for m in (profile.changed_at, profile.scored_at) if m is not None]
+    return min(moments, default=None)
+
+
+def seed_of(model: Model) -> int:
+    return int(model.lineage["seed"])
 
 
 def counts_of(profile: Profile) -> dict[str, int]:
@@ -81,3 +172,14 @@ def model_of(version_id: uuid.UUID) -> Model:
     with tempfile.TemporaryDirectory(prefix="ups-model-") as folder:
         files = version.files.all()
         return load_model(fetch_all(files, Path(folder), patience=STORE_PATIENCE), "cpu")
+
+
+@functools.lru_cache(maxsize=KEPT_WORLDS)
+def world_of(version_id: uuid.UUID) -> World:
+    """The graph of a version and its states; kept as the model is, but fewer: they are large."""
+    version, model = ModelVersion.objects.get(pk=version_id), model_of(version_id)
+    with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
+        folder = fetch_all(version.graph_files.all(), Path(name), patience=STORE_PATIENCE)
+        graph, mark = load_whole_graph(folder), load_mark(folder)
+    states = full_states(model.model, model.encoder, graph)
+    return World(SurroundingsIndex(graph), states, mark or BEGINNING)

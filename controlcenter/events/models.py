@@ -33,6 +33,11 @@ class Event(Scoped):
         indexes = [
             models.Index(fields=["workspace", "actor", "-timestamp"], name="event_actor"),
             models.Index(fields=["workspace", "-id"], name="event_workspace"),
+            models.Index(
+                fields=["workspace", "target"],
+                condition=models.Q(target_type="user"),
+                name="event_called",
+            ),
         ]
 
     def __str__(self) -> str:

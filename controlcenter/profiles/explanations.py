@@ -14,7 +14,13 @@ from django.db.models.functions import Now
 from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import record
 from controlcenter.common.errors import Conflict
-from controlcenter.profiles.models import Explanation, ExplanationState, Profile
+from controlcenter.profiles.models import (
+    Explanation,
+    ExplanationBackground,
+    ExplanationState,
+    ExplanationView,
+    Profile,
+)
 from controlcenter.tasks import kinds
 from controlcenter.tasks.models import Run, RunStatus
 from controlcenter.tasks.runs import Commit, queue_run
@@ -32,7 +38,21 @@ class Explained:
     error: str = ""
 
 
-def current(profile: Profile) -> Explanation | None:
+@dataclass(frozen=True)
+class Question:
+    """How a score shall be explained: by which parts, compared with what."""
+
+    view: str = ExplanationView.EVIDENCE
+    background: str = ExplanationBackground.SAMPLE
+
+    def as_fields(self) -> dict[str, str]:
+        return {"view": self.view, "background": self.background}
+
+
+USUAL = Question()
+
+
+def current(profile: Profile, question: Question = USUAL) -> Explanation | None:
     """The cached explanation of the profile's present score, whatever its state."""
     if profile.rule_revision is None:
         return None
@@ -41,11 +61,12 @@ def current(profile: Profile) -> Explanation | None:
         model_version=profile.model_version_id,
         rule_revision=profile.rule_revision,
         profile_revision=profile.revision,
+        **question.as_fields(),
     ).first()
 
 
 @transaction.atomic
-def request(profile: Profile) -> Explanation:
+def request(profile: Profile, question: Question = USUAL) -> Explanation:
     """The explanation of the present score; one that is not there yet is queued.
 
     Raises:
@@ -61,9 +82,11 @@ def request(profile: Profile) -> Explanation:
         "rule_revision": profile.rule_revision,
         "profile_revision": profile.revision,
     }
-    explanation, new = Explanation.objects.get_or_create(profile=profile, **of_this_score)
+    explanation, new = Explanation.objects.get_or_create(
+        profile=profile, **of_this_score, **question.as_fields()
+    )
     if new:  # what explained an earlier score is of no use any more
-        Explanation.objects.filter(profile=profile).exclude(pk=explanation.pk).delete()
+        Explanation.objects.filter(profile=profile).exclude(**of_this_score).delete()
     if explanation.state == ExplanationState.FAILED:
         Explanation.objects.filter(pk=explanation.pk).update(
             state=ExplanationState.PENDING, error="", requested_at=Now()

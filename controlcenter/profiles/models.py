@@ -145,14 +145,41 @@ class ExplanationState(models.TextChoices):
     FAILED = "failed"
 
 
+class ExplanationView(models.TextChoices):
+    """What the parts of an explanation are."""
+
+    EVIDENCE = "evidence", "rules and kinds of evidence"
+    GROUPS = "groups", "rules, rule score, embedding, attributes"
+    FLAT = "flat", "every feature of the fusion on its own"
+
+
+class ExplanationBackground(models.TextChoices):
+    """What stands in for what is out of play."""
+
+    SAMPLE = "sample", "the stored sample of users"
+    ZERO = "zero", "zeros, which no user has"
+
+
 class Explanation(Scoped):
-    """Shapley contributions to one score, cached by what the score was made of."""
+    """Shapley contributions to one score, cached by what it was made of and what was asked."""
 
     workspace_path = "profile__workspace"
     profile = models.ForeignKey(Profile, on_delete=models.CASCADE, related_name="explanations")
     model_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
     rule_revision = models.PositiveIntegerField()
     profile_revision = models.PositiveBigIntegerField()
+    view = models.CharField(
+        max_length=16,
+        choices=ExplanationView.choices,
+        default=ExplanationView.EVIDENCE,
+        db_default=ExplanationView.EVIDENCE,
+    )
+    background = models.CharField(
+        max_length=16,
+        choices=ExplanationBackground.choices,
+        default=ExplanationBackground.SAMPLE,
+        db_default=ExplanationBackground.SAMPLE,
+    )
     state = models.CharField(
         max_length=16, choices=ExplanationState.choices, default=ExplanationState.PENDING
     )
@@ -165,7 +192,14 @@ class Explanation(Scoped):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["profile", "model_version", "rule_revision", "profile_revision"],
+                fields=[
+                    "profile",
+                    "model_version",
+                    "rule_revision",
+                    "profile_revision",
+                    "view",
+                    "background",
+                ],
                 name="one_explanation_a_score",
             )
         ]

@@ -98,9 +98,40 @@ class RecommendationsSerializer(serializers.Serializer[Any]):
 
 class ContributionSerializer(serializers.Serializer[Any]):
     player = serializers.CharField()
-    kind = serializers.CharField(help_text="rule, embedding or attribute.")
+    kind = serializers.CharField(
+        help_text="rule, attributes or events; in the other views also rule score, embedding, "
+        "attribute."
+    )
     value = serializers.JSONField(allow_null=True)
     contribution = serializers.FloatField()
+
+
+class NeighbourSerializer(serializers.Serializer[Any]):
+    """One neighbour: the score minus the score without it."""
+
+    type = serializers.CharField()
+    id = serializers.CharField()
+    name = serializers.CharField(allow_null=True)
+    events = serializers.IntegerField()
+    contribution = serializers.FloatField()
+
+
+class NeighboursSerializer(serializers.Serializer[Any]):
+    """The strongest single neighbours of one kind of evidence, left out one by one."""
+
+    player = serializers.CharField()
+    neighbours = serializers.IntegerField(help_text="How many there are.")
+    tried = serializers.IntegerField(help_text="How many were left out, most events first.")
+    strongest = NeighbourSerializer(many=True)
+
+
+class BackgroundSerializer(serializers.Serializer[Any]):
+    """What stands in for what is out of play."""
+
+    id = serializers.CharField(help_text="Of the content.")
+    kind = serializers.CharField(help_text="sample, or zero.")
+    size = serializers.IntegerField()
+    seed = serializers.IntegerField()
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
@@ -108,19 +139,31 @@ class ExplanationSerializer(serializers.Serializer[Any]):
 
     user_id = serializers.CharField()
     state = serializers.ChoiceField(choices=ExplanationState.choices)
+    view = serializers.CharField(help_text="evidence, groups or flat.")
     url = serializers.CharField()
     model_version = serializers.UUIDField()
     rule_revision = serializers.IntegerField()
     profile_revision = serializers.IntegerField()
     stale_since = serializers.DateTimeField(allow_null=True, help_text=STALE_SINCE)
     error = serializers.CharField(allow_blank=True)
-    base = serializers.FloatField(required=False, help_text="Mean score of the background.")
+    score_validated = serializers.BooleanField(
+        allow_null=True,
+        help_text="False: the score was trained on the rules and measured against nothing else.",
+    )
+    base = serializers.FloatField(required=False, help_text="Score with nothing in play.")
     score = serializers.FloatField(required=False)
     scale = serializers.CharField(required=False, help_text="Unit of base, score, contributions.")
+    summary = serializers.CharField(required=False, help_text="The largest parts in words.")
     contributions = ContributionSerializer(many=True, required=False)
+    neighbours = NeighboursSerializer(many=True, required=False)
     additivity_error = serializers.FloatField(required=False)
+    drift = serializers.FloatField(
+        required=False, help_text="The profile's score minus the explained one."
+    )
     method = serializers.CharField(required=False)
-    background = serializers.CharField(required=False, help_text="Users compared with.")
+    background = BackgroundSerializer(required=False)
+    notes = serializers.ListField(child=serializers.CharField(), required=False)
+    warnings = serializers.ListField(child=serializers.CharField(), required=False)
 
 
 class ItemSerializer(serializers.ModelSerializer[Item]):

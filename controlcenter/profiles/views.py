@@ -1,5 +1,6 @@
 """Users with their recommendations, explanations and look-alikes; products; apps; rule preview."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,8 +20,17 @@ from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet, ScopedViewSet
 from controlcenter.common.errors import Conflict
 from controlcenter.common.filters import UtcFilter
+from controlcenter.common.presenting import validated
 from controlcenter.profiles import explanations, queries, reading
-from controlcenter.profiles.models import Explanation, ExplanationState, Item, Profile
+from controlcenter.profiles.explanations import Question
+from controlcenter.profiles.models import (
+    Explanation,
+    ExplanationBackground,
+    ExplanationState,
+    ExplanationView,
+    Item,
+    Profile,
+)
 from controlcenter.profiles.reading import Patience, fresh
 from controlcenter.profiles.serializers import (
     ExplanationSerializer,
@@ -123,16 +133,38 @@ class ProfileViewSet(ReadViewSet):
         found = reading.similar(profile, int(given), self.patience)
         return Response(SimilarSerializer(found, many=True).data)
 
-    @extend_schema(responses={200: ExplanationSerializer, 202: ExplanationSerializer})
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "view",
+                enum=ExplanationView.values,
+                description="evidence (by default): rules and kinds of evidence, through the "
+                "network, with the strongest neighbours; groups: rules, rule score, embedding, "
+                "attributes; flat: every feature of the fusion on its own.",
+            ),
+            OpenApiParameter(
+                "background",
+                enum=ExplanationBackground.values,
+                description="What stands in for what is out of play: the stored sample of users "
+                "(by default), or zeros, then the answer carries a warning.",
+            ),
+        ],
+        responses={200: ExplanationSerializer, 202: ExplanationSerializer},
+    )
     @action(detail=True, filter_backends=[], pagination_class=None)
     def explanation(self, request: Request, user_id: str) -> Response:
         """What the score is made of; 202 if a worker needs longer than the request may wait."""
+        question = Question(
+            view=chosen(request, "view", ExplanationView.values),
+            background=chosen(request, "background", ExplanationBackground.values),
+        )
         profile = self.get_object()
         explanation = explanations.wait(
-            explanations.request(profile), seconds=settings.EXPLANATION_WAIT_SECONDS
+            explanations.request(profile, question), seconds=settings.EXPLANATION_WAIT_SECONDS
         )
         path = reverse("users-explanation", args=[user_id], request=request)
-        url = f"{path}?{urlencode({'workspace': self.workspace.slug})}"
+        unusual = {k: v for k, v in question.as_fields().items() if k in request.query_params}
+        url = f"{path}?{urlencode({'workspace': self.workspace.slug, **unusual})}"
         body = ExplanationSerializer(explanation_body(profile, explanation, url)).data
         ready = explanation.state != ExplanationState.PENDING
         return Response(
@@ -142,16 +174,26 @@ class ProfileViewSet(ReadViewSet):
         )
 
 
+def chosen(request: Request, name: str, values: Sequence[str]) -> str:
+    """A query parameter that takes one of some values, the first by default."""
+    given = request.query_params.get(name, values[0])
+    if given not in values:
+        raise ValidationError({name: f"got {given!r}, expected one of {', '.join(values)}"})
+    return given
+
+
 def explanation_body(profile: Profile, explanation: Explanation, url: str) -> dict[str, Any]:
     return {
         "user_id": profile.user_id,
         "state": explanation.state,
+        "view": explanation.view,
         "url": url,
         "model_version": explanation.model_version_id,
         "rule_revision": explanation.rule_revision,
         "profile_revision": explanation.profile_revision,
         "stale_since": profile.stale_since,
         "error": explanation.error,
+        "score_validated": validated(profile.score_basis),
         **(explanation.result or {}),
     }
 

@@ -135,7 +135,7 @@ def ids(workspace, team, owner, model_version, settings):
             ],
             "additivity_error": 0.0,
             "method": "exact",
-            "background": "b1",
+            "background": {"id": "bg-1", "kind": "sample", "size": 50, "seed": 7},
         },
     )
     for kind in ("product", "app"):

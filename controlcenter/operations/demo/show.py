@@ -100,7 +100,10 @@ def bars(explanation: dict[str, Any], limit: int = 12) -> str:
     rows = explanation["contributions"][:limit]
     largest = max((abs(row["contribution"]) for row in rows), default=0.0) or 1.0
     width = max((len(row["player"]) for row in rows), default=0)
-    lines = [f"  mean of the background {number(explanation['base'])}"]
+    lines = [
+        f"  {explanation['summary']}",
+        f"  base                   {number(explanation['base'])}",
+    ]
     for row in rows:
         length = round(abs(row["contribution"]) / largest * BAR)
         bar = "█" * length

@@ -203,14 +203,38 @@ def test_a_cached_explanation_is_shown_at_once(alpha, as_):
         {"player": "monthly_fee", "kind": "attribute", "value": 80.5, "contribution": 0.2},
         {"player": EVIL, "kind": "rule", "value": True, "contribution": -0.1},
     ]
-    result = {"base": 0.4, "score": 0.5, "scale": "probability", "contributions": contributions}
+    strongest = [
+        {"type": "product", "id": "p1", "name": "Phone", "events": 3, "contribution": 0.07},
+        {"type": "user", "id": "u9", "name": None, "events": 1, "contribution": -0.02},
+    ]
+    result = {
+        "base": 0.4,
+        "score": 0.5,
+        "scale": "probability",
+        "contributions": [
+            *contributions,
+            {"player": "attributes", "kind": "attributes", "contribution": 0.0,
+             "value": {"plan": "gold", "fee": 1200.5, "level": None}},
+        ],
+        "summary": "monthly_fee +0.20",
+        "background": {"id": "bg-7f", "kind": "sample", "size": 50, "seed": 0},
+        "neighbours": [
+            {"player": "orders", "neighbours": 90, "tried": 64, "strongest": strongest}
+        ],
+        "notes": ["The neighbours are held fixed."],
+        "warnings": ["Zeros are nobody."],
+    }  # fmt: skip
     Explanation.objects.create(
         profile=profile, model_version=profile.model_version, rule_revision=1,
         profile_revision=profile.revision, state="ready", result=result,
     )  # fmt: skip
     shown = page(as_("viewer"), "profiles_profile_change", profile.pk)
-    assert "+0.2000" in shown
-    assert "-0.1000" in shown
+    for text in (
+        "+0.2000", "-0.1000", "monthly_fee +0.20", "50 users, sample bg-7f", "Phone (p1)",
+        "+0.0700", "u9", "-0.0200", "Of 90 orders the 64 with most events were tried",
+        "The neighbours are held fixed.", "Zeros are nobody.", "plan gold", "fee 1,200.5",
+    ):  # fmt: skip
+        assert text in shown, text
     assert EVIL not in shown
 
 

@@ -14,10 +14,24 @@ RESULT = {
     "base": 0.1,
     "score": 0.4,
     "scale": "log odds",
+    "summary": "rule loyal +0.30",
     "contributions": [{"player": "loyal", "kind": "rule", "value": True, "contribution": 0.3}],
+    "neighbours": [
+        {
+            "player": "orders",
+            "neighbours": 9,
+            "tried": 9,
+            "strongest": [
+                {"type": "product", "id": "p1", "name": "A", "events": 2, "contribution": 0.1}
+            ],
+        }
+    ],
     "additivity_error": 0.0,
+    "drift": 0.0,
     "method": "exact",
-    "background": "b10",
+    "background": {"id": "bg-1", "kind": "sample", "size": 50, "seed": 7},
+    "notes": ["held fixed"],
+    "warnings": [],
 }
 
 
@@ -174,6 +188,56 @@ class TestExplanation:
         assert as_analyst.get(url(user)).json()["state"] == "ready"
         work()
         assert as_analyst.get(url(other)).json()["state"] == "ready"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestQuestions:
+    """Other views and backgrounds are other explanations, cached beside each other."""
+
+    QUESTIONS = ("", "view=flat", "view=groups", "background=zero", "view=flat&background=zero")
+
+    def test_each_question_has_an_answer_of_its_own(self, as_analyst, user):
+        for question in self.QUESTIONS:
+            answer = as_analyst.get(f"{url(user)}?{question}")
+            assert answer.status_code == 202
+            told = answer["Location"].partition("?")[2].split("&")
+            assert set(told) == {"workspace=alpha"} | set(filter(None, question.split("&")))
+        assert Explanation.objects.count() == 5
+        assert queued().count() == 1
+        work()
+        for question in self.QUESTIONS:
+            assert as_analyst.get(f"{url(user)}?{question}").status_code == 200
+        assert not queued().exists()
+
+    def test_a_named_default_is_the_usual_question(self, as_analyst, user):
+        as_analyst.get(url(user))
+        told = as_analyst.get(f"{url(user)}?view=evidence&background=sample").json()
+        assert told["view"] == "evidence"
+        assert Explanation.objects.count() == 1
+
+    def test_a_new_score_forgets_the_answers_to_all_questions(self, as_analyst, user):
+        for question in self.QUESTIONS:
+            as_analyst.get(f"{url(user)}?{question}")
+        Profile.objects.filter(pk=user.pk).update(revision=9)
+        as_analyst.get(f"{url(user)}?view=flat")
+        assert Explanation.objects.get().profile_revision == 9
+
+    @pytest.mark.parametrize(
+        ("question", "field"), [("view=deep", "view"), ("background=mean", "background")]
+    )
+    def test_what_is_not_known_is_refused(self, as_analyst, user, question, field):
+        answer = as_analyst.get(f"{url(user)}?{question}")
+        assert answer.status_code == 400
+        assert "expected one of" in answer.content.decode()
+        assert field in answer.content.decode()
+        assert not Explanation.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_explanation_of_an_unvalidated_score_says_so(as_analyst, user):
+    for basis, validated in (("rules", False), ("label", True)):
+        Profile.objects.filter(pk=user.pk).update(score_basis=basis)
+        assert as_analyst.get(url(user)).json()["score_validated"] is validated
 
 
 @pytest.mark.django_db
