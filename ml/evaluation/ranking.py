@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from ml.evaluation.metrics import Floats, Ints, Neighbours, Scorer, auc, average_precision
 
+CELLS = 2**24
+"""Scores that are looked at at once: 64 MiB."""
 TOP = 10
 """Length of the list that a source is shown."""
 
@@ -54,7 +56,7 @@ def rank_queries(
     removed: Mapping[str, Neighbours | None],
     others: Mapping[str, Ints] | None = None,
     without_self: bool = False,
-    block: int = 512,
+    block: int | None = None,
 ) -> Ranked:
     """Rank true targets among all nodes of their type, in one pass over the scores.
 
@@ -65,11 +67,12 @@ def rank_queries(
             is one. None: all are.
         others: Targets whose score by the same source is wanted as well. Shapes: [Q].
         without_self: Take the source itself out, where both ends have one type.
-        block: Sources scored at once, which bounds the memory.
+        block: Sources scored at once; by default as many as bound the memory.
 
     Raises:
         ValueError: if a score is not a number.
     """
+    block = block or _sources_at_once(score, src)
     better = {name: np.zeros(len(src), np.int64) for name in removed}
     equal = {name: np.ones(len(src), np.int64) for name in removed}
     value = np.empty(len(src))
@@ -79,39 +82,64 @@ def rank_queries(
     bounds = np.searchsorted(row_of[order], np.arange(0, len(sources) + block, block))
     for number, first in enumerate(range(0, len(sources), block)):
         queries = order[bounds[number] : bounds[number + 1]]
-        chosen = sources[first : first + block]
-        scores = _checked(score(chosen))
-        row, target = row_of[queries] - first, dst[queries]
-        value[queries] = scores[row, target]
+        scores = _checked(score(sources[first : first + block]))
+        row = row_of[queries] - first
+        value[queries] = scores[row, dst[queries]]
         for name, other in (others or {}).items():
             aside[name][queries] = scores[row, other[queries]]
-        if without_self:
-            scores[np.arange(len(chosen)), chosen] = -np.inf
-        for name, gone in removed.items():
-            left = _without(scores, gone, chosen)
-            for part in range(0, len(queries), block):
-                here = slice(part, part + block)
-                rest, mine = left[row[here]], value[queries[here], None]
-                rest[np.arange(len(rest)), target[here]] = -np.inf
-                better[name][queries[here]] = (rest > mine).sum(1)
-                equal[name][queries[here]] = 1 + (rest == mine).sum(1)
+        for part in range(0, len(queries), block):
+            some = queries[part : part + block]
+            for name, (more, same) in _places(
+                scores[row[part : part + block]], src[some], dst[some], removed, without_self
+            ).items():
+                better[name][some], equal[name][some] = more, same
     return Ranked({n: Places(better[n], equal[n]) for n in removed}, value, aside)
 
 
-def _without(scores: Floats, gone: Neighbours | None, sources: Ints) -> Floats:
-    if gone is None:
-        return scores
-    left = scores.copy()
-    left[gone.rows(sources)] = -np.inf
-    return left
+def _places(
+    scores: Floats,
+    src: Ints,
+    dst: Ints,
+    removed: Mapping[str, Neighbours | None],
+    without_self: bool,
+) -> dict[str, tuple[Ints, Ints]]:
+    """Candidates above and level with each true target: all targets, less those taken out.
+
+    Shapes: [q, N], [q], [q] → [q], [q].
+    """
+    rows = np.arange(len(src))
+    mine = scores[rows, dst]
+    above = np.count_nonzero(scores > mine[:, None], axis=1)
+    level = np.count_nonzero(scores == mine[:, None], axis=1)
+    if without_self:
+        other, itself = src != dst, scores[rows, src]
+        above, level = above - (other & (itself > mine)), level - (other & (itself == mine))
+    found = {}
+    for name, gone in removed.items():
+        more, same = above, level
+        if gone is not None:
+            query, target = gone.rows(src)
+            counts = target != dst[query]
+            if without_self:
+                counts &= target != src[query]
+            query, target = query[counts], target[counts]
+            out = scores[query, target]
+            more = above - np.bincount(query[out > mine[query]], minlength=len(src))
+            same = level - np.bincount(query[out == mine[query]], minlength=len(src))
+        found[name] = (more, same)
+    return found
+
+
+def _sources_at_once(score: Scorer, src: Ints) -> int:
+    """At most ``CELLS`` scores, up to 512 sources."""
+    targets = score(src[:1]).shape[1] if len(src) else 1
+    return max(1, min(512, CELLS // max(targets, 1)))
 
 
 def _checked(scores: Floats) -> Floats:
-    """A copy to write into, in which equal scores stay equal."""
-    found = np.array(scores, dtype=np.result_type(scores, np.float32))
-    if np.isnan(found).any():
+    if scores.size and np.isnan(scores.min()):
         raise ValueError("a score is not a number: such a model cannot be ranked, train it anew")
-    return found
+    return scores
 
 
 def filtered_ranks(
@@ -121,7 +149,7 @@ def filtered_ranks(
     *,
     excluded: Neighbours,
     without_self: bool = False,
-    block: int = 512,
+    block: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Rank of each true target among all nodes of its type without those in ``excluded``.
 

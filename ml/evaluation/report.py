@@ -14,6 +14,7 @@ from ml.evaluation.ranking import TOP, list_metrics, pair_metrics, rank_metrics,
 from ml.graph.splits import Split
 
 MAX_EVALUATED = 5000
+MAX_SCORES = 1_000_000_000
 BASELINES = ("popularity", "repeat", "item_knn", "ease")
 PROTOCOL = (
     "each held-out pair is ranked among all nodes of the target type without the source's other "
@@ -42,8 +43,8 @@ def link_report(
 
     Args:
         model: Scores by edge type, from what was known at the test cut.
-        max_evaluated: Beyond so many distinct held-out pairs of one type, sources are drawn
-            (seeded), each with all of its pairs.
+        max_evaluated: Beyond so many distinct held-out pairs of one type, or ``MAX_SCORES`` over
+            the number of targets, sources are drawn (seeded), each with all of its pairs.
 
     Returns:
         ``{"edge_types": {name: {"model": {...}, "popularity": ..., "repeat": ..., "item_knn": ...,
@@ -54,7 +55,9 @@ def link_report(
     generator = np.random.default_rng(seed)
     types = {}
     for edge in split.observed.schema.edges:
-        queries = draw_queries(split, edge, limit=max_evaluated, generator=generator)
+        targets = split.observed.num_nodes[edge.target]
+        limit = min(max_evaluated, MAX_SCORES // max(targets, 1))
+        queries = draw_queries(split, edge, limit=limit, generator=generator)
         types[edge.name] = _edge_report(split, edge, model[edge.key], queries)
     measured = [row for row in types.values() if row["evaluated"]]
     mean = {method: _mean([row[method] for row in measured]) for method in ("model", *BASELINES)}
