@@ -26,7 +26,7 @@ from ml.profile.rules import DEFAULT_RULES, compile_rule
 OPERATORS, ANALYSTS = document("docs/operators.md"), document("docs/analysts.md")
 CLIENTS, DATASETS = document("docs/api-clients.md"), document("docs/datasets.md")
 OUTSIDE_SETTINGS = {"UPS_OWNER_PASSWORD", "UPS_SHARED_DATA"}
-LIST_QUERY = {"page", "page_size", "workspace", "limit", "format"}
+LIST_QUERY = {"page", "page_size", "workspace", "limit", "format", "view", "background"}
 MADE_LATER = (".venv/", "var/")
 
 every_document = pytest.mark.parametrize("doc", DOCUMENTS, ids=str)
