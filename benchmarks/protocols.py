@@ -19,19 +19,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from ml.data.frames import EVENT_COLUMNS
-from ml.data.schema import EdgeKey, EdgeType, Feature, GraphSchema, NodeType
+from benchmarks.interactions import columns_of, features_of, graph_of, read_interactions
+from ml.data.schema import EdgeKey, EdgeType
 from ml.evaluation.baselines import ease, edge_bank, item_knn, popularity, repeat
 from ml.evaluation.metrics import Ints, Neighbours, Scorer, auc, average_precision
 from ml.evaluation.ranking import list_metrics, rank_metrics, rank_queries
-from ml.graph.graph import Edges, Graph, Pairs, build_graph, distinct_pairs
+from ml.graph.graph import Edges, Graph, Pairs, distinct_pairs
 from ml.graph.splits import Split, split_graph
 from ml.hgt.decoder import Decoder, fit_decoder
 from ml.hgt.model import embed
@@ -77,97 +75,6 @@ def baselines(graph: Graph, edge: EdgeType) -> dict[str, Scorer]:
         "EASE": ease(pairs, sources, targets),
     }
     return {name: scorer for name, scorer in found.items() if scorer is not None}
-
-
-# Reading
-
-
-def read_interactions(path: Path, columns: list[str]) -> pl.DataFrame:
-    """Columns ``src``, ``dst`` and, where a third one is named, ``time`` (seconds).
-
-    Args:
-        columns: Names in the file's header; without any, the first two (or, for events, three).
-            ``-`` as a name: there is no header, columns go by position.
-
-    Raises:
-        SystemExit: if a column is not there, or a time is no number and no date.
-    """
-    frame = _table(path)
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise SystemExit(f"{path} has no column {missing}; it has {frame.columns}")
-    found = frame.select(pl.col(columns[0]).alias("src"), pl.col(columns[1]).alias("dst"))
-    if len(columns) < 3:
-        return found.drop_nulls()
-    raw = frame[columns[2]]
-    seconds = raw.cast(pl.Float64, strict=False)
-    if seconds.null_count():
-        try:
-            seconds = raw.str.to_datetime(strict=False).dt.epoch("s").cast(pl.Float64)
-        except pl.exceptions.ComputeError:
-            seconds = pl.Series([None] * len(raw), dtype=pl.Float64)
-    if seconds.null_count() > raw.null_count():
-        raise SystemExit(f"{path}: {columns[2]} has values that are no number and no date")
-    return found.with_columns(time=seconds).drop_nulls().sort("time", maintain_order=True)
-
-
-def _table(path: Path) -> pl.DataFrame:
-    """A delimited file with a header, everything as text; Parquet by its ending."""
-    if path.suffix == ".parquet":
-        return pl.read_parquet(path).cast(pl.String)
-    with path.open(encoding="utf-8") as lines:
-        head = lines.readline()
-    separator = max("\t,;| ", key=head.count)
-    return pl.read_csv(path, separator=separator, infer_schema=False)
-
-
-def features_of(path: Path | None) -> tuple[tuple[Feature, ...], pl.DataFrame | None]:
-    """Attributes of nodes: a table whose first column is the id; numbers are numeric."""
-    if path is None:
-        return (), None
-    frame = _table(path)
-    key, *names = frame.columns
-    columns, features = [pl.col(key).alias("id")], []
-    for name in names:
-        numeric = frame[name].cast(pl.Float64, strict=False)
-        kind = "numeric" if numeric.null_count() == frame[name].null_count() else "categorical"
-        columns.append(pl.col(name).cast(pl.Float64 if kind == "numeric" else pl.String))
-        features.append(Feature(name, "numeric" if kind == "numeric" else "categorical"))
-    return tuple(features), frame.select(columns).unique("id", keep="first")
-
-
-def graph_of(
-    frame: pl.DataFrame,
-    edge: EdgeType,
-    tables: Mapping[str, tuple[tuple[Feature, ...], pl.DataFrame | None]] | None = None,
-) -> Graph:
-    """The graph of one table of interactions, with the attributes of nodes if there are any."""
-    tables = tables or {}
-    names = dict.fromkeys((edge.source, edge.target))
-    nodes = tuple(NodeType(name, tables.get(name, ((), None))[0]) for name in names)
-    ends: dict[str, list[pl.Series]] = {name: [] for name in names}
-    ends[edge.source].append(frame["src"])
-    ends[edge.target].append(frame["dst"])
-    frames = {}
-    for node in nodes:
-        ids = pl.concat(ends[node.name]).unique().sort().alias("id")
-        table, known = ids.to_frame(), tables.get(node.name, ((), None))[1]
-        if known is not None:
-            table = table.join(known, on="id", how="left", maintain_order="left")
-        frames[node.table] = table.rename({"id": node.id_column})
-    stamp = pl.lit(None) if "time" not in frame.columns else pl.col("time") * 1_000_000
-    events = frame.select(
-        event_id=pl.lit(None, pl.String),
-        type=pl.lit(edge.event),
-        timestamp=stamp.cast(pl.Int64).cast(pl.Datetime("us", "UTC")),
-        actor="src",
-        target="dst",
-        target_type=pl.lit(edge.target),
-    ).select(*(pl.col(name) for name in EVENT_COLUMNS))
-    return build_graph(SimpleNamespace(schema=GraphSchema(nodes, (edge,)), events=events, **frames))
-
-
-# Protocols
 
 
 def ratings(
@@ -275,9 +182,6 @@ def _joined(one: Pairs, other: Pairs, targets: int) -> Pairs:
     return distinct_pairs(Edges(one.src, one.dst).join(Edges(other.src, other.dst)), targets)
 
 
-# Command line
-
-
 def table(rows: Mapping[str, list[Row]]) -> str:
     """Mean over the seeds, with the standard deviation where there are several."""
     names = list(next(iter(rows.values()))[0])
@@ -306,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     asked = parser.parse_args(arguments)
     wanted = 2 if asked.protocol == "ratings" else 3
-    columns = asked.columns or _table(asked.file).columns[:wanted]
+    columns = asked.columns or columns_of(asked.file)[:wanted]
     frame = read_interactions(asked.file, columns[:wanted])
     edge = RATES if asked.protocol == "ratings" or asked.bipartite else WRITES
     tables = {"user": features_of(asked.users), "product": features_of(asked.items)}

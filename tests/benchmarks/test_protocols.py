@@ -1,20 +1,12 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmarks import protocols
-from benchmarks.protocols import (
-    BATCH,
-    RATES,
-    WRITES,
-    baselines,
-    features_of,
-    follow,
-    graph_of,
-    negatives,
-    read_interactions,
-)
+from benchmarks.interactions import features_of, graph_of, read_interactions
+from benchmarks.protocols import BATCH, RATES, WRITES, baselines, follow, negatives
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import Edges
 from ml.graph.splits import split_graph
@@ -70,7 +62,7 @@ def test_a_negative_is_another_target_that_exists():
 def calls():
     made = synthesize(SynthesisConfig(users=150, events=6_000, products=20, apps=10))
     return made.events.filter(type="call").select(
-        src="actor", dst="target", time=protocols.pl.col("timestamp").dt.epoch("s")
+        src="actor", dst="target", time=pl.col("timestamp").dt.epoch("s")
     )
 
 
@@ -105,7 +97,7 @@ def test_both_protocols_measure_the_model_beside_all_baselines(calls):
     for row in rows.values():
         assert set(row) >= {"ap", "auc", "ap up to date", "auc up to date"}
         assert all(0 <= value <= 1 for value in row.values())
-    pairs = calls.select("src", "dst").with_columns(dst="item " + protocols.pl.col("dst"))
+    pairs = calls.select("src", "dst").with_columns(dst="item " + pl.col("dst"))
     found = protocols.ratings(graph_of(pairs, RATES), RATES, config)
     assert set(found) == set(rows)
     assert found["EdgeBank"]["user_ndcg@10"] < 0.2  # what was had in training is no candidate
