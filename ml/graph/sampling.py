@@ -1,4 +1,4 @@
-"""Pairs to messages: both directions, how many each node receives, and a cap while training."""
+"""Pairs to messages: both directions, and how many each node receives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ml.data.schema import EdgeKey, GraphSchema
-from ml.graph.adjacency import Adjacency, PairDict, build_adjacency, pair_adjacency
-from ml.graph.graph import Graph, message_types, reverse
+from ml.graph.adjacency import Adjacency, PairDict, pair_adjacency
+from ml.graph.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -34,49 +34,11 @@ def pair_tensors(graph: Graph, device: str | torch.device = "cpu") -> dict[EdgeK
     }
 
 
-def build_messages(
-    schema: GraphSchema,
-    num_nodes: Mapping[str, int],
-    pairs: PairDict,
-    *,
-    fanout: int | None = None,
-    generator: torch.Generator | None = None,
-) -> Messages:
-    """Messages along ``pairs`` and back.
-
-    Args:
-        fanout: At most so many random edges of one type into one node; None for all. A cap is
-            for training steps: states that are kept must come from all edges.
-        generator: Where the random edges come from; needed with ``fanout``.
-    """
-    types = message_types(schema)
-    both = {edge.key: pairs[edge.key] for edge in schema.edges}
-    both |= {reverse(key): pairs[key].flip(0) for key in list(both)}
+def build_messages(schema: GraphSchema, num_nodes: Mapping[str, int], pairs: PairDict) -> Messages:
+    """Messages along all of ``pairs`` and back; ``ml.graph.sampler`` draws some of them."""
+    adjacency = pair_adjacency(schema, num_nodes, pairs)
     log_counts = {
-        key: torch.bincount(both[key][1], minlength=num_nodes[key[2]]).float().log1p()
-        for key in types
+        key: relation.by_target.degree(num_nodes[key[2]]).float().log1p()
+        for key, relation in adjacency.relations.items()
     }
-    if fanout is None:
-        return Messages(pair_adjacency(schema, num_nodes, pairs), log_counts)
-    if generator is None:
-        raise ValueError("a fanout needs a generator to draw from")
-    capped = {key: cap_fanout(both[key], fanout, generator) for key in types}
-    return Messages(build_adjacency(num_nodes, capped), log_counts)
-
-
-def cap_fanout(edge_index: Tensor, fanout: int, generator: torch.Generator) -> Tensor:
-    """Keep at most ``fanout`` random edges into each target node.
-
-    Shapes: [2, E] → [2, E'], sorted by target.
-    """
-    if edge_index.size(1) == 0:
-        return edge_index
-    device = edge_index.device
-    shuffled = torch.randperm(edge_index.size(1), generator=generator).to(device)
-    order = shuffled[torch.argsort(edge_index[1, shuffled], stable=True)]
-    dst = edge_index[1, order]
-    place = torch.arange(len(dst), device=device)
-    first = torch.ones(len(dst), dtype=torch.bool, device=device)
-    first[1:] = dst[1:] != dst[:-1]
-    start = torch.cummax(torch.where(first, place, torch.zeros_like(place)), 0).values
-    return edge_index[:, order[place - start < fanout]]
+    return Messages(adjacency, log_counts)

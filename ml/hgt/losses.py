@@ -1,6 +1,7 @@
 """InfoNCE over the edges of one type: symmetric, with known positives masked."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,6 +9,24 @@ from torch.nn import functional as F
 
 FULL_SOFTMAX = 4096
 """Target types up to this size are ranked whole; larger ones against the batch's own targets."""
+
+
+class Known(Protocol):
+    """The known pairs of one edge type, asked from one end."""
+
+    def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
+        """Which candidates are known neighbours of ``nodes``. Shapes: [B], [C] → [B, C]."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part ``rank`` of ``of`` parts of a batch."""
+
+    rank: int = 0
+    of: int = 1
+
+
+WHOLE = Share()
 
 
 @dataclass(frozen=True)
@@ -26,16 +45,9 @@ class Positives:
         start[1:] = torch.bincount(node, minlength=num_nodes).cumsum(0)
         return cls(start, neighbour[order])
 
-    def mask(self, nodes: Tensor, column: Tensor, width: int) -> Tensor:
-        """Which candidates are known neighbours of ``nodes``.
-
-        Args:
-            nodes: Shape: [B].
-            column: Place of each node among the candidates, -1 if it is none. Shape: [n].
-            width: Number of candidates.
-
-        Shapes: [B, width].
-        """
+    def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
+        """See ``Known``."""
+        width = len(candidates)
         # A product is asked for by many edges of a batch, and has many users: each node once.
         unique, inverse = torch.unique(nodes, return_inverse=True)
         first = self.start[unique]
@@ -43,9 +55,11 @@ class Positives:
         row = torch.repeat_interleave(torch.arange(len(unique), device=nodes.device), size)
         offset = torch.arange(len(row), device=nodes.device)
         offset = offset - torch.repeat_interleave(size.cumsum(0) - size, size)
-        place = column[self.neighbour[first[row] + offset]]
+        neighbour = self.neighbour[first[row] + offset]
+        place = torch.searchsorted(candidates, neighbour).clamp(max=width - 1)
+        found = candidates[place] == neighbour
         known = torch.zeros(len(unique), width, dtype=torch.bool, device=nodes.device)
-        known[row[place >= 0], place[place >= 0]] = True
+        known[row[found], place[found]] = True
         return known.index_select(0, inverse)
 
 
@@ -55,9 +69,11 @@ def info_nce(
     node: Tensor,
     other: Tensor,
     *,
-    positives: Positives,
+    positives: Known,
     scale: Tensor,
     bias: Tensor,
+    candidates: Tensor | None = None,
+    share: Share = WHOLE,
 ) -> Tensor | None:
     """Loss of finding ``other`` from ``node``.
 
@@ -71,24 +87,33 @@ def info_nce(
         other: Shape: [B].
         scale: One over the temperature.
         bias: What is added for each candidate, whoever asks: its popularity. Shape: [m].
+        candidates: Among whom ``other`` is looked for, rising; see ``choose_candidates``.
+        share: What part of the batch is computed; the parts add up to the loss.
 
     Returns:
         The mean over the batch, or None if there are fewer than two candidates.
     """
-    if len(z_other) <= FULL_SOFTMAX:
-        candidates = torch.arange(len(z_other), device=z.device)
-    else:
-        candidates = torch.unique(other)
+    if candidates is None:
+        candidates = choose_candidates(other, len(z_other))
     if len(candidates) < 2:
         return None
-    column = torch.full((len(z_other),), -1, dtype=torch.long, device=z.device)
-    column[candidates] = torch.arange(len(candidates), device=z.device)
+    batch = len(node)
+    node, other = node[share.rank :: share.of], other[share.rank :: share.of]
     # index_select, as the gradient of z[node] adds up in no fixed order
     logits = scale * (z.index_select(0, node) @ z_other.index_select(0, candidates).T)
     logits = logits + bias.index_select(0, candidates)  # [B, candidates]
-    known = positives.mask(node, column, len(candidates))
-    known[torch.arange(len(node), device=z.device), column[other]] = False
-    return F.cross_entropy(logits.masked_fill(known, float("-inf")), column[other])
+    asked = torch.searchsorted(candidates, other.contiguous())
+    known = positives.mask(node, candidates)
+    known[torch.arange(len(node), device=z.device), asked] = False
+    total = F.cross_entropy(logits.masked_fill(known, float("-inf")), asked, reduction="sum")
+    return total / batch
+
+
+def choose_candidates(other: Tensor, size: int) -> Tensor:
+    """All nodes of a type of ``size`` up to ``FULL_SOFTMAX``, else those of the batch, rising."""
+    if size <= FULL_SOFTMAX:
+        return torch.arange(size, device=other.device)
+    return torch.unique(other)
 
 
 def edge_loss(
@@ -96,16 +121,19 @@ def edge_loss(
     z_dst: Tensor,
     pairs: Tensor,
     *,
-    forward: Positives,
-    backward: Positives,
+    forward: Known,
+    backward: Known,
     scale: Tensor,
     bias_src: Tensor,
     bias_dst: Tensor,
+    candidates: tuple[Tensor | None, Tensor | None] = (None, None),
+    share: Share = WHOLE,
 ) -> Tensor | None:
     """Symmetric InfoNCE: the mean of finding the target and finding the source.
 
     Args:
         pairs: Edges to learn from. Shape: [2, B].
+        candidates: Sources and targets to choose from; see ``info_nce``.
 
     Returns:
         None where the batch is empty or a side has fewer than two nodes: such an edge type
@@ -114,11 +142,13 @@ def edge_loss(
     if pairs.size(1) == 0 or min(len(z_src), len(z_dst)) < 2:
         return None
     ahead = info_nce(
-        z_src, z_dst, pairs[0], pairs[1], positives=forward, scale=scale, bias=bias_dst
-    )
+        z_src, z_dst, pairs[0], pairs[1], positives=forward, scale=scale, bias=bias_dst,
+        candidates=candidates[1], share=share,
+    )  # fmt: skip
     back = info_nce(
-        z_dst, z_src, pairs[1], pairs[0], positives=backward, scale=scale, bias=bias_src
-    )
+        z_dst, z_src, pairs[1], pairs[0], positives=backward, scale=scale, bias=bias_src,
+        candidates=candidates[0], share=share,
+    )  # fmt: skip
     if ahead is None or back is None:
         return None
     return (ahead + back) / 2

@@ -1,22 +1,30 @@
 """The training loop: seeded, resumable from a checkpoint, reports progress, stops when told."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ml.data.schema import EdgeKey
+from ml.graph.drawing import join
 from ml.graph.graph import Graph, reverse
-from ml.graph.sampling import Messages, build_messages, pair_tensors
+from ml.graph.sampler import Sample, Sampler, View, key_of
+from ml.hgt.batches import Batch, Plan
 from ml.hgt.checkpoint import Progress, pack, restore
-from ml.hgt.encoders import UNKNOWN_SLOT, FeatureEncoder, NodeInputs
-from ml.hgt.losses import Positives, edge_loss
-from ml.hgt.model import HGT, ModelConfig, build_model, center, graph_inputs
+from ml.hgt.encoders import FeatureEncoder, NodeInputs
+from ml.hgt.losses import Share, choose_candidates, edge_loss
+from ml.hgt.minibatch import KnownPairs, on_device, seed_outputs
+from ml.hgt.model import HGT, ModelConfig, build_model
+from ml.hgt.processes import ALONE, Group
+from ml.hgt.tables import TrainingData
 
 TEMPERATURES = (0.05, 0.5)
+CENTERED = 20_000
+"""From so many nodes of a type the middle of its embeddings is estimated."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,15 @@ class TrainingConfig:
         seed: Of the weights and of every draw.
         folds: Parts of an epoch: one part is supervised while the others carry the messages.
         fanout: At most so many random edges of one type into a node in a training step.
-        batch_size: At most so many supervised edges of one type in a step.
+        fanout_below: The same for the nodes that only others need; None: as ``fanout``.
+        batch_size: About so many supervised edges of one type in a step.
+        max_steps: An epoch ends after so many steps, with the pairs that had their turn; None:
+            after all.
         forget: Share of categories and nodes taken for unknown in a step, so that it is learned.
+        temporal: Pairs with times are supervised a window of time a step, and only pairs from
+            before it carry messages.
         device: ``cpu`` or ``cuda``.
+        processes: Among how many processes of this machine each step is divided.
     """
 
     epochs: int = 8
@@ -44,10 +58,14 @@ class TrainingConfig:
     layers: int = 2
     folds: int = 3
     fanout: int = 30
+    fanout_below: int | None = None
     batch_size: int = 2048
+    max_steps: int | None = None
     forget: float = 0.1
     weight_decay: float = 1e-4
+    temporal: bool = False
     device: str = "cpu"
+    processes: int = 1
 
     def __post_init__(self) -> None:
         low, high = TEMPERATURES
@@ -56,6 +74,10 @@ class TrainingConfig:
                 f"epochs {self.epochs}, folds {self.folds}, fanout {self.fanout}, batch_size "
                 f"{self.batch_size}: expected at least 1, 2, 1 and 2"
             )
+        for name in ("fanout_below", "max_steps", "processes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
         if not low <= self.temperature <= high:
             raise ValueError(f"temperature is {self.temperature}, expected {low} to {high}")
         if not 0.0 < self.learning_rate <= 1.0:
@@ -64,6 +86,11 @@ class TrainingConfig:
     @property
     def model(self) -> ModelConfig:
         return ModelConfig(self.hidden, self.heads, self.layers)
+
+    @property
+    def fanouts(self) -> list[int]:
+        """Of each layer, from the lowest."""
+        return [self.fanout_below or self.fanout] * (self.layers - 1) + [self.fanout]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -109,156 +136,213 @@ def train(
 ) -> Trained:
     """Train encoders and HGT jointly on a graph's edges.
 
-    Every epoch draws from a generator of its own, made from the seed and its number: a run that
-    goes on from a checkpoint ends as one that was never interrupted.
+    Every draw is a function of seed, epoch and step: a run that goes on from a checkpoint ends as
+    one that was never interrupted.
 
     Args:
         encoder: Fitted on the graph's features if it is not given.
-        checkpoint: What ``save_checkpoint`` was given by an earlier run of the same config.
+        checkpoint: What ``save_checkpoint`` was given by an earlier run of the same config, in as
+            many processes or not.
         should_stop: Asked before each step.
 
     Raises:
         Stopped: if ``should_stop`` says so.
         ValueError: if the checkpoint is of another config or schema, or a loss is not finite.
+        ml.hgt.processes.ProcessLost: if one of several processes was killed.
     """
     encoder = encoder or FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
-    state = _State(
-        build_model(encoder, config.model, seed=config.seed),
-        len(graph.schema.edges),
-        config.temperature,
-    ).to(config.device)
-    optimizer = torch.optim.AdamW(
-        state.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    history: list[Progress] = []
-    if checkpoint is not None:
-        history = restore(checkpoint, state, optimizer, _identity(config, graph))
+    data = TrainingData.of(graph, encoder, timed=config.temporal)
+    if config.processes > 1:
+        from ml.hgt.distributed import train_in_processes as run
     else:
-        center(state.model, *_everything(graph, encoder, config.device))
-    loop = _Loop(graph, config, encoder, state, optimizer, should_stop or (lambda: False))
+        run = train_on
+    return run(
+        data, config, checkpoint=checkpoint, on_progress=on_progress,
+        save_checkpoint=save_checkpoint, should_stop=should_stop,
+    )  # fmt: skip
+
+
+def train_on(
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    checkpoint: bytes | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    save_checkpoint: Callable[[bytes], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    group: Group = ALONE,
+) -> Trained:
+    """``train`` on data that may lie on disk, as one process of a group.
+
+    Args:
+        group: All of its processes call this with the same arguments.
+    """
+    run = Run(data, config, group)
+    history = [] if checkpoint is None else run.restore(checkpoint)
+    if checkpoint is None:
+        run.center()
+    group.agree([parameter.data for parameter in run.state.parameters()])
     for epoch in range(len(history) + 1, config.epochs + 1):
-        progress = loop.epoch(epoch)
-        history.append(progress)
+        history.append(run.epoch(epoch, should_stop or (lambda: False)))
         if save_checkpoint is not None:
-            save_checkpoint(pack(state, optimizer, _identity(config, graph), history))
+            save_checkpoint(run.pack(history))
         if on_progress is not None:
-            on_progress(progress)
-    state.eval()
-    learned = state.temperature().detach().cpu().tolist()
-    temperatures = {edge.key: t for edge, t in zip(graph.schema.edges, learned, strict=True)}
-    return Trained(state.model, encoder, temperatures, tuple(history))
+            on_progress(history[-1])
+    return run.trained(history)
 
 
-class _Loop:
-    """The tensors that every epoch shares."""
+class Run:
+    """Weights, optimizer and data of one run."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        config: TrainingConfig,
-        encoder: FeatureEncoder,
-        state: _State,
-        optimizer: torch.optim.Optimizer,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self.graph, self.config, self.state, self.optimizer = graph, config, state, optimizer
-        self.should_stop = should_stop
-        self.inputs = graph_inputs(encoder, graph, config.device)
-        self.pairs = pair_tensors(graph, config.device)
-        nodes = graph.num_nodes
-        self.forward = {k: Positives.of(p[0], p[1], nodes[k[0]]) for k, p in self.pairs.items()}
-        # Each fold comes up so often that every pair of the largest edge type has its turn.
-        largest = max((p.size(1) for p in self.pairs.values()), default=0)
-        self.rounds = max(1, math.ceil(largest / config.folds / config.batch_size))
-        self.backward = {k: Positives.of(p[1], p[0], nodes[k[2]]) for k, p in self.pairs.items()}
+    def __init__(self, data: TrainingData, config: TrainingConfig, group: Group = ALONE) -> None:
+        structure = data.structure
+        self.data, self.config, self.group = data, config, group
+        self.edges = structure.schema.edges
+        self.sampler = Sampler(structure, config.fanouts)
+        self.plan = Plan(
+            structure, config.seed, config.folds, config.batch_size, config.max_steps,
+            config.temporal,
+        )  # fmt: skip
+        self.state = _State(
+            build_model(data.encoder, config.model, seed=config.seed),
+            len(self.edges),
+            config.temperature,
+        ).to(config.device)
+        self.optimizer = torch.optim.AdamW(
+            self.state.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
 
-    def epoch(self, number: int) -> Progress:
-        """One pass: each fold of the pairs is supervised once."""
-        config = self.config
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-        fold = {
-            key: torch.randperm(pairs.size(1), generator=generator) % config.folds
-            for key, pairs in self.pairs.items()
+    def restore(self, checkpoint: bytes) -> list[Progress]:
+        """Raises: ValueError if the checkpoint is of another run."""
+        return restore(checkpoint, self.state, self.optimizer, _identity(self.config, self.data))
+
+    def pack(self, history: list[Progress]) -> bytes:
+        return pack(self.state, self.optimizer, _identity(self.config, self.data), history)
+
+    def trained(self, history: list[Progress]) -> Trained:
+        self.state.eval()
+        learned = self.state.temperature().detach().cpu().tolist()
+        temperatures = {edge.key: t for edge, t in zip(self.edges, learned, strict=True)}
+        return Trained(self.state.model, self.data.encoder, temperatures, tuple(history))
+
+    @torch.no_grad()
+    def center(self) -> None:
+        """Set each type's shift so that its embeddings begin around zero instead of around the
+        mean of what everybody has in common; estimated from some nodes where there are many."""
+        seeds = {
+            name: np.unique(np.linspace(0, size - 1, min(size, CENTERED)).astype(np.int64))
+            for name, size in self.data.structure.num_nodes.items()
         }
-        fold = {key: part.to(config.device) for key, part in fold.items()}
-        sums: dict[str, list[float]] = {edge.name: [] for edge in self.graph.schema.edges}
+        sample = self.sampler.sample(seeds, View(draws=key_of(self.config.seed)))
+        for name, out in self._outputs(sample, 0.0, np.uint64(0)).items():
+            if len(out):
+                self.state.model.shift[name].copy_(-out.mean(0))
+
+    def epoch(self, number: int, should_stop: Callable[[], bool]) -> Progress:
+        """One pass over the pairs.
+
+        Raises:
+            Stopped: if ``should_stop`` says so.
+            ValueError: if a loss is not finite.
+        """
+        config, steps = self.config, self.plan.steps
+        sums: dict[str, list[float]] = {edge.name: [] for edge in self.edges}
         self.state.train()
-        steps = config.folds * self.rounds
         for step in range(steps):
-            if self.should_stop():
+            if should_stop():
                 raise Stopped(f"stopped in epoch {number} of {config.epochs}")
             done = (number - 1) * steps + step
-            for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
-            for name, loss in self._step(fold, step % config.folds, generator).items():
+            for options in self.optimizer.param_groups:
+                options["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
+            for name, loss in self.step(self.plan.batch(self.sampler, number, step)).items():
                 sums[name].append(loss)
         means = {name: sum(x) / len(x) if x else None for name, x in sums.items()}
         known = [x for x in means.values() if x is not None]
         loss = sum(known) / len(known) if known else 0.0
         return Progress(number, config.epochs, loss, means, number / config.epochs)
 
-    def _step(
-        self, fold: dict[EdgeKey, Tensor], part: int, generator: torch.Generator
-    ) -> dict[str, float]:
-        """Supervise one fold while the others carry the messages; losses by edge type."""
-        graph, config = self.graph, self.config
-        messages = build_messages(
-            graph.schema, graph.num_nodes,
-            {key: pairs[:, fold[key] != part] for key, pairs in self.pairs.items()},
-            fanout=config.fanout, generator=generator,
-        )  # fmt: skip
-        z_dict = self.state.model(self._forgetful(generator), messages)
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Learn from one batch; losses by edge type.
+
+        Each process embeds its part of the nodes and asks its part of the questions.
+        """
+        z_dict = self.group.gather(self._embed(batch), batch.seeds)
+        losses = self._losses(batch, z_dict)
+        if not losses:
+            return {}
+        total = torch.stack(list(losses.values())).mean()
+        self.optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        parameters = list(self.state.parameters())
+        told = self.group.add_up(parameters, torch.stack(list(losses.values())).detach())
+        if not torch.isfinite(told).all():
+            raise ValueError(f"the loss is {told.mean().item()}: lower the learning rate")
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        self.optimizer.step()
+        return dict(zip(losses, told.tolist(), strict=True))
+
+    def _embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Embeddings of this process's part of the seeds."""
+        mine = {name: self.group.part(seeds) for name, seeds in batch.seeds.items()}
+        nodes = self.data.structure.num_nodes
+        whole = sum(map(len, mine.values())) * 2 > sum(nodes.values())
+        # Rows of nearly everything: as fast with all, and nothing has to be numbered anew.
+        seeds = self.sampler.everything() if whole else mine
+        sample = self.sampler.sample(seeds, batch.view)
+        z_dict = {
+            name: self.state.model.finish(name, out)
+            for name, out in self._outputs(sample, self.config.forget, batch.view.draws).items()
+        }
+        if not whole:
+            return z_dict
+        device = self.config.device
+        return {
+            name: z if len(mine[name]) == len(z)
+            else z.index_select(0, torch.from_numpy(mine[name]).to(device))
+            for name, z in z_dict.items()
+        }  # fmt: skip
+
+    def _outputs(self, sample: Sample, unknown: float, key: np.uint64) -> dict[str, Tensor]:
+        device = self.config.device
+        inputs: dict[str, NodeInputs] = {}
+        for position, (name, nodes) in enumerate(sample.nodes.items()):
+            salt = np.uint64(join(key, position))
+            inputs[name] = self.data.tables[name].take(nodes, unknown=unknown, key=salt).to(device)
+        moved = Sample(sample.nodes, sample.sizes, on_device(sample.hops, device))
+        return seed_outputs(self.state.model, inputs, moved)
+
+    def _losses(self, batch: Batch, z_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        structure, device = self.data.structure, self.config.device
         scale, popularity = 1.0 / self.state.temperature(), self.state.popularity
+        share = Share(self.group.rank, self.group.size)
         losses: dict[str, Tensor] = {}
-        for position, edge in enumerate(graph.schema.edges):
-            chosen = self.pairs[edge.key][:, fold[edge.key] == part]
-            if chosen.size(1) > config.batch_size:
-                drawn = torch.randperm(chosen.size(1), generator=generator)[: config.batch_size]
-                chosen = chosen[:, drawn.to(chosen.device)]
+        for position, edge in enumerate(self.edges):
+            seeds = batch.seeds[edge.source], batch.seeds[edge.target]
+            ends = zip(seeds, batch.pairs[edge.key], strict=True)
+            pairs = torch.from_numpy(np.stack([np.searchsorted(s, end) for s, end in ends]))
+            pairs, links = pairs.to(device), structure.links[edge.key]
+            sizes = [structure.num_nodes[end] for end in (edge.source, edge.target)]
+            counted = [
+                torch.from_numpy(np.log1p(self.sampler.counts(key, nodes, batch.view))).to(device)
+                for key, nodes in zip((reverse(edge.key), edge.key), seeds, strict=True)
+            ]
             loss = edge_loss(
                 z_dict[edge.source],
                 z_dict[edge.target],
-                chosen,
-                forward=self.forward[edge.key],
-                backward=self.backward[edge.key],
+                pairs,
+                forward=KnownPairs(links.by_source, *seeds),
+                backward=KnownPairs(links.by_target, *seeds[::-1]),
                 scale=scale[position],
-                bias_src=popularity[position, 0] * messages.log_counts[reverse(edge.key)],
-                bias_dst=popularity[position, 1] * messages.log_counts[edge.key],
-            )
+                bias_src=popularity[position, 0] * counted[0],
+                bias_dst=popularity[position, 1] * counted[1],
+                candidates=(
+                    choose_candidates(pairs[0], sizes[0]), choose_candidates(pairs[1], sizes[1]),
+                ),
+                share=share,
+            )  # fmt: skip
             if loss is not None:
                 losses[edge.name] = loss
-        if losses:
-            total = torch.stack(list(losses.values())).mean()
-            if not torch.isfinite(total):
-                raise ValueError(f"the loss is {total.item()}: lower the learning rate")
-            self.optimizer.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.state.parameters(), 1.0)
-            self.optimizer.step()
-        return {name: loss.item() for name, loss in losses.items()}
-
-    def _forgetful(self, generator: torch.Generator) -> dict[str, NodeInputs]:
-        """Inputs in which some categories and nodes are unknown."""
-        forgetful = {}
-        for name, inputs in self.inputs.items():
-            forgetful[name] = replace(
-                inputs,
-                categorical=self._forget(inputs.categorical, generator),
-                slot=self._forget(inputs.slot, generator),
-            )
-        return forgetful
-
-    def _forget(self, slots: Tensor, generator: torch.Generator) -> Tensor:
-        draw = torch.rand(slots.shape, generator=generator)
-        return slots.masked_fill((draw < self.config.forget).to(slots.device), UNKNOWN_SLOT)
-
-
-def _everything(
-    graph: Graph, encoder: FeatureEncoder, device: str
-) -> tuple[dict[str, NodeInputs], Messages]:
-    """Inputs of all nodes and messages along all pairs."""
-    messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, device))
-    return graph_inputs(encoder, graph, device), messages
+        return losses
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -269,7 +353,11 @@ def _schedule(step: int, steps: int) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def _identity(config: TrainingConfig, graph: Graph) -> dict[str, Any]:
-    shape = {name: len(ids) for name, ids in graph.node_ids.items()}
-    fields = {key: value for key, value in config.to_dict().items() if key != "device"}
-    return {"config": fields, "schema": graph.schema.hash, "nodes": shape}
+def _identity(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
+    """What a checkpoint is of; where and in how many processes it was made does not matter."""
+    fields = config.to_dict()
+    for name in ("device", "processes"):
+        del fields[name]
+    structure = data.structure
+    nodes = dict(structure.num_nodes)
+    return {"config": fields, "schema": structure.schema.hash, "nodes": nodes}

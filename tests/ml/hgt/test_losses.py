@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from ml.hgt import losses
-from ml.hgt.losses import Positives, edge_loss, info_nce
+from ml.hgt.losses import Positives, Share, edge_loss, info_nce
 
 
 def oracle(z, z_other, node, other, known, scale, bias, candidates):
@@ -48,7 +48,7 @@ def test_known_positives_are_found_for_any_nodes():
     node, neighbour = generator.integers(0, 9, 30), generator.integers(0, 7, 30)
     positives = Positives.of(torch.from_numpy(node), torch.from_numpy(neighbour), 9)
     rows = torch.tensor([8, 0, 3, 3])
-    mask = positives.mask(rows, torch.arange(7), 7)
+    mask = positives.mask(rows, torch.arange(7))
     truth = set(zip(node.tolist(), neighbour.tolist(), strict=True))
     for row, i in enumerate(rows.tolist()):
         assert [c for c in range(7) if mask[row, c]] == [c for c in range(7) if (i, c) in truth]
@@ -63,3 +63,20 @@ def test_fewer_than_two_targets_contribute_nothing(targets):
         scale=torch.tensor(1.0), bias_src=torch.zeros(3), bias_dst=torch.zeros(targets),
     )  # fmt: skip
     assert loss is None
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_parts_of_a_batch_add_up_to_its_loss(drawn, processes):
+    z, z_other, pairs, bias = drawn
+    positives = Positives.of(pairs[0], pairs[1], 6)
+    parts = [
+        info_nce(
+            z, z_other, pairs[0], pairs[1], positives=positives, scale=torch.tensor(7.0),
+            bias=bias, share=Share(rank, processes),
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+    whole = info_nce(
+        z, z_other, pairs[0], pairs[1], positives=positives, scale=torch.tensor(7.0), bias=bias
+    )
+    assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-6)

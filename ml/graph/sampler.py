@@ -1,0 +1,243 @@
+"""Mini-batches: the neighbours that some nodes need, layer by layer, with numbers of their own.
+
+As in GraphSAGE (Hamilton et al., 2017), but a node's draw is a hash of the step and the node: it is
+the same for every batch, process and thread that asks for it, so that the embedding of a node does
+not depend on who else is in its batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ml.data.schema import EdgeKey
+from ml.graph.adjacency import Adjacency, Relation, Rows
+from ml.graph.drawing import (
+    count_edges,
+    discover,
+    draw_edges,
+    in_fold,
+    join,
+    permuted_all,
+    pick,
+)
+from ml.graph.graph import message_types
+from ml.graph.sampling import Messages
+from ml.graph.sorting import counting_sort
+from ml.graph.structure import Side, Structure, reverse_of
+from ml.hgt.threads import run_pieces
+
+Array = npt.NDArray[Any]
+ALL = 2**31 - 1
+"""A fanout that keeps every edge."""
+EXACT_COUNT = 4096
+"""In-edges outside a fold are counted up to this degree; above it their expected number is told."""
+PIECE = 2048
+
+
+def key_of(*numbers: int) -> np.uint64:
+    """A random key that belongs to ``numbers``, the same everywhere."""
+    key = np.uint64(0)
+    for number in numbers:
+        key = np.uint64(join(key, number))
+    return key
+
+
+@dataclass(frozen=True)
+class View:
+    """Which edges a step sees.
+
+    Args:
+        draws: Key of the step: what it draws differs from other steps.
+        folding: Key of the epoch: how pairs fall into folds.
+        folds: How many there are.
+        part: Pairs of this fold carry no messages, either way; -1: all do.
+        before: Pairs whose first event is not before this carry no messages; None: all do.
+    """
+
+    draws: np.uint64 = np.uint64(0)  # noqa: RUF009
+    folding: np.uint64 = np.uint64(0)  # noqa: RUF009
+    folds: int = 1
+    part: int = -1
+    before: int | None = None
+
+    def part_of(self, side: Side) -> int:
+        """The fold that is left out; where times decide, there is none."""
+        return -1 if len(side.time) else self.part
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A part of a graph in which the embeddings of its seeds are those of the whole.
+
+    Args:
+        nodes: Nodes by type: the seeds as they were given, then what each lower layer needs more,
+            rising. Shapes: [n].
+        sizes: For h0, h1, … hL how many of the nodes need it, by type; the last are the seeds.
+        hops: Messages of each layer from the lowest: to the first ``sizes[l]`` nodes, from the
+            first ``sizes[l - 1]``. Counts are given for the seeds alone, in the last.
+    """
+
+    nodes: Mapping[str, Array]
+    sizes: Sequence[Mapping[str, int]]
+    hops: Sequence[Messages]
+
+    @property
+    def num_edges(self) -> int:
+        return sum(hop.adjacency.num_edges for hop in self.hops)
+
+
+class Sampler:
+    """Draws from a structure, which may lie on disk; holds 4 bytes a node.
+
+    Args:
+        fanouts: At most so many in-edges a message type for the nodes of each layer, from the
+            lowest; ``ALL`` for no cap.
+
+    Raises:
+        ValueError: on no layer or a fanout below 1.
+    """
+
+    def __init__(self, structure: Structure, fanouts: Sequence[int]) -> None:
+        if not fanouts or min(fanouts) < 1:
+            raise ValueError(f"fanouts are {list(fanouts)}, expected one of at least 1 a layer")
+        self.structure, self.fanouts = structure, tuple(fanouts)
+        self.types = message_types(structure.schema)
+        self._place = {key: position for position, key in enumerate(structure.links)}
+
+    @cached_property
+    def _local(self) -> dict[str, Array]:
+        """Number of each node in the sample that is being drawn; -1 for none."""
+        return {name: np.full(n, -1, np.int32) for name, n in self.structure.num_nodes.items()}
+
+    def everything(self) -> dict[str, Array]:
+        """All nodes as seeds."""
+        return {name: np.arange(n) for name, n in self.structure.num_nodes.items()}
+
+    def sample(self, seeds: Mapping[str, Array], view: View) -> Sample:
+        """What the embeddings of ``seeds`` need.
+
+        Args:
+            seeds: Distinct nodes by type; types may be left out. Shapes: [s].
+        """
+        names = list(self.structure.num_nodes)
+        nodes = {name: np.asarray(seeds.get(name, ()), np.int64) for name in names}
+        for name, chosen in nodes.items():
+            self._local[name][chosen] = np.arange(len(chosen))
+        sizes = [{name: len(chosen) for name, chosen in nodes.items()}]
+        counts = {key: np.log1p(self.counts(key, nodes[key[2]], view)) for key in self.types}
+        hops: list[Messages] = []
+        for layer in reversed(range(len(self.fanouts))):
+            if hops and sizes[-1] == sizes[-2] and self.fanouts[layer] == self.fanouts[layer + 1]:
+                hops.append(hops[-1])  # the same nodes, draws and numbers
+                sizes.append(sizes[-1])
+                continue
+            drawn = {
+                key: self._draw(key, nodes[key[2]], view, self.fanouts[layer]) for key in self.types
+            }
+            for name in names:
+                found = [edges for key, (_, edges) in drawn.items() if key[0] == name]
+                nodes[name] = self._extend(name, nodes[name], found)
+            sizes.append({name: len(chosen) for name, chosen in nodes.items()})
+            hops.append(self._messages(drawn, sizes[-1], {} if hops else counts))
+        for name, chosen in nodes.items():
+            self._local[name][chosen] = -1
+        return Sample(nodes, sizes[::-1], hops[::-1])
+
+    def counts(self, key: EdgeKey, targets: Array, view: View) -> npt.NDArray[np.float32]:
+        """In-edges of ``targets`` in the view before any cap. Shape: [T]."""
+        side, backwards = self.structure.incoming(key, early=view.before is not None)
+        count = np.empty(len(targets), np.float32)
+        arrays = (
+            targets, side.start, side.other, side.time, view.before or 0, backwards,
+            view.part_of(side), view.folds, self.fold_key(key, view), EXACT_COUNT, count,
+        )  # fmt: skip
+        _in_pieces(lambda low, high, _: count_edges(low, high, *arrays), len(targets))
+        return count
+
+    def fold_key(self, key: EdgeKey, view: View) -> np.uint64:
+        """Key of the folds of an edge type, also by its reverse."""
+        edge = key if key in self._place else reverse_of(key)
+        return np.uint64(join(view.folding, self._place[edge]))
+
+    def supervised(self, key: EdgeKey, low: int, high: int, view: View, *, shuffle: bool) -> Array:
+        """Pairs of the fold of a view at places ``low`` to ``high`` of the epoch's random order.
+
+        Shape: [2, B], B about ``(high - low) / folds``.
+        """
+        side = self.structure.links[key].by_source
+        folding = self.fold_key(key, view)
+        places = np.arange(low, high)
+        if shuffle:
+            places = permuted_all(places, len(side.other), np.uint64(join(folding, ALL)))
+        pairs = np.stack(pick(side.start, side.other, places))
+        return pairs[:, in_fold(*pairs, view.part, view.folds, folding)]
+
+    def _draw(
+        self, key: EdgeKey, targets: Array, view: View, fanout: int
+    ) -> tuple[npt.NDArray[np.int64], Array]:
+        """How many edges each target keeps, and their other ends."""
+        side, backwards = self.structure.incoming(key, early=view.before is not None)
+        room = np.minimum(side.start[targets + 1] - side.start[targets], fanout)
+        place = np.cumsum(room) - room
+        found = np.empty(int(room.sum()), np.int32)
+        kept = np.empty(len(targets), np.int64)
+        draws = np.uint64(join(view.draws, self.types.index(key)))
+        arrays = (
+            targets, side.start, side.other, side.time, view.before or 0, backwards,
+            view.part_of(side), view.folds, self.fold_key(key, view), draws, fanout,
+            place, found, kept,
+        )  # fmt: skip
+        _in_pieces(lambda low, high, _: draw_edges(low, high, *arrays), len(targets))
+        if kept.sum() < len(found):
+            inside = np.arange(len(found)) - np.repeat(place, room) < np.repeat(kept, room)
+            found = found[inside]
+        return kept, found
+
+    def _extend(self, name: str, nodes: Array, found: list[Array]) -> Array:
+        """The nodes, then those among ``found`` that are new, which get the next numbers."""
+        local, parts = self._local[name], [nodes]
+        if len(nodes) == len(local):
+            return nodes
+        for edges in found:
+            new = np.empty(len(edges), np.int64)
+            parts.append(new[: discover(edges, local, new)])
+        new = np.sort(np.concatenate([np.empty(0, np.int64), *parts[1:]]))
+        local[new] = np.arange(len(nodes), len(nodes) + len(new))
+        return np.concatenate([nodes, new])
+
+    def _messages(
+        self,
+        drawn: Mapping[EdgeKey, tuple[Array, Array]],
+        sizes: Mapping[str, int],
+        counts: Mapping[EdgeKey, Array],
+    ) -> Messages:
+        relations, log_counts = {}, {}
+        for key, (kept, found) in drawn.items():
+            relations[key] = _relation(kept, self._local[key[0]][found], sizes[key[0]])
+            told = torch.zeros(sizes[key[2]])
+            if key in counts:
+                told[: len(counts[key])] = torch.from_numpy(counts[key])
+            log_counts[key] = told
+        return Messages(Adjacency(dict(sizes), relations), log_counts)
+
+
+def _relation(kept: Array, source: Array, num_sources: int) -> Relation:
+    """Edges of targets 0, 1, …, of which each has the next ``kept``."""
+    index = np.flatnonzero(kept).astype(np.int32)
+    start = np.zeros(len(index) + 1, np.int64)
+    np.cumsum(kept[index], out=start[1:])
+    target = np.repeat(index, kept[index])
+    by_source = counting_sort(source, target, num_sources)
+    return Relation(
+        Rows(torch.from_numpy(index), torch.from_numpy(start), torch.from_numpy(source)),
+        Rows(*(torch.from_numpy(part) for part in by_source)),
+    )
+
+
+def _in_pieces(work: Callable[[int, int, int], None], size: int) -> None:
+    run_pieces(work, np.linspace(0, size, max(1, size // PIECE) + 1).astype(np.int64))
