@@ -16,10 +16,14 @@ import torch
 from torch import Tensor
 
 from ml.data.schema import GraphSchema
+from ml.graph.graph import Graph
 
 CODE_BITS = 64
 MAX_CATEGORIES = 10_000
 MAX_IDS = 100_000
+MIN_PAIRS = 16
+"""Pairs a node on average, below which a type's nodes get no learned vectors: from few edges one
+learns who was there, not what they are like."""
 UNKNOWN_SLOT, MISSING_SLOT, FIRST_SLOT = 0, 1, 2
 
 
@@ -128,7 +132,7 @@ class FeatureEncoder:
         features: Mapping[str, pl.DataFrame],
         node_ids: Mapping[str, Sequence[str]],
     ) -> "FeatureEncoder":
-        """From one frame and the ids of each node type."""
+        """From one frame of each node type and the ids of the nodes that get learned vectors."""
         return cls(
             schema,
             {
@@ -149,6 +153,20 @@ class FeatureEncoder:
                 for node in schema.nodes
             },
         )
+
+    @classmethod
+    def of_graph(cls, graph: Graph) -> "FeatureEncoder":
+        """From a graph; a type has learned vectors if its nodes have enough edges."""
+        pairs = dict.fromkeys(graph.node_ids, 0)
+        for source, relation, target in graph.edges:
+            number = len(graph.pairs((source, relation, target)))
+            for name in {source, target}:
+                pairs[name] += number
+        learned = {
+            name: ids if pairs[name] >= MIN_PAIRS * len(ids) else ()
+            for name, ids in graph.node_ids.items()
+        }
+        return cls.fit(graph.schema, graph.features, learned)
 
     def transform(self, node_type: str, frame: pl.DataFrame, ids: Sequence[str]) -> NodeInputs:
         """Encode the nodes of one type."""

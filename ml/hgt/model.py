@@ -52,7 +52,7 @@ class NodeProjection(nn.Module):
         self.code = nn.Parameter(nn.init.orthogonal_(torch.empty(CODE_BITS, hidden)))
         self.code_weight = nn.Parameter(torch.ones(1))
         self.ids = nn.Embedding(slots, hidden)
-        nn.init.normal_(self.ids.weight, std=0.1)
+        nn.init.zeros_(self.ids.weight)
 
     def identity(self, inputs: NodeInputs) -> Tensor:
         """Shapes: [n, ...] → [n, hidden]."""

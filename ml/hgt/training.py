@@ -150,7 +150,7 @@ def train(
         ValueError: if the checkpoint is of another config or schema, or a loss is not finite.
         ml.hgt.processes.ProcessLost: if one of several processes was killed.
     """
-    encoder = encoder or FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
+    encoder = encoder or FeatureEncoder.of_graph(graph)
     data = TrainingData.of(graph, encoder, timed=config.temporal)
     if config.processes > 1:
         from ml.hgt.distributed import train_in_processes as run

@@ -58,3 +58,17 @@ def test_codes_depend_on_type_and_id_alone_and_are_almost_orthogonal():
     assert not np.array_equal(codes[7], id_codes("app", ["user 7"])[0])
     cosine = codes @ codes.T / CODE_BITS - np.eye(200)
     assert np.abs(cosine).mean() < 0.15
+
+
+def test_types_whose_nodes_have_few_edges_get_no_learned_vectors(tables, monkeypatch):
+    graph = build_graph(tables)
+    pairs = {"user": 0, "product": 0, "app": 0}
+    for edge in graph.schema.edges:
+        for name in {edge.source, edge.target}:
+            pairs[name] += len(graph.pairs(edge.key))
+    mean = {name: pairs[name] / graph.num_nodes[name] for name in pairs}
+    monkeypatch.setattr("ml.hgt.encoders.MIN_PAIRS", sorted(mean.values())[1])
+    encoder = FeatureEncoder.of_graph(graph)
+    learned = {name for name in mean if encoder.slots(name) > 1}
+    assert learned == {name for name in mean if mean[name] >= sorted(mean.values())[1]}
+    assert 0 < len(learned) < 3
