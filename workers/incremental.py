@@ -10,6 +10,7 @@ from controlcenter.incremental import owning
 from controlcenter.incremental.owning import Superseded, Taken
 from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.claims import CancelRequested, Fenced
+from ml.hgt.arrivals import SchemaChanged
 from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
 from workers.listening import Listening
 from workers.refreshing import Refresher
@@ -54,6 +55,11 @@ def work(execution: Execution) -> None:
                 log.info("incremental.superseded", reason=str(reason))
             except EXPECTED:
                 raise
+            except SchemaChanged as error:
+                raise Fault(
+                    f"The schema changed: {error}. Run a refresh task, then start the incremental "
+                    "refresh again."
+                ) from error
             except Exception as error:
                 # Perhaps it passes; what fails again and again without progress is given up.
                 log.exception("incremental.failed")

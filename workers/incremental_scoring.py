@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from controlcenter.profiles.refreshing import RefreshedItem, RefreshedUser, known_of
@@ -11,7 +13,9 @@ from ml.artifact import Artifact as Model
 from ml.data.schema import USER, GraphSchema
 from ml.profile.evidence import COUNT_PREFIX
 from ml.profile.scoring import score_users
-from workers.engine import Rows
+
+Rows = tuple[list[str], npt.NDArray[np.float32]]
+"""Ids and embeddings. Shapes: [n], [n, 64]."""
 
 
 def score(workspace_id: uuid.UUID, model: Model, rows: Rows) -> list[RefreshedUser]:

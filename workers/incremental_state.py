@@ -10,8 +10,8 @@ from controlcenter.artifacts.store import ObjectDamaged, store
 from controlcenter.incremental.marks import BEGINNING, Mark
 from controlcenter.registry.models import ModelVersion
 from ml.artifact import Artifact as Model
+from ml.hgt.incremental import IncrementalEngine
 from workers.building import load_mark
-from workers.engine import Engine, engine_class
 from workers.inputs import fetch, load_model, load_whole_graph
 from workers.runtime import STORE_PATIENCE, Execution
 
@@ -28,7 +28,7 @@ class Beginning:
     """
 
     model: Model
-    engine: Engine
+    engine: IncrementalEngine
     seen: Mark
     waiting: Mapping[str, float]
 
@@ -37,7 +37,7 @@ def from_version(execution: Execution, version: ModelVersion) -> Beginning:
     """One full pass over the graph that the version was made of; the log follows from there."""
     model = model_of(execution, version)
     folder = fetch(execution, list(version.graph_files.all()), "graph")
-    engine = engine_class().start(model.model, model.encoder, load_whole_graph(folder))
+    engine = IncrementalEngine.start(model.model, model.encoder, load_whole_graph(folder))
     return Beginning(model, engine, load_mark(folder) or BEGINNING, {})
 
 
@@ -55,12 +55,12 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
     if about["format"] != FORMAT:
         raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
     model = model_of(execution, version)
-    engine = engine_class().restore(model.model, model.encoder, state)
+    engine = IncrementalEngine.restore(model.model, model.encoder, state)
     seen = Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
     return Beginning(model, engine, seen, about["waiting"])
 
 
-def packed(engine: Engine, seen: Mark, waiting: Mapping[str, float]) -> bytes:
+def packed(engine: IncrementalEngine, seen: Mark, waiting: Mapping[str, float]) -> bytes:
     """A checkpoint: a line of JSON, then what the engine says."""
     assert seen.at is not None
     about = {

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from controlcenter.accounts.models import Workspace
 from controlcenter.events.queries import log_rows
 from controlcenter.incremental import marks, owning
 from controlcenter.incremental.owning import Published, Taken
@@ -17,12 +18,13 @@ from controlcenter.profiles.refreshing import (
     write_users,
 )
 from controlcenter.registry.models import ModelVersion
+from controlcenter.registry.services import active_version
 from ml.data.schema import USER
+from ml.hgt.incremental import Refreshed
 from workers.building import event_frame
-from workers.engine import Refreshed, Rows
 from workers.incremental_scoring import items_of, score
 from workers.incremental_state import Beginning
-from workers.runtime import Execution
+from workers.runtime import Execution, Fault
 
 APPLY_EVENTS = 5_000
 URGENT_USERS = 200
@@ -92,7 +94,10 @@ class Refresher:
         return came
 
     def apply(self, events: pl.DataFrame, now: float) -> None:
-        applied = self.engine.apply(self.fitting(events), now=now)
+        fitting = self.fitting(events)
+        if fitting.height < events.height:
+            self.refuse_another_schema()
+        applied = self.engine.apply(fitting, now=now)
         self._edges += applied.edges
         called = events.filter(target_type=USER)["target"]
         for user_id in [*events["actor"], *called]:
@@ -104,6 +109,18 @@ class Refresher:
         """Without what the version's schema does not know: it counts, and makes no edge."""
         pairs = [f"{edge.event} {edge.target}" for edge in self.model.schema.edges]
         return events.filter(pl.concat_str("type", "target_type", separator=" ").is_in(pairs))
+
+    def refuse_another_schema(self) -> None:
+        """Raises: Fault if the workspace left the model's schema and no task is to follow it."""
+        workspace = Workspace.objects.get(pk=self.claim.workspace_id)
+        expected = self.model.schema.hash
+        if workspace.graph_schema.hash == expected or active_version(workspace) != self.version:
+            return
+        raise Fault(
+            f"The workspace has schema {workspace.graph_schema.hash[:12]} now, {self.version} was "
+            f"trained on {expected[:12]}: run a refresh task, then start the incremental refresh "
+            "again."
+        )
 
     def answer(self, asks: Mapping[int, list[str]]) -> None:
         """Refresh whom readers wait for, and some of those who have events of their own."""
@@ -126,7 +143,7 @@ class Refresher:
         """Score refreshed users and commit all of it; ``users`` are done with, also who is no
         node of the graph."""
         self._edges += refreshed.edges
-        rows: Rows | None = refreshed.embeddings.get(USER)
+        rows = refreshed.embeddings.get(USER)
         scored: list[RefreshedUser] = []
         if rows is not None and rows[0]:
             scored = self.execution.with_database(

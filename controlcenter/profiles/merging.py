@@ -109,6 +109,11 @@ MERGE_ITEMS = (
         AND NOT EXISTS (SELECT 1 FROM staged_item s WHERE s.type = i.type AND s.item_id = i.item_id)
     """,
     """
+    UPDATE profiles_item i SET embedding = NULL
+    WHERE workspace_id = %(workspace)s AND model_version_id IS NULL AND embedding IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM staged_item s WHERE s.type = i.type AND s.item_id = i.item_id)
+    """,
+    """
     INSERT INTO profiles_item (workspace_id, type, item_id, attributes, embedding, model_version_id)
     SELECT %(workspace)s, type, item_id, attributes, embedding, %(version)s FROM staged_item
     ORDER BY type, item_id

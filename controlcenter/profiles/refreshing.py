@@ -71,8 +71,9 @@ WHERE p.workspace_id = %(workspace)s AND p.user_id = n.user_id
     AND (p.model_version_id = %(version)s OR p.model_version_id IS NULL)
 """
 
+# Whether an item has a version says that a task knew it: a later one that does not removes it.
 WRITE_ITEMS = """
-UPDATE profiles_item AS i SET embedding = n.embedding::vector, model_version_id = %(version)s
+UPDATE profiles_item AS i SET embedding = n.embedding::vector
 FROM unnest(%(types)s::text[], %(ids)s::text[], %(embeddings)s::text[]) AS n(type, id, embedding)
 WHERE i.workspace_id = %(workspace)s AND i.type = n.type AND i.item_id = n.id
     AND (i.model_version_id = %(version)s OR i.model_version_id IS NULL)
