@@ -25,12 +25,12 @@ NOTHING = np.empty(0, np.int32)
 
 
 class Column:
-    """An array whose first axis grows; ``values`` is what is there now."""
+    """An array whose first axis grows; ``values`` is what is there now, new rows are ``empty``."""
 
     def __init__(self, values: npt.NDArray[Any], empty: Any = 0) -> None:
         self._buffer = values
         self._size = len(values)
-        self._empty = empty
+        self.empty = empty
 
     def __len__(self) -> int:
         return self._size
@@ -41,17 +41,17 @@ class Column:
         return self._buffer[: self._size]
 
     def grow(self, size: int) -> None:
-        """Up to ``size`` rows; the new ones are ``empty``."""
+        """Up to ``size`` rows."""
         if size > len(self._buffer):
             room = size + size // 8 + 64
-            buffer = np.full((room, *self._buffer.shape[1:]), self._empty, self._buffer.dtype)
+            buffer = np.full((room, *self._buffer.shape[1:]), self.empty, self._buffer.dtype)
             buffer[: self._size] = self._buffer[: self._size]
             self._buffer = buffer
         self._size = max(self._size, size)
 
     def shrink(self, size: int) -> None:
         """Down to ``size`` rows; the memory stays for those to come."""
-        self._buffer[size : self._size] = self._empty
+        self._buffer[size : self._size] = self.empty
         self._size = size
 
 
@@ -204,11 +204,20 @@ class GrowingAdjacency:
         for key, relation in self.relations.items():
             relation.grow(num_nodes[key[0]], num_nodes[key[2]])
 
-    def merge(self) -> None:
-        """Sort the deltas that have become large into their bases."""
-        for relation in self.relations.values():
-            if relation.num_delta > max(self.merge_share * relation.num_base, self.merge_least):
-                relation.merge()
+    def merge(self) -> bool:
+        """Sort the deltas that have become large into their bases.
+
+        Returns:
+            Whether any had.
+        """
+        large = [
+            relation
+            for relation in self.relations.values()
+            if relation.num_delta > max(self.merge_share * relation.num_base, self.merge_least)
+        ]
+        for relation in large:
+            relation.merge()
+        return bool(large)
 
     def arriving(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]:
         """In-edges of some nodes by message type: row r is ``nodes[r]``."""

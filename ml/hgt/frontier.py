@@ -4,18 +4,23 @@ The states after l layers change where an in-edge is new, where the node's own s
 and where that of an in-neighbour changed; not beyond where they come out as they were, bit by bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.graph.growing import GrowingAdjacency
-from ml.hgt.nodecache import NodeCache
+from ml.data.schema import EdgeKey
+from ml.graph.adjacency import Rows
+from ml.hgt.hubs import Hubs
 from ml.hgt.rowpass import RowPass
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+States = dict[str, tuple[Ints, Floats]]
+"""Nodes and a row for each, by node type."""
+
 Changed = dict[str, tuple[Ints, Floats]]
 """Nodes whose states changed and by how much relative to before, at most 1, by node type."""
 
@@ -23,66 +28,114 @@ LEAST = 1e-12
 """A change that can't be measured is one all the same."""
 
 
+class Arrived(Protocol):
+    """What the frontier needs to know of new edges, see ``ml.hgt.intake.NewEdges``."""
+
+    @property
+    def share(self) -> Mapping[str, Floats]: ...
+
+    def rows(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]: ...
+
+
 @dataclass
 class Frontier:
     """One batch on its way through the layers.
 
-    Args:
-        arrived: Share of each node's in-edges that are new, 1 for a new node. Shapes: [n].
+    Attributes:
+        moved: How much of what each embedding is made of has changed. Shapes: [n].
+        ready: Hubs and their states after the first layer.
     """
 
-    caches: Mapping[str, NodeCache]
-    adjacency: GrowingAdjacency
     rowpass: RowPass
-    arrived: dict[str, Floats]
-    moved: dict[str, Floats] = field(default_factory=dict)
+    hubs: Hubs
+    arrived: Arrived
+    moved: dict[str, Floats] = field(init=False)
+    ready: States = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.moved = {name: share.copy() for name, share in self.arrived.share.items()}
 
     def advance(self, changed: Changed, *, now: float) -> int:
         """Bring every state but the embeddings up to date, and mark those stale.
 
         Args:
-            changed: First states that are others than before.
+            changed: Nodes that were there whose first state is another one.
 
         Returns:
             Rows that are stale by this batch, also where they were already.
         """
-        self.moved = {name: arrived.copy() for name, arrived in self.arrived.items()}
-        for name, arrived in self.arrived.items():
-            rows = np.flatnonzero(arrived)
-            self.caches[name].local.values[rows] = self.rowpass.local(name, rows)
         self._note(changed)
-        for level in range(1, len(self.rowpass.layers)):
-            changed = self._step(level, changed)
-            self._note(changed)
         reached = self._reached(changed)
+        for name, total in reached.items():
+            if name in changed:
+                self.hubs.forget(name, changed[name][0])
+            self.hubs.forget(name, np.flatnonzero(total))
+        self._neighbourhoods()
+        for level in range(1, len(self.rowpass.layers)):
+            changed = self._step(level, changed, reached)
+            self._note(changed)
+            reached = self._reached(changed)
         count = 0
-        for name, cache in self.caches.items():
+        for name, cache in self.rowpass.caches.items():
             change = self.moved[name] + reached[name]
             rows = np.flatnonzero(change)
             cache.touch(rows, change[rows], now=now)
             count += len(rows)
         return count
 
-    def _step(self, level: int, changed: Changed) -> Changed:
-        reached, found = self._reached(changed), {}
-        for name, cache in self.caches.items():
-            dirty = self.arrived[name] + reached[name]
+    def _neighbourhoods(self) -> None:
+        """What the own edges say; of hubs the first layer too, from the same sums."""
+        for name, share in self.arrived.share.items():
+            local = self.rowpass.caches[name].local.values
+            rows = np.flatnonzero(share)
+            hubs = self.hubs.among(name, rows)
+            local[rows[~hubs]] = self.rowpass.local(name, rows[~hubs])
+            rows = rows[hubs]
+            states = np.empty((len(rows), local.shape[1]), np.float32)
+            for places, edges in self._arriving(name, rows):
+                self.rowpass.count(edges)
+                own = rows[places]
+                local[own], states[places] = self.hubs.extend(name, own, edges)
+            self.ready[name] = rows, states
+
+    def _arriving(self, name: str, rows: Ints) -> Iterator[tuple[Ints, dict[EdgeKey, Rows]]]:
+        """Places of hubs among ``rows``, and the edges that are to be added at them."""
+        known = self.hubs.known(name, rows)
+        if known.any():
+            yield np.flatnonzero(known), self.arrived.rows(name, rows[known])
+        first = 0
+        places = np.flatnonzero(~known)
+        for part in self.rowpass.slices(name, rows[places]):
+            yield places[first : first + len(part)], self.rowpass.adjacency.arriving(name, part)
+            first += len(part)
+
+    def _step(self, level: int, changed: Changed, reached: Mapping[str, Floats]) -> Changed:
+        found = {}
+        for name, cache in self.rowpass.caches.items():
+            dirty = (self.arrived.share[name] > 0) | (reached[name] > 0)
             if name in changed:
-                dirty[changed[name][0]] += LEAST
+                dirty[changed[name][0]] = True
+            parts = []
+            if level == 1:
+                rows, states = self.ready[name]
+                dirty[rows] = False
+                parts.append(replaced(cache.hidden[level].values, rows, states))
             rows = np.flatnonzero(dirty)
-            found[name] = replaced(
-                cache.hidden[level].values, rows, self.rowpass.state(level, name, rows)
-            )
+            states = self.rowpass.state(level, name, rows)
+            parts.append(replaced(cache.hidden[level].values, rows, states))
+            rows, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
+            found[name] = rows, weight
         return found
 
     def _reached(self, changed: Changed) -> dict[str, Floats]:
         """Mean relative change of each node's in-neighbours. Shapes: [n]."""
-        totals = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
+        caches = self.rowpass.caches
+        totals = {name: np.zeros(len(cache), np.float32) for name, cache in caches.items()}
         some = {name: found for name, found in changed.items() if len(found[0])}
         if some:
-            self.adjacency.spread(some, totals)
+            self.rowpass.adjacency.spread(some, totals)
             for name, total in totals.items():
-                total /= np.maximum(self.caches[name].degree.values, 1)
+                total /= np.maximum(caches[name].degree.values, 1)
         return totals
 
     def _note(self, changed: Changed) -> None:

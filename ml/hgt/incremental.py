@@ -8,6 +8,7 @@ An event counts by the pair of nodes that it joins and not by its id: pairs are 
 event that comes again changes nothing, however late, and no ids need to be kept.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -26,6 +27,7 @@ from ml.hgt import snapshot
 from ml.hgt.arrivals import SchemaChanged, check_features, links_of
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.frontier import Frontier
+from ml.hgt.hubs import Hubs
 from ml.hgt.intake import Intake
 from ml.hgt.model import EMBEDDING_DIM, HGT, check_schema, graph_inputs
 from ml.hgt.nodecache import NEVER, NodeCache
@@ -44,11 +46,14 @@ class IncrementalConfig:
         priority: Which stale rows come first.
         merge_share: New edges of a type are sorted in once they are more than this share of the
             sorted ones, and more than ``merge_least``.
+        kept_degree: Of nodes with so many in-edges what has arrived is kept, and only new edges
+            are added to it.
     """
 
     priority: PriorityConfig = field(default_factory=PriorityConfig)
     merge_share: float = 0.05
     merge_least: int = 4_096
+    kept_degree: int = 256
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,8 @@ class IncrementalEngine:
         self.adjacency = GrowingAdjacency(
             self.schema, adjacency, merge_share=config.merge_share, merge_least=config.merge_least
         )
+        least = config.kept_degree if layers > 1 else sys.maxsize
+        self.hubs = Hubs(model, self.caches, least=least)
         self._fingerprint = snapshot.fingerprint(model, encoder)
 
     @classmethod
@@ -230,14 +237,15 @@ class IncrementalEngine:
         check_features(self.schema, given)
         intake = Intake(self.model, self.encoder, self.caches, self.adjacency)
         new_ids = intake.unknown(links, given)
-        changed = intake.admit(new_ids, given)
-        arrived, new_edges = intake.join(links, new_ids)
+        encoded = intake.encode(new_ids, given)
+        changed = intake.admit(new_ids, encoded)
+        new_edges = intake.join(links, new_ids)
         rowpass = RowPass(self.model, self.caches, self.adjacency)
-        frontier = Frontier(self.caches, self.adjacency, rowpass, arrived)
-        stale = frontier.advance(changed, now=now)
-        self.adjacency.merge()
+        stale = Frontier(rowpass, self.hubs, new_edges).advance(changed, now=now)
+        if self.adjacency.merge():
+            self.hubs.clear()
         return Applied(
-            events=len(events) - ignored, ignored=ignored, new_edges=new_edges,
+            events=len(events) - ignored, ignored=ignored, new_edges=new_edges.pairs,
             new_nodes={name: len(ids) for name, ids in new_ids.items() if ids},
             edges=rowpass.edges, stale=stale,
         )  # fmt: skip
@@ -284,8 +292,7 @@ class IncrementalEngine:
         for name, z in found.items():
             self.caches[name].settle(rows_dict[name], z, now=now)
         embeddings = {
-            name: ([self.caches[name].ids[row] for row in rows_dict[name]], z)
-            for name, z in found.items()
+            name: (self.caches[name].names(rows_dict[name]), z) for name, z in found.items()
         }
         return Refreshed(embeddings, rowpass.edges)
 

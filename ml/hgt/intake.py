@@ -9,19 +9,51 @@ import polars as pl
 import torch
 
 from ml.data.schema import EdgeKey
+from ml.graph.adjacency import Rows
+from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
-from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.frontier import Changed, replaced
 from ml.hgt.model import HGT
 from ml.hgt.nodecache import NodeCache
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Encoded = dict[str, tuple[list[str], NodeInputs]]
+"""Ids of nodes and their encoded features, the new nodes first, by node type."""
+
+
+@dataclass(frozen=True)
+class NewEdges:
+    """What was not there before a batch.
+
+    Args:
+        share: Share of each node's in-edges that are new, 1 for a new node. Shapes: [n].
+        arriving: Targets and sources of the new edges by message type, both ways. Shapes: [E].
+        pairs: How many edges are new.
+    """
+
+    share: Mapping[str, Floats]
+    arriving: Mapping[EdgeKey, tuple[Ints, Ints]]
+    pairs: int
+
+    def rows(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]:
+        """New in-edges of some nodes: row r is ``nodes[r]``; they rise."""
+        found = {}
+        for key, (targets, sources) in self.arriving.items():
+            if key[2] == node_type and len(nodes):
+                place = np.minimum(np.searchsorted(nodes, targets), len(nodes) - 1)
+                own = nodes[place] == targets
+                found[key] = Rows.group(
+                    torch.from_numpy(place[own]), torch.from_numpy(sources[own]), len(nodes)
+                )
+        return found
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes one batch: ``unknown``, then ``admit``, then ``join``."""
+    """Takes one batch: ``unknown`` and ``encode``, which may fail, then ``admit`` and ``join``."""
 
     model: HGT
     encoder: FeatureEncoder
@@ -36,75 +68,74 @@ class Intake:
         for link in links:
             found[link.edge.source][link.source] = None
             found[link.edge.target][link.target] = None
-        for name, frame in features.items():
-            ids = frame[self.encoder.schema.node(name).id_column].cast(pl.String).drop_nulls()
-            found[name].update(dict.fromkeys(ids.to_list()))
+        for name in features:
+            found[name].update(dict.fromkeys(self._ids(name, features[name])))
         return {
             name: [node_id for node_id in ids if node_id not in self.caches[name].index]
             for name, ids in found.items()
         }
 
-    def admit(
+    def encode(
         self, new_ids: Mapping[str, list[str]], features: Mapping[str, pl.DataFrame]
-    ) -> Changed:
+    ) -> Encoded:
+        """Features of new nodes, and of those that were there and have features given."""
+        found: Encoded = {}
+        for name, cache in self.caches.items():
+            given, ids = features.get(name), list(new_ids[name])
+            if given is not None:
+                ids += [i for i in self._ids(name, given) if i in cache.index]
+            if ids:
+                frame = features_of(self.encoder.schema, name, ids, given)
+                found[name] = ids, self.encoder.transform(name, frame, ids)
+        return found
+
+    def _ids(self, name: str, frame: pl.DataFrame) -> list[str]:
+        column = frame[self.encoder.schema.node(name).id_column].cast(pl.String)
+        return column.drop_nulls().unique(maintain_order=True).to_list()
+
+    @torch.no_grad()
+    def admit(self, new_ids: Mapping[str, list[str]], encoded: Encoded) -> Changed:
         """Make new nodes, and give nodes their features.
 
         Returns:
             Nodes that were there whose first state is another one.
         """
         changed: Changed = {}
-        for name, cache in self.caches.items():
-            given, ids = features.get(name), list(new_ids[name])
-            if given is not None:
-                column = (
-                    given[self.encoder.schema.node(name).id_column].cast(pl.String).drop_nulls()
-                )
-                known = [i for i in column.unique(maintain_order=True) if i in cache.index]
-                ids += known
-            if not ids:
-                continue
-            inputs = self.encoder.transform(
-                name, features_of(self.encoder.schema, name, ids, given), ids
-            )
+        for name, (ids, inputs) in encoded.items():
+            cache = self.caches[name]
+            first_new = len(cache)
             cache.add(new_ids[name])
             rows = np.array([cache.index[node_id] for node_id in ids], np.int64)
-            is_new = rows >= len(cache) - len(new_ids[name])
-            other = np.flatnonzero(cache.differs(rows, inputs) | is_new)
+            other = np.flatnonzero(cache.differs(rows, inputs) | (rows >= first_new))
             rows, inputs = rows[other], inputs.take(torch.from_numpy(other))
             cache.set_inputs(rows, inputs)
-            with torch.no_grad():
-                identity, h0 = self.model.inputs({name: inputs})
+            identity, h0 = self.model.inputs({name: inputs})
             cache.identity.values[rows] = identity[name].numpy()
             found, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
-            old = found < len(cache) - len(new_ids[name])
-            changed[name] = found[old], weight[old]
+            changed[name] = found[found < first_new], weight[found < first_new]
         self.adjacency.grow({name: len(cache) for name, cache in self.caches.items()})
         return changed
 
-    def join(
-        self, links: Sequence[Link], new_ids: Mapping[str, list[str]]
-    ) -> tuple[dict[str, Floats], int]:
-        """Add the edges.
-
-        Returns:
-            Share of each node's in-edges that are new, and how many pairs are.
-        """
+    def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
+        """Add the edges."""
         ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
         for link in links:
             sources, targets = ends.setdefault(link.edge.key, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
-        arrived = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
-        count = 0
+        share = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
+        arriving, pairs = {}, 0
         for key, both in ends.items():
             source, target = (np.array(end, np.int64) for end in both)
             new = self.adjacency.relations[key].add(source, target)
-            count += int(new.sum())
-            for name, end in ((key[0], source), (key[2], target)):
-                np.add.at(arrived[name], end[new], 1)
+            source, target = source[new], target[new]
+            arriving[key], arriving[reverse(key)] = (target, source), (source, target)
+            pairs += len(source)
+        for key, (target, _) in arriving.items():
+            np.add.at(share[key[2]], target, 1)
+            np.add.at(self.caches[key[2]].degree.values, target, 1)
         for name, cache in self.caches.items():
-            rows = np.flatnonzero(arrived[name])
-            cache.degree.values[rows] += arrived[name][rows].astype(np.int64)
-            arrived[name][rows] /= cache.degree.values[rows]
-            arrived[name][len(cache) - len(new_ids[name]) :] = 1
-        return arrived, count
+            rows = np.flatnonzero(share[name])
+            share[name][rows] /= cache.degree.values[rows]
+            share[name][len(cache) - len(new_ids[name]) :] = 1
+        return NewEdges(share, arriving, pairs)

@@ -15,7 +15,7 @@ from ml.graph.adjacency import Adjacency, Rows
 from ml.hgt import chunked
 from ml.hgt.attention import BackendName, attend, backend_for
 from ml.hgt.parts import Backend, Fold
-from ml.hgt.rowwise import RowMaps, RowParts, attend_rows, attend_sources, row_maps
+from ml.hgt.rowwise import RowMaps, RowParts, attend_rows, attend_sources
 
 
 class HGTLayer(nn.Module):
@@ -50,7 +50,7 @@ class HGTLayer(nn.Module):
             raise ValueError(f"message types name {sorted(unknown)}, expected {list(node_types)}")
         self.hidden, self.heads, self.backend = hidden, heads, backend
         self.node_types, self.order = tuple(node_types), tuple(order)
-        self._kept: dict[str, tuple[Any, RowMaps]] = {}
+        self._kept: tuple[Any, dict[EdgeKey, RowMaps]] | None = None
         width = hidden // heads
         self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
         self.out_lin = _Lins(self.node_types, hidden, hidden)
@@ -148,7 +148,6 @@ class HGTLayer(nn.Module):
     ) -> Tensor:
         tables = {}
         for key, rows in edges.items():
-            rows = Rows.group(rows.nodes(), rows.other, len(q))  # an index may occur twice
             distinct, other = torch.unique(rows.other, return_inverse=True)
             table = self._project(key[0], h_dict[key[0]].index_select(0, distinct), 0, 2)
             tables[key] = (table, Rows(rows.index, rows.start, other.int()))
@@ -163,18 +162,18 @@ class HGTLayer(nn.Module):
         }
         return attend_sources(q, tables, folds, self.heads, backend)
 
-    def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
-        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        if self._kept.get(node_type, (None,))[0] != state:
-            fold, places = self._fold(), [self.order.index(key) for key in order]
-            lins = [self.kqv_lin[key[0]] for key in order]
-            both = [torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3) for lin in lins]
-            maps = row_maps(
-                order, Fold(fold.k[places], fold.v[places]),
-                [k for k, _, _ in both], [v for _, _, v in both],
-            )  # fmt: skip
-            self._kept[node_type] = (state, maps)
-        return self._kept[node_type][1]
+    def _maps(self) -> Mapping[EdgeKey, RowMaps]:
+        """What ``forward_rows`` multiplies with, made anew when a parameter has changed."""
+        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._kept is None or self._kept[0] != version:
+            fold = self._fold()
+            maps = {}
+            for t, key in enumerate(self.order):
+                lin = self.kqv_lin[key[0]]
+                k, _, v = torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3)
+                maps[key] = RowMaps.of(Fold(fold.k[t], fold.v[t]), k, v)
+            self._kept = (version, maps)
+        return self._kept[1]
 
     def _project(self, name: str, h: Tensor, *parts: int) -> Tensor:
         """Some of keys (0), queries (1) and values (2) of a node type, beside each other."""

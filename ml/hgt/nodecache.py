@@ -55,6 +55,10 @@ class NodeCache:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def names(self, rows: Ints) -> list[str]:
+        """Ids of some nodes."""
+        return [self.ids[row] for row in rows.tolist()]
+
     def add(self, ids: Sequence[str]) -> Ints:
         """Room for new nodes, whose features and states are to be set.
 

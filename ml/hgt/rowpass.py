@@ -8,12 +8,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Adjacency
+from ml.data.schema import EdgeKey
+from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.growing import GrowingAdjacency
 from ml.graph.sampling import Messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
-from ml.hgt.model import HGT
+from ml.hgt.model import EMBEDDING_DIM, HGT
 from ml.hgt.nodecache import NodeCache, tensor
 from ml.hgt.rows import States, neighbourhood_rows
 
@@ -22,6 +23,9 @@ Floats = npt.NDArray[np.float32]
 
 SLICE_ROWS, SLICE_EDGES = 2_048, 200_000
 """What is computed at once: the buffers of its queries and sums stay near the processor."""
+
+ROW_EDGES, NODE_EDGES = 100, 20
+"""What a row costs more, and the key and value of a node, in edges; from multiplications."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency
 
 
 class RowPass:
-    """Some rows of the model, from cached states of their neighbours.
+    """Some rows of the model, from cached states of their neighbours; for one batch or refresh.
 
     Attributes:
         edges: In-edges that were gone through so far.
@@ -72,6 +76,7 @@ class RowPass:
         self.model, self.caches, self.adjacency = model, caches, adjacency
         self.layers = [layer for layer in model.layers if isinstance(layer, HGTLayer)]
         self.edges = 0
+        self._tables: dict[int, dict[str, Tensor]] = {}
 
     @torch.no_grad()
     def local(self, name: str, rows: Ints) -> Floats:
@@ -80,7 +85,9 @@ class RowPass:
         states = States(identity, [])
         own = tensor(self.caches[name].identity)
         found = [
-            neighbourhood_rows(self.model, states, own[part], self.adjacency.arriving(name, part))
+            neighbourhood_rows(
+                self.model, states, own[torch.from_numpy(part)], self.adjacency.arriving(name, part)
+            )
             for part in self.slices(name, rows)
         ]
         return joined(found, own.size(1))
@@ -88,33 +95,46 @@ class RowPass:
     @torch.no_grad()
     def state(self, level: int, name: str, rows: Ints) -> Floats:
         """States after ``level`` layers, from those before the last of them. Shape: [R, hidden]."""
-        h_dict = {other: tensor(cache.hidden[level - 1]) for other, cache in self.caches.items()}
-        return joined(list(self._layer(level, name, rows, h_dict)), h_dict[name].size(1))
+        found = [h for _, h in self._layer(level, name, rows)]
+        return joined(found, self.model.config.hidden)
 
     @torch.no_grad()
     def embedding(self, name: str, rows: Ints) -> Floats:
         """Shape: [R, EMBEDDING_DIM]."""
         cache = self.caches[name]
-        h_dict = {other: tensor(found.hidden[-1]) for other, found in self.caches.items()}
         known = [tensor(column) for column in (cache.local, *cache.hidden)]
-        parts = zip(
-            self.slices(name, rows),
-            self._layer(len(self.layers), name, rows, h_dict),
-            strict=True,
-        )
         found = [
             self.model.finish(name, self.model.output([*(h[part] for h in known), last]))
-            for part, last in parts
+            for part, last in self._layer(len(self.layers), name, rows)
         ]
-        return joined(found, cache.z.values.shape[1])
+        return joined(found, EMBEDDING_DIM)
 
-    def _layer(
-        self, level: int, name: str, rows: Ints, h_dict: Mapping[str, Tensor]
-    ) -> Iterator[Tensor]:
+    def _layer(self, level: int, name: str, rows: Ints) -> Iterator[tuple[Tensor, Tensor]]:
+        """Nodes in pieces, and their states after one more layer."""
+        layer = self.layers[level - 1]
+        h_dict = {other: tensor(cache.hidden[level - 1]) for other, cache in self.caches.items()}
+        if level not in self._tables and self._many(name, rows):
+            self._tables[level] = layer.project_sources(h_dict)
         for part in self.slices(name, rows):
             edges = self.adjacency.arriving(name, part)
-            self.edges += sum(found.num_edges for found in edges.values())
-            yield self.layers[level - 1].forward_rows(name, h_dict[name][part], h_dict, edges)
+            self.count(edges)
+            own = torch.from_numpy(part)
+            yield (
+                own,
+                layer.forward_rows(
+                    name, h_dict[name][own], h_dict, edges, tables=self._tables.get(level)
+                ),
+            )
+
+    def _many(self, name: str, rows: Ints) -> bool:
+        """Whether keys and values of all nodes are less work than doing without them."""
+        edges = int(self.caches[name].degree.values[rows].sum())
+        nodes = sum(len(cache) for cache in self.caches.values())
+        return edges + ROW_EDGES * len(rows) > NODE_EDGES * nodes
+
+    def count(self, edges: Mapping[EdgeKey, Rows]) -> None:
+        """These in-edges are gone through."""
+        self.edges += sum(rows.num_edges for rows in edges.values())
 
     def slices(self, name: str, rows: Ints) -> Iterator[Ints]:
         """The rows in pieces of bounded size; one with too many edges is alone."""

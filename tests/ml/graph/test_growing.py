@@ -1,0 +1,95 @@
+"""A relation that grows beside a set of pairs."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.graph.adjacency import relation_of
+from ml.graph.growing import Column, GrowingRelation
+
+NODES = st.integers(0, 6)
+BATCH = st.lists(st.tuples(NODES, NODES), max_size=8)
+
+
+def relation_from(pairs, size):
+    edges = torch.tensor(sorted(pairs), dtype=torch.long).reshape(-1, 2).T
+    return GrowingRelation(relation_of(edges, size, size), size, size)
+
+
+def listed(end, nodes):
+    rows = end.rows(np.array(nodes, np.int64))
+    found = {node: [] for node in nodes}
+    for row, place in enumerate(rows.index.tolist()):
+        start, stop = rows.start[row], rows.start[row + 1]
+        found[nodes[place]] = sorted(rows.other[start:stop].tolist())
+    return found
+
+
+@given(
+    base=st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+    batches=st.lists(st.tuples(BATCH, st.booleans()), max_size=5),
+)
+@settings(deadline=None)
+def test_it_is_the_set_of_its_pairs(base, batches):
+    relation, pairs = relation_from(base, 4), set(base)
+    relation.grow(7, 7)
+    for batch, merge in batches:
+        source, target = np.array(batch, np.int64).reshape(-1, 2).T
+        new = relation.add(source, target)
+        expected = []
+        for pair in batch:
+            expected.append(pair not in pairs)
+            pairs.add(pair)
+        assert new.tolist() == expected
+        if merge:
+            relation.merge()
+            assert relation.num_delta == 0
+        assert {tuple(pair) for pair in relation.pairs().T.tolist()} == pairs
+        assert relation.num_edges == len(pairs)
+    nodes = [6, 0, 3, 2]
+    assert listed(relation.by_source, nodes) == {
+        u: sorted(v for s, v in pairs if s == u) for u in nodes
+    }
+    assert listed(relation.by_target, nodes) == {
+        v: sorted(u for u, t in pairs if t == v) for v in nodes
+    }
+
+
+def test_weights_spread_to_the_far_ends():
+    relation = relation_from({(0, 1), (0, 2), (3, 2)}, 4)
+    relation.grow(5, 4)
+    relation.add(np.array([4]), np.array([1]))
+    total = np.zeros(4, np.float32)
+    nodes = np.array([0, 4])
+    assert relation.by_source.spread(nodes, np.array([1, 0.5], np.float32), total) == 3
+    assert total.tolist() == [0, 1.5, 1, 0]
+
+
+def test_a_column_grows_and_shrinks():
+    column = Column(np.zeros((2, 3), np.float32), -1)
+    column.values[:] = 7
+    column.grow(200)
+    assert column.values[:2].min() == 7
+    assert column.values[2:].max() == -1
+    column.values[:] = 5
+    column.shrink(1)
+    column.grow(3)
+    assert column.values.tolist() == [[5] * 3, [-1] * 3, [-1] * 3]
+
+
+def test_a_column_never_shrinks_by_growing():
+    column = Column(np.arange(5))
+    column.grow(3)
+    assert len(column) == 5
+    assert column.values.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("edges", [0, 50])
+def test_many_edges_of_one_node(edges):
+    relation = relation_from(set(), 100)
+    others = np.arange(edges)
+    relation.add(np.zeros(edges, np.int64), others)
+    assert listed(relation.by_source, [0]) == {0: others.tolist()}
+    assert not relation.add(np.zeros(edges, np.int64), others).any()
