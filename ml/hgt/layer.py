@@ -15,7 +15,14 @@ from ml.graph.adjacency import Adjacency, Rows
 from ml.hgt import chunked
 from ml.hgt.attention import BackendName, attend, backend_for
 from ml.hgt.parts import Backend, Fold
-from ml.hgt.rowwise import RowMaps, RowParts, attend_rows, attend_sources
+from ml.hgt.rowwise import (
+    RowMaps,
+    RowParts,
+    attend_rows,
+    attend_sources,
+    each_once,
+    row_maps,
+)
 
 
 class HGTLayer(nn.Module):
@@ -50,7 +57,7 @@ class HGTLayer(nn.Module):
             raise ValueError(f"message types name {sorted(unknown)}, expected {list(node_types)}")
         self.hidden, self.heads, self.backend = hidden, heads, backend
         self.node_types, self.order = tuple(node_types), tuple(order)
-        self._kept: tuple[Any, dict[EdgeKey, RowMaps]] | None = None
+        self._kept: dict[str, tuple[Any, RowMaps]] = {}
         width = hidden // heads
         self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
         self.out_lin = _Lins(self.node_types, hidden, hidden)
@@ -123,6 +130,7 @@ class HGTLayer(nn.Module):
         if not order:
             return h_own
         q = self._project(node_type, h_own, 1)
+        edges = {key: each_once(rows, len(q)) for key, rows in edges.items() if rows.num_edges}
         backend = backend_for(self.backend, h_own)
         if tables is not None:
             given = {key: (tables[key[0]], rows) for key, rows in edges.items()}
@@ -162,18 +170,18 @@ class HGTLayer(nn.Module):
         }
         return attend_sources(q, tables, folds, self.heads, backend)
 
-    def _maps(self) -> Mapping[EdgeKey, RowMaps]:
-        """What ``forward_rows`` multiplies with, made anew when a parameter has changed."""
-        version = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        if self._kept is None or self._kept[0] != version:
-            fold = self._fold()
-            maps = {}
-            for t, key in enumerate(self.order):
-                lin = self.kqv_lin[key[0]]
-                k, _, v = torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3)
-                maps[key] = RowMaps.of(Fold(fold.k[t], fold.v[t]), k, v)
-            self._kept = (version, maps)
-        return self._kept[1]
+    def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
+        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._kept.get(node_type, (None,))[0] != state:
+            fold, places = self._fold(), [self.order.index(key) for key in order]
+            lins = [self.kqv_lin[key[0]] for key in order]
+            both = [torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3) for lin in lins]
+            maps = row_maps(
+                order, Fold(fold.k[places], fold.v[places]),
+                [k for k, _, _ in both], [v for _, _, v in both],
+            )  # fmt: skip
+            self._kept[node_type] = (state, maps)
+        return self._kept[node_type][1]
 
     def _project(self, name: str, h: Tensor, *parts: int) -> Tensor:
         """Some of keys (0), queries (1) and values (2) of a node type, beside each other."""
