@@ -5,7 +5,7 @@ attributes and counts from S, else b; the user's own embedding from the evidence
 
 The embedding is never mixed with b's: what is left of the user without a kind of evidence is
 computed by the network. So v(all) is the user's score, and v(none), the base, is the mean over the
-background with the embedding that this user would have without any evidence.
+background with the embedding of a user of whom nothing is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,10 +36,9 @@ DRIFT = 1e-6
 HELD_FIXED = (
     "The neighbours' states are held fixed: taking a kind of evidence away recomputes this user "
     "alone.",
-    "Without attributes the user keeps what stands for its id: that is who the user is, not what "
-    "is known of it.",
+    "Attributes are all that is the user's own: with them goes what the model learned of its id.",
     "The base is the mean score over the background's rules, attributes and counts with the "
-    "embedding this user would have without any evidence.",
+    "embedding of a user without any evidence: the same for every user.",
 )
 
 

@@ -1,11 +1,12 @@
 """One user's embedding from a part of the evidence: virtual rows through the network.
 
-A row has some of the user's in-edges and its attributes or none; the states of its neighbours are
-those of the whole graph and are held fixed, so what the user did to the neighbours stays in them.
+A row has some of the user's in-edges, and its attributes and id or neither; the states of its
+neighbours are those of the whole graph and are held fixed, so what the user did to the neighbours
+stays in them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +37,7 @@ class VirtualUser:
     Args:
         states: Of the neighbours.
         known: Input state with the user's attributes. Shape: [1, hidden].
-        bare: Input state with every attribute missing; what the id stands for stays, because it
-            is who the user is. Shape: [1, hidden].
+        bare: Input state of nobody in particular. Shape: [1, hidden].
         kind_of: Kind of evidence of each message type.
     """
 
@@ -99,10 +99,26 @@ def virtual_user(
     Args:
         frame: ``user_id`` and the features of users, one row.
     """
-    user = encoder.schema.user
-    features = frame.select(feature.name for feature in user.features)
-    missing = features.clear(1)
-    ids = frame["user_id"].to_list()
-    known, bare = (input_rows(model, encoder, USER, part, ids) for part in (features, missing))
+    features = frame.select(feature.name for feature in encoder.schema.user.features)
+    known = input_rows(model, encoder, USER, features, frame["user_id"].to_list())
+    bare = nobody(model, encoder, features)
     kind_of = Kinds.of(encoder.schema).of_messages(encoder.schema)
     return VirtualUser(model, states, surroundings, known, bare, kind_of)
+
+
+@torch.no_grad()
+def nobody(model: HGT, encoder: FeatureEncoder, features: pl.DataFrame) -> Tensor:
+    """Input state of a user of whom nothing is known: no attribute, and no id.
+
+    The id goes too, because its vector was learned from the user's events, and its code would
+    give each user another state to begin from. Shape: [1, hidden].
+
+    Args:
+        features: Any rows; the columns count.
+    """
+    inputs = encoder.transform(USER, features.clear(1), [""])
+    unnamed = replace(
+        inputs, code=torch.zeros_like(inputs.code), slot=torch.zeros_like(inputs.slot)
+    )
+    _, h_dict = model.inputs({USER: unnamed.to(next(model.parameters()).device)})
+    return h_dict[USER]

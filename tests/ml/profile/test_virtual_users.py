@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from torch.nn import functional as F
 
 from ml.data.schema import TELECOM, USER
 from ml.graph.graph import build_graph, reverse
-from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.encoders import MISSING_SLOT, FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
-from ml.hgt.rows import full_states
+from ml.hgt.rows import RowEdges, embed_rows, full_states, input_rows
 from ml.profile.background import draw_background
 from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.profile.explanation import Subject, explain_evidence
@@ -30,8 +32,6 @@ KINDS = Kinds.of(TELECOM)
 @pytest.fixture
 def world(tables):
     """The hand-drawn graph with an untrained network and a fusion of random weights."""
-    import torch
-
     graph = build_graph(tables)
     encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     network = build_model(encoder, ModelConfig(), seed=3).eval()
@@ -62,20 +62,27 @@ def user_of(world, index, since=None):
     return virtual_user(world.network, world.encoder, world.states, around, frame)
 
 
+def generic(world):
+    """The first state of a user without attributes and id, spelled out."""
+    projection = world.network.project[USER]
+    numeric, categorical = TELECOM.user.names("numeric"), TELECOM.user.names("categorical")
+    row = torch.zeros(1, 2 * len(numeric) + 1)
+    row[0, 1 : 2 * len(numeric) : 2] = 1.0  # value 0, missing 1, for each
+    row[0, -1] = 1.0
+    h = projection.lin(row) + projection.ids.weight[:1]
+    for position in range(len(categorical)):
+        h = h + projection.categories[position].weight[MISSING_SLOT]
+    return world.network.norm[USER](h).detach()
+
+
 def by_hand(world, index, coalition):
     """The embedding of one user from one row with the edges and features that are in play."""
-    import torch
-    from torch.nn import functional as F
-
-    from ml.hgt.rows import RowEdges, embed_rows, input_rows
-
     frame = world.frame[index]
     features = frame.select(f.name for f in TELECOM.user.features)
-    if not coalition[0]:
-        features = pl.DataFrame(
-            {name: pl.Series([None], dtype=kind) for name, kind in features.schema.items()}
-        )
-    h0 = input_rows(world.network, world.encoder, USER, features, frame["user_id"].to_list())
+    if coalition[0]:
+        h0 = input_rows(world.network, world.encoder, USER, features, frame["user_id"].to_list())
+    else:
+        h0 = generic(world)
     start, source = {}, {}
     for edge in world.graph.schema.edges:
         pairs = world.graph.pairs(edge.key)
@@ -104,6 +111,17 @@ def test_each_coalition_is_the_user_without_that_evidence(world):
         assert z.dtype == np.float32
         for coalition, row in zip(coalitions, z, strict=True):
             assert np.allclose(row, by_hand(world, index, coalition), atol=1e-5)
+
+
+def test_everybody_begins_at_the_same_base(world):
+    """Without evidence nobody is anybody: neither id nor edges may tell users apart."""
+    bases = set()
+    for index in range(world.graph.num_nodes[USER]):
+        subject = Subject(world.evidence.take(np.array([index])), {})
+        embed_user = user_of(world, index).embed
+        found = explain_evidence(world.model, subject, world.background, embed_user)
+        bases.add(round(found["base"], 6))
+    assert len(bases) == 1
 
 
 def test_small_blocks_give_the_same_rows(world, monkeypatch):
