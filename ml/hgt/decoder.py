@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, EdgeType
-from ml.evaluation.baselines import incidence, item_knn
+from ml.evaluation.baselines import ease, incidence, item_knn
 from ml.evaluation.metrics import Floats, Ints, Neighbours, Scorer
-from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, distinct_pairs
+from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, Pairs, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split
 
 Embeddings = Mapping[str, npt.NDArray[np.float32]]
@@ -33,8 +33,9 @@ class LinkWeights:
         similarity: cos(z_src, z_dst) of the two embeddings.
         popularity: log(1 + n), n sources had the target.
         memory: log(1 + n), n events of this type were between the two.
-        company: log(1 + s), s the cosine similarity of the target to all that the source had, by
-            who else had them.
+        company: how well the target goes with all that the source had, by who else had them: a
+            linear regression on these (EASE), or, with too many targets for one, log(1 + s), s
+            their summed cosine similarity.
         trend: log(1 + n), n the events at the target lately, an older one counting less.
         recency: exp(-t), t the time since the last event of the pair, in units of lately.
     """
@@ -114,7 +115,7 @@ class Terms:
             z_dst=embeddings[edge.target],
             popularity=_log(np.bincount(pairs.dst, minlength=targets)),
             memory=incidence(pairs, sources, targets).log1p(),
-            company=item_knn(pairs, sources, targets),
+            company=_company(pairs, sources, targets),
             trend=_log(recent),
             recency=sparse.csr_array((freshness, (pairs.src, pairs.dst)), (sources, targets)),
         )
@@ -124,7 +125,7 @@ class Terms:
         yield self.z_src[src] @ self.z_dst.T
         yield self.popularity
         yield self.memory[src].toarray()
-        yield _log(self.company(src))
+        yield self.company(src)
         yield self.trend
         yield self.recency[src].toarray()
 
@@ -140,6 +141,14 @@ def _freshness(
     known = time != UNKNOWN_TIME
     age = np.where(known, present - np.where(known, time, present), np.inf)
     return np.exp(-age / lately).astype(np.float32)
+
+
+def _company(pairs: Pairs, sources: int, targets: int) -> Scorer:
+    linear = ease(pairs, sources, targets)
+    if linear is not None:
+        return linear
+    similar = item_knn(pairs, sources, targets)
+    return lambda src: _log(similar(src))
 
 
 def _log(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from ml.data.schema import EdgeKey, EdgeType, GraphSchema, NodeType
+from ml.evaluation.baselines import ease
 from ml.graph.graph import Edges, Graph
 from ml.graph.splits import split_graph
 from ml.hgt.decoder import Decoder, LinkWeights, fit_decoder
@@ -31,11 +32,14 @@ def embeddings_of(graph, seed=0):
     return {name: z / np.linalg.norm(z, axis=1, keepdims=True) for name, z in drawn.items()}
 
 
-def test_a_score_is_the_sum_of_its_terms():
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_score_is_the_sum_of_its_terms(linear, monkeypatch):
     graph = graph_of([0, 0, 1, 2, 2], [0, 0, 0, 1, 0], [0, 50, 80, 90, 100], users=4, products=3)
     z = embeddings_of(graph)
     weights = LinkWeights(2.0, 0.5, 0.25, 0.7, 0.3, 1.1)
     decoder = Decoder.from_dict(Decoder({EDGE.name: weights}, lately=10.0).to_dict())
+    if not linear:
+        monkeypatch.setattr("ml.hgt.decoder.ease", lambda *_: None)
     score = decoder.scorer(EDGE, graph, z)(np.array([0, 3]))
     similar = 2.0 * (z["user"][[0, 3]] @ z["product"].T)
     fresh = [sum(math.exp(-(100 - t) / 10) for t in times) for times in ([0, 50, 80, 100], [90])]
@@ -44,11 +48,15 @@ def test_a_score_is_the_sum_of_its_terms():
         0.5 * math.log1p(1) + 0.3 * math.log1p(fresh[1]),
         0.0,
     ]
-    company = [1.0, 1 / math.sqrt(3), 0.0]  # user 0 had p0; p0 and p1 share user 2
+    company = [math.log1p(1.0), math.log1p(1 / math.sqrt(3)), 0.0]  # p0 and p1 share user 2
+    if linear:
+        regression = ease(graph.pairs(EDGE.key), 4, 3)
+        assert regression is not None
+        company = regression(np.array([0]))[0].tolist()
     own = [
-        0.25 * math.log1p(2) + 0.7 * math.log1p(company[0]) + 1.1 * math.exp(-50 / 10),
-        0.7 * math.log1p(company[1]),
-        0.0,
+        0.25 * math.log1p(2) + 0.7 * company[0] + 1.1 * math.exp(-50 / 10),
+        0.7 * company[1],
+        0.7 * company[2],
     ]
     expected = similar + np.array([np.add(of_target, own), of_target])
     np.testing.assert_allclose(score, expected, rtol=1e-5)
