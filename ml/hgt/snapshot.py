@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -80,18 +81,9 @@ def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
         SchemaChanged: if it is of another schema or another model.
         ValueError: if it has another format, or is no snapshot.
     """
-    try:
-        arrays = np.load(io.BytesIO(state), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(
-            f"{len(state)} bytes are no snapshot ({error}): start anew from the graph"
-        ) from error
-    with arrays:
-        if int(arrays["format"]) != FORMAT:
-            raise ValueError(
-                f"a snapshot of format {arrays['format']}, expected {FORMAT}: start anew from the "
-                "graph"
-            )
+    with _opened(state) as arrays:
+        if "format" not in arrays or int(arrays["format"]) != FORMAT:
+            raise ValueError(f"no snapshot of format {FORMAT}: start anew from the graph")
         for what, expected in (("schema", schema.hash), ("model", model)):
             if str(arrays[what]) != expected:
                 raise SchemaChanged(
@@ -106,6 +98,15 @@ def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
             {edge.key: arrays[f"{place}.pairs"] for place, edge in enumerate(schema.edges)},
             {name: {part: arrays[f"{name}.{part}"] for part in KEPT} for name in ids},
         )
+
+
+def _opened(state: bytes) -> Any:
+    try:
+        return np.load(io.BytesIO(state), allow_pickle=False)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{len(state)} bytes are no snapshot ({error}): start anew from the graph"
+        ) from error
 
 
 def _ids(text: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int32]) -> list[str]:

@@ -84,6 +84,15 @@ class Case:
             np.testing.assert_allclose(z[own], expected[theirs], rtol=1e-5, atol=1e-6)
 
 
+def drained(engine, *, now, budget=7):
+    """The engine, once nothing is stale."""
+    for _ in range(10_000):
+        if not sum(engine.backlog(now=now).rows.values()):
+            return engine
+        engine.drain(budget, now=now)
+    raise AssertionError("the queue does not end")
+
+
 def with_features(graph, features):
     """Features of some nodes put in the place of those they had; new ids are new nodes."""
     node_ids, frames = dict(graph.node_ids), dict(graph.features)

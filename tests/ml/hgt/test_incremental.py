@@ -1,17 +1,18 @@
-"""The engine beside full passes: exact where not stale, whatever comes in whatever order."""
+"""What one batch does, what is told of it, and what fails."""
+
+import io
 
 import numpy as np
+import polars as pl
 import pytest
-from drawn import ROWS, drawn_tables
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from incremental_cases import SCHEMAS, Case, events_of, features_of, graph_of
+import torch
+from drawn import ROWS, drawn_tables, events_frame
+from incremental_cases import SCHEMAS, Case, drained, graph_of
 
 from ml.graph.graph import build_graph
+from ml.hgt.arrivals import SchemaChanged
 from ml.hgt.incremental import IncrementalConfig, IncrementalEngine
-
-EAGER = IncrementalConfig(merge_share=0.0, merge_least=12, kept_degree=2)
+from ml.hgt.priority import PriorityConfig
 
 
 @pytest.fixture
@@ -19,91 +20,298 @@ def case():
     return Case(build_graph(drawn_tables(ROWS)), layers=2)
 
 
-def drained(engine, *, now, budget=7):
-    for _ in range(10_000):
-        if not sum(engine.backlog(now=now).rows.values()):
-            return engine
-        engine.drain(budget, now=now)
-    raise AssertionError("the queue does not end")
+@pytest.fixture
+def engine(case):
+    return IncrementalEngine.start(*case.start)
 
 
-class Growing(RuleBasedStateMachine):
-    """Batches, features, drains, reads and restarts in any order."""
-
-    @initialize(
-        schema=st.sampled_from(sorted(SCHEMAS)),
-        layers=st.integers(1, 3),
-        seed=st.integers(0, 2),
-        config=st.sampled_from([EAGER, IncrementalConfig()]),
-    )
-    def begin(self, schema, layers, seed, config):
-        self.schema, self.config = SCHEMAS[schema], config
-        self.case = Case(graph_of(self.schema, seed), layers=layers)
-        self.engine = IncrementalEngine.start(*self.case.start, config=config)
-        self.now = 0.0
-
-    @rule(data=st.data())
-    def apply(self, data):
-        events = data.draw(events_of(self.schema))
-        features = data.draw(features_of(self.schema))
-        before = {
-            name: dict(zip(*self.engine.embeddings(name), strict=True))
-            for name in self.engine.caches
-        }
-        self.now += 1.0
-        applied = self.engine.apply(events, now=self.now, features=features)
-        assert applied.events + applied.ignored == len(events)
-        self.case.append(events, features)
-        for name, rows in before.items():
-            ids, after = self.engine.embeddings(name)
-            for node_id, z in zip(ids, after, strict=True):
-                assert node_id not in rows or np.array_equal(rows[node_id], z)
-
-    @rule(budget=st.integers(0, 40))
-    def drain(self, budget):
-        self.now += 0.25
-        stale = sum(self.engine.backlog(now=self.now).rows.values())
-        refreshed = self.engine.drain(budget, now=self.now)
-        count = sum(len(ids) for ids, _ in refreshed.embeddings.values())
-        assert (count > 0) == (stale > 0)
-        assert refreshed.edges <= budget or count == 1
-        assert sum(self.engine.backlog(now=self.now).rows.values()) == stale - count
-        self.check_rows(refreshed.embeddings)
-
-    @rule(data=st.data())
-    def read(self, data):
-        name = data.draw(st.sampled_from(sorted(self.engine.caches)))
-        ids = data.draw(st.lists(st.sampled_from([*self.engine.caches[name].ids, "nobody"])))
-        refreshed = self.engine.refresh(name, ids, now=self.now)
-        known = [i for i in dict.fromkeys(ids) if i in self.engine.caches[name].index]
-        assert refreshed.embeddings[name][0] == known
-        assert all(self.engine.stale_since(name, i) is None for i in known)
-        self.check_rows(refreshed.embeddings)
-
-    @rule()
-    def restart(self):
-        stale = self.engine.backlog(now=self.now)
-        self.engine = IncrementalEngine.restore(
-            *self.case.start[:2], self.engine.checkpoint(), config=self.config
-        )
-        assert self.engine.backlog(now=self.now) == stale
-
-    @invariant()
-    def what_is_not_stale_is_that_of_a_full_pass(self):
-        self.case.check(self.engine)
-
-    def check_rows(self, embeddings):
-        for name, (ids, z) in embeddings.items():
-            place = {node_id: row for row, node_id in enumerate(self.case.graph.node_ids[name])}
-            expected = self.case.expected()[name][[place[i] for i in ids]]
-            np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-6)
-
-    def teardown(self):
-        if hasattr(self, "engine"):
-            drained(self.engine, now=self.now)
-            self.case.check(self.engine, all_fresh=True)
-            assert self.engine.audit(rows=1_000, seed=0).relative < 1e-5
+def take(engine, case, rows, *, now=1.0, features=None):
+    events = events_frame(rows)
+    applied = engine.apply(events, now=now, features=features)
+    case.append(events, features)
+    return applied
 
 
-TestGrowing = Growing.TestCase
-TestGrowing.settings = settings(deadline=None, max_examples=25, stateful_step_count=8)
+def stale_ids(engine):
+    return {
+        (name, node_id)
+        for name, cache in engine.caches.items()
+        for node_id in cache.ids
+        if engine.stale_since(name, node_id) is not None
+    }
+
+
+def test_nothing_is_stale_at_the_start(engine, case):
+    case.check(engine, all_fresh=True)
+    assert stale_ids(engine) == set()
+    backlog = engine.backlog(now=5.0)
+    assert (backlog.edges, backlog.staleness_p50, backlog.staleness_p99) == (0, 0.0, 0.0)
+    assert engine.drain(100, now=5.0).embeddings == {}
+
+
+def test_a_new_pair_makes_its_ends_and_their_out_neighbours_stale_and_no_others(engine, case):
+    applied = take(engine, case, [("call", "dan", "cat", "user", 10)])
+    # cat hears from bob and p2, dan from p3; and they from them.
+    users = {("user", name) for name in ("dan", "cat", "bob")}
+    assert stale_ids(engine) == users | {("product", "p2"), ("product", "p3")}
+    assert (applied.new_edges, applied.stale, applied.new_nodes) == (1, 5, {})
+    assert engine.backlog(now=3.0).staleness_p50 == 2.0
+    case.check(engine)
+
+
+def test_only_the_frontier_is_gone_through(engine, case):
+    applied = take(engine, case, [("call", "dan", "cat", "user", 10)])
+    degree = {name: engine.caches["user"].degree.values[place]
+              for name, place in engine.caches["user"].index.items()}  # fmt: skip
+    assert applied.edges == degree["dan"] + degree["cat"]
+    refreshed = engine.refresh("user", ["bob"], now=2.0)
+    assert refreshed.edges == degree["bob"]
+    assert engine.refresh("user", ["bob"], now=2.0).edges == 0
+
+
+@pytest.mark.parametrize("again", ["at once", "later", "after a restart"])
+def test_events_that_come_again_change_nothing(engine, case, again):
+    rows = [("order", "dan", "p1", "product", 10), ("call", "eve", "eve", "user", 11)]
+    if again == "at once":
+        take(engine, case, rows + rows)
+    else:
+        take(engine, case, rows)
+        if again == "after a restart":
+            engine = IncrementalEngine.restore(*case.start[:2], engine.checkpoint())
+        drained(engine, now=2.0)
+        applied = engine.apply(events_frame(rows), now=3.0)
+        assert (applied.events, applied.new_edges, applied.edges, applied.stale) == (2, 0, 0, 0)
+        assert stale_ids(engine) == set()
+    drained(engine, now=4.0)
+    case.check(engine, all_fresh=True)
+
+
+def test_events_of_an_unknown_type_are_counted_and_ignored(engine, case):
+    rows = [("dream", "ann", "bob", "user", 1), ("call", "ann", "p1", "product", 1),
+            ("call", None, "bob", "user", 1), ("call", "bob", "cat", "user", 1)]  # fmt: skip
+    applied = engine.apply(events_frame(rows), now=1.0)
+    assert (applied.events, applied.ignored, applied.new_edges) == (1, 3, 0)
+    case.check(engine, all_fresh=True)
+
+
+def user(user_id, **features):
+    none = {"monthly_fee": None, "tenure_months": None, "plan": None, "level": None,
+            "device_brand": None}  # fmt: skip
+    kinds = {name: pl.Float64 if name in ("monthly_fee", "tenure_months") else pl.String
+             for name in none} | {"user_id": pl.String}  # fmt: skip
+    return pl.DataFrame([none | features | {"user_id": user_id}], schema=kinds)
+
+
+def test_a_new_user_enters_with_features(engine, case):
+    features = {"user": user("eve", monthly_fee=33.0, plan="unheard of")}
+    take(engine, case, [("call", "eve", "ann", "user", 10)], features=features)
+    ((eve,), z) = engine.refresh("user", ["eve"], now=1.0).embeddings["user"]
+    expected = case.expected()["user"][case.graph.index("user")[eve]]
+    np.testing.assert_allclose(z[0], expected, rtol=1e-5, atol=1e-6)
+    drained(engine, now=1.0)
+    case.check(engine, all_fresh=True)
+
+
+def test_a_node_may_come_without_events(engine, case):
+    features = {"user": user("eve", monthly_fee=33.0)}
+    applied = take(engine, case, [], features=features)
+    assert applied.new_nodes == {"user": 1}
+    assert stale_ids(engine) == {("user", "eve")}
+    drained(engine, now=1.0)
+    case.check(engine, all_fresh=True)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_changed_features_reach_exactly_as_far_as_the_layers(layers):
+    case = Case(build_graph(drawn_tables(ROWS)), layers=layers)
+    engine = IncrementalEngine.start(*case.start)
+    before = case.expected()
+    take(engine, case, [], features={"user": user("dan", monthly_fee=99.0, plan="gold")})
+    after = case.expected()
+    other = {
+        (name, node_id)
+        for name, ids in case.graph.node_ids.items()
+        for node_id, old, new in zip(ids, before[name], after[name], strict=True)
+        if not np.allclose(old, new, rtol=1e-5, atol=1e-6)
+    }
+    assert other
+    assert other <= stale_ids(engine)
+    assert len(stale_ids(engine)) == 2  # dan and the product dan clicked: nobody else is near
+    case.check(engine)
+
+
+def test_equal_features_change_nothing(engine, case):
+    ann = case.graph.features["user"].with_columns(user_id=pl.Series(case.graph.node_ids["user"]))
+    assert engine.apply(events_frame([]), now=1.0, features={"user": ann}).stale == 0
+
+
+def test_reads_and_unknown_nodes(engine, case):
+    take(engine, case, [("call", "dan", "cat", "user", 10)], now=7.0)
+    ids, z = engine.refresh("user", ["cat", "nobody", "ann", "cat"], now=8.0).embeddings["user"]
+    assert ids == ["cat", "ann"]
+    assert z.shape == (2, 64)
+    assert engine.stale_since("user", "cat") is None
+    assert engine.stale_since("user", "dan") == 7.0
+    assert engine.refresh("user", ["nobody"], now=8.0).embeddings["user"][0] == []
+    with pytest.raises(KeyError, match="nobody"):
+        engine.stale_since("user", "nobody")
+    with pytest.raises(KeyError, match="planet"):
+        engine.refresh("planet", ["mars"], now=8.0)
+
+
+def test_stale_since_is_that_of_the_first_event(engine, case):
+    take(engine, case, [("call", "dan", "cat", "user", 10)], now=7.0)
+    take(engine, case, [("call", "dan", "ann", "user", 10)], now=9.0)
+    assert engine.stale_since("user", "dan") == 7.0
+    assert engine.stale_since("user", "ann") == 9.0
+
+
+def test_the_order_of_draining_changes_no_bit():
+    found = []
+    for priority in (PriorityConfig(), PriorityConfig(recency=0, size=0, degree=9)):
+        case = Case(build_graph(drawn_tables(ROWS)), layers=3)
+        config = IncrementalConfig(priority=priority)
+        engine = IncrementalEngine.start(*case.start, config=config)
+        take(engine, case, [("call", "dan", "cat", "user", 1), ("use", "eve", "a1", "app", 1)])
+        drained(engine, now=1.0, budget=1)
+        found.append(engine.embeddings("user")[1])
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-7)
+
+
+# What fails
+
+
+def test_a_failing_batch_leaves_everything_as_it_was(engine, case):
+    events = events_frame([("call", "eve", "fay", "user", 1)])
+    wrong = user("eve").with_columns(monthly_fee=pl.lit("a lot"))
+    with pytest.raises(Exception, match="a lot"):
+        engine.apply(events, now=1.0, features={"user": wrong})
+    assert engine.caches["user"].ids == ["ann", "bob", "cat", "dan"]
+    case.check(engine, all_fresh=True)
+    case.append(events)
+    engine.apply(events, now=1.0)
+    drained(engine, now=1.0)
+    case.check(engine, all_fresh=True)
+
+
+def test_an_interrupted_drain_loses_no_row(engine, case, monkeypatch):
+    take(engine, case, [("order", "dan", "p1", "product", 10)])
+    before = stale_ids(engine)
+    finish = engine.model.finish
+
+    def interrupted(node_type, out):
+        if node_type == "product":
+            raise KeyboardInterrupt
+        return finish(node_type, out)
+
+    monkeypatch.setattr(engine.model, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.drain(10**6, now=1.0)
+    monkeypatch.undo()
+    assert stale_ids(engine) == before
+    drained(engine, now=1.0)
+    case.check(engine, all_fresh=True)
+
+
+def test_another_schema_asks_for_a_refresh(engine, case):
+    other = graph_of(SCHEMAS["messages"], 0)
+    with pytest.raises(SchemaChanged, match="refresh"):
+        IncrementalEngine.start(case.model, case.encoder, other)
+    theirs = IncrementalEngine.start(*Case(other, layers=2).start)
+    with pytest.raises(SchemaChanged, match="refresh"):
+        IncrementalEngine.restore(case.model, case.encoder, theirs.checkpoint())
+    for features in ({"planet": pl.DataFrame()}, {"user": user("ann").drop("plan")}):
+        with pytest.raises(SchemaChanged, match="refresh"):
+            engine.apply(events_frame([]), now=1.0, features=features)
+
+
+def test_a_checkpoint_is_of_one_model(engine, case):
+    state = engine.checkpoint()
+    with torch.no_grad():
+        case.model.out.bias += 1
+    with pytest.raises(SchemaChanged, match="model"):
+        IncrementalEngine.restore(case.model, case.encoder, state)
+
+
+OTHER = io.BytesIO()
+np.savez(OTHER, something=1)
+OTHER = OTHER.getvalue()
+
+
+@pytest.mark.parametrize("state", [b"", b"nothing", b"PK\x03\x04 and no more", OTHER])
+def test_what_is_no_checkpoint_is_refused(case, state):
+    with pytest.raises(ValueError, match="no snapshot"):
+        IncrementalEngine.restore(case.model, case.encoder, state)
+
+
+def test_events_without_the_columns_are_refused(engine):
+    with pytest.raises(ValueError, match="target_type"):
+        engine.apply(events_frame([]).drop("target_type"), now=1.0)
+
+
+@pytest.mark.parametrize("what", ["hidden", "local", "z"])
+def test_the_audit_finds_what_is_wrong(engine, what):
+    assert engine.audit(rows=100, seed=0).relative < 1e-5
+    cache = engine.caches["user"]
+    column = cache.hidden[1] if what == "hidden" else getattr(cache, what)
+    column.values[2] += 0.1
+    audit = engine.audit(rows=100, seed=0)
+    assert audit.rows == 9
+    assert audit.max_abs == pytest.approx(0.1, rel=1e-3)
+    assert audit.relative > 0.01
+
+
+def test_an_audit_does_not_look_at_stale_embeddings(engine, case):
+    take(engine, case, [("call", "dan", "cat", "user", 10)])
+    engine.caches["user"].z.values[engine.caches["user"].index["dan"]] = 9.0
+    assert engine.audit(rows=100, seed=0).relative < 1e-5
+
+
+def test_an_audit_samples(engine):
+    assert engine.audit(rows=3, seed=1).rows == 3
+
+
+# Hubs
+
+
+@pytest.mark.parametrize("kept_degree", [1, 10**9])
+def test_a_hub_grown_edge_by_edge_is_exact(kept_degree):
+    rows = [("call", f"u{i}", "ann", "user", 1) for i in range(300)]
+    case = Case(build_graph(drawn_tables(ROWS)), layers=2)
+    config = IncrementalConfig(kept_degree=kept_degree)
+    engine = IncrementalEngine.start(*case.start, config=config)
+    edges = 0
+    for place in range(0, len(rows), 10):
+        edges += take(engine, case, rows[place : place + 10]).edges
+    # Ann's in-edges are gone through once if kept, else anew with each of the 30 batches.
+    assert edges < 1_000 if kept_degree == 1 else edges > 4_000
+    drained(engine, now=1.0, budget=10**6)
+    case.check(engine, all_fresh=True)
+
+
+def test_what_a_hub_keeps_does_not_outlive_a_change_of_features():
+    case = Case(build_graph(drawn_tables(ROWS)), layers=2)
+    engine = IncrementalEngine.start(*case.start, config=IncrementalConfig(kept_degree=1))
+    take(engine, case, [("call", "dan", "bob", "user", 1)])
+    for name in ("dan", "bob"):
+        features = {"user": user(name, monthly_fee=77.0, plan="gold")}
+        take(engine, case, [("call", "cat", "bob", "user", 1)], features=features)
+        take(engine, case, [("call", f"friend of {name}", "bob", "user", 1)])
+        drained(engine, now=1.0)
+        case.check(engine, all_fresh=True)
+
+
+def test_many_rows_at_once_are_those_of_few(monkeypatch):
+    """Above some size keys and values of all sources are made first."""
+    graph = graph_of(SCHEMAS["telecom"], 0)
+    found = []
+    for cost in (0, 10**9):
+        monkeypatch.setattr("ml.hgt.rowpass.NODE_EDGES", cost)
+        monkeypatch.setattr("ml.hgt.rowpass.SLICE_ROWS", 3)
+        case = Case(graph, layers=3)
+        engine = IncrementalEngine.start(*case.start)
+        take(engine, case, [("call", "u1", "u6", "user", 1), ("use", "u6", "a1", "app", 1)])
+        drained(engine, now=1.0, budget=10**6)
+        case.check(engine, all_fresh=True)
+        found.append(engine.embeddings("user")[1])
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
