@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ml.data.schema import TELECOM, USER
-from ml.graph.graph import build_graph, reverse
+from ml.data.schema import TELECOM, USER, EdgeType, Feature, GraphSchema, NodeType
+from ml.graph.graph import Edges, Graph, build_graph, reverse
 from ml.hgt.encoders import MISSING_SLOT, FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
 from ml.hgt.rows import RowEdges, embed_rows, full_states, input_rows
 from ml.profile.background import draw_background
 from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
-from ml.profile.explanation import Subject, explain_evidence
+from ml.profile.explanation import Subject, explain_evidence, explain_flat, explain_groups
 from ml.profile.fusion import Fusion, Widths, score
 from ml.profile.neighbours import strongest_neighbours
 from ml.profile.players import Kinds
@@ -289,3 +289,39 @@ def test_a_user_without_neighbours_has_none(world):
     user = virtual_user(world.network, world.encoder, world.states, around, frame)
     evidence = world.evidence.take(np.array([0]))
     assert strongest_neighbours(world.model, user, world.graph, evidence, frame) == []
+
+
+@pytest.mark.parametrize("features", [(), (Feature("fee", "numeric"),)])
+@pytest.mark.parametrize("edges", [(), (EdgeType("item", "shown", "user", "show"),)])
+def test_any_schema_can_be_explained(features, edges):
+    """Users without features, without events, or with events in which they do nothing."""
+    schema = GraphSchema((NodeType("user", features), NodeType("item")), edges)
+    frame = pl.DataFrame({f.name: [1.0, None, 3.0] for f in features})
+    pairs = {edge.key: Edges(np.array([0, 1, 0]), np.array([0, 0, 2])) for edge in edges}
+    graph = Graph(
+        schema, {"user": ("a", "b", "c"), "item": ("i", "j")},
+        {"user": frame, "item": pl.DataFrame()}, pairs,
+    )  # fmt: skip
+    encoder = FeatureEncoder.fit(schema, graph.features, graph.node_ids)
+    network = build_model(encoder, ModelConfig(), seed=0).eval()
+    known = profile_frame(graph)
+    attributes = AttributeEncoder.fit(schema, known)
+    z = embed(network, encoder, graph)[USER]
+    evidence = gather_evidence(RuleSet((), schema), attributes, known, z)
+    fusion = Fusion(Widths.of(evidence), 4)
+    torch.nn.init.normal_(fusion.nn_lin.weight, generator=torch.Generator().manual_seed(1))
+    model = ProfileModel(schema, (), attributes, fusion)
+    user = virtual_user(
+        network, encoder, full_states(network, encoder, graph),
+        SurroundingsIndex(graph).of("a"), known[0],
+    )  # fmt: skip
+    subject = Subject(evidence.take(np.array([0])), {}, score(fusion, evidence).final[0])
+    background = draw_background(evidence, graph.node_ids[USER])
+    found = explain_evidence(model, subject, background, user.embed)
+    assert abs(found["drift"]) < 1e-6
+    assert found["additivity_error"] < 1e-9
+    assert len(found["contributions"]) == 1 + len(edges)
+    told = strongest_neighbours(model, user, graph, subject.evidence, known[0])
+    assert [entry["neighbours"] for entry in told] == [2] * len(edges)
+    for view in (explain_groups, explain_flat):
+        assert view(model, subject, background)["additivity_error"] < 1e-9
