@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+import polars as pl
+
 from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.store import ObjectDamaged, store
 from controlcenter.incremental.marks import BEGINNING, Mark
 from controlcenter.registry.models import ModelVersion
 from ml.artifact import Artifact as Model
+from ml.graph.graph import Edges, Graph
 from ml.hgt.incremental import IncrementalEngine
 from workers.building import load_mark
 from workers.inputs import fetch, load_model, load_whole_graph
@@ -73,4 +77,37 @@ def packed(engine: IncrementalEngine, seen: Mark, waiting: Mapping[str, float]) 
 
 
 def model_of(execution: Execution, version: ModelVersion) -> Model:
-    return load_model(fetch(execution, list(version.files.all()), "model"), "cpu")
+    model = load_model(fetch(execution, list(version.files.all()), "model"), "cpu")
+    warm_up(model)
+    return model
+
+
+def warm_up(model: Model) -> None:
+    """Take an event of each kind in a graph of a few nodes: what is compiled at the first call is
+    compiled before anybody waits for it."""
+    schema = model.schema
+    if not schema.edges:
+        return
+    nothing = np.zeros(0, np.int64)
+    graph = Graph(
+        schema=schema,
+        node_ids={node.name: ("a", "b") for node in schema.nodes},
+        features={
+            node.name: pl.DataFrame(
+                {feature.name: [None, None] for feature in node.features},
+                schema={
+                    feature.name: pl.Float64 if feature.kind == "numeric" else pl.String
+                    for feature in node.features
+                },
+            )
+            for node in schema.nodes
+        },
+        edges={edge.key: Edges(nothing, nothing) for edge in schema.edges},
+    )
+    engine = IncrementalEngine.start(model.model, model.encoder, graph)
+    events = [
+        {"actor": "a", "target": "b", "type": edge.event, "target_type": edge.target}
+        for edge in schema.edges
+    ]
+    engine.apply(pl.DataFrame(events), now=0.0)
+    engine.drain(1_000, now=1.0)
