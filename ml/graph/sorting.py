@@ -1,20 +1,16 @@
 """Counting sorts of edges, compiled: what a training step does anew with every sample."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from ml.compiling import kernel
 
 Ints = npt.NDArray[Any]
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@kernel
 def counting_sort(key: Ints, value: Ints, size: int) -> tuple[Ints, Ints, Ints]:
     """Values in the order of their keys; equal keys keep their order.
 

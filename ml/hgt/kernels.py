@@ -12,8 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ml.compiling import kernel
 from ml.hgt.parts import LOWEST
 from ml.hgt.simd import (
+    AHEAD,
+    BLOCK,
+    REVISION,
     add_four,
     add_scaled,
     copy,
@@ -22,7 +26,6 @@ from ml.hgt.simd import (
     exponentials,
     fill,
     inline,
-    kernel,
     largest,
     prefetch,
     scale,
@@ -31,10 +34,6 @@ from ml.hgt.simd import (
 
 Ints: TypeAlias = Any
 Floats: TypeAlias = Any
-
-BLOCK = 16
-AHEAD = 16
-"""Edges between asking the memory for a row and using it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ def compiled(heads: int, width: int) -> Kernels:
     """The kernels for ``heads`` heads of ``width`` columns; the machine code is kept on disk."""
     H, D = heads, width
     HD, KV, BH, DD = H * D, 2 * H * D, BLOCK * H, H * D * D
+    revision = REVISION
     P = packed_width(H, D)
 
     @kernel
@@ -123,6 +123,7 @@ def compiled(heads: int, width: int) -> Kernels:
         acc: Floats,
     ) -> None:
         """Merge the messages of one relation into (highest, sums, acc) of its targets."""
+        assert revision
         s = np.empty(BH, np.float32)
         top, total = np.empty(H, np.float32), np.empty(H, np.float32)
         own, query = np.empty(HD, np.float32), np.empty(HD, np.float32)
@@ -193,6 +194,7 @@ def compiled(heads: int, width: int) -> Kernels:
 
         Where nothing is folded, ``packed`` is ``raw``. a_v is the transposed fold of v here.
         """
+        assert revision
         s, g = np.empty(BH, np.float32), np.empty(BH, np.float32)
         own, value = np.empty(HD, np.float32), np.empty(HD, np.float32)
         query, grad = np.empty(HD, np.float32), np.empty(HD, np.float32)
@@ -251,6 +253,7 @@ def compiled(heads: int, width: int) -> Kernels:
         dtable: Floats,
     ) -> None:
         """Add the gradient of the sources' [k, v]; ``other`` are targets."""
+        assert revision
         s, g = np.empty(BH, np.float32), np.empty(BH, np.float32)
         own, value = np.empty(HD, np.float32), np.empty(HD, np.float32)
         last = int(start[r1]) - 1

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ml.hgt.kernels import AHEAD, BLOCK, Floats, Ints
+from ml.compiling import kernel
+from ml.hgt.kernels import Floats, Ints
 from ml.hgt.parts import LOWEST
 from ml.hgt.simd import (
+    AHEAD,
+    BLOCK,
+    REVISION,
     add_four,
     add_scaled,
     dot,
     exponential,
     exponentials,
     fill,
-    kernel,
     largest,
     prefetch,
     scale,
@@ -43,6 +46,7 @@ def row_kernels(heads: int, hidden: int) -> RowKernels:
     Queries and accumulators are [H, rows, relations, hidden + 1], tops [H, rows, relations].
     """
     H, W, S, BH = heads, hidden, hidden + 1, BLOCK * heads
+    revision = REVISION
 
     @kernel
     def attend(
@@ -59,6 +63,7 @@ def row_kernels(heads: int, hidden: int) -> RowKernels:
         slots: int,
         slot: int,
     ) -> None:
+        assert revision
         s = np.empty(BH, np.float32)
         last = int(start[r1]) - 1
         for r in range(r0, r1):
@@ -99,6 +104,7 @@ def row_kernels(heads: int, hidden: int) -> RowKernels:
 
     @kernel
     def combine(rows: int, slots: int, top: Floats, acc: Floats) -> None:
+        assert revision
         for row in range(H * rows):
             first = int(row) * slots
             highest, total = np.float32(LOWEST), np.float32(0)

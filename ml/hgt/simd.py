@@ -7,7 +7,9 @@ them. No bounds are checked.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -18,12 +20,15 @@ _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _CACHE_LINE = 16
 _LOWEST = -87.0
 
+BLOCK = 16
+"""Edges whose scores are turned into weights at once."""
+AHEAD = 16
+"""Edges between asking the memory for a row and using it."""
+REVISION = crc32(Path(__file__).read_bytes()) | 1
+"""Kernels hold it as a constant: machine code on disk is found by a kernel's own file and
+constants, and would otherwise outlive a change in this file."""
+
 Emit = Callable[[Any, Sequence[Any]], Any]
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call; the machine code is kept on disk beside its source."""
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
 
 
 def inline(function: Callable[..., Any]) -> Any:
