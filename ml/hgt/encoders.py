@@ -21,8 +21,8 @@ from ml.graph.graph import Graph
 CODE_BITS = 64
 MAX_CATEGORIES = 10_000
 MAX_IDS = 100_000
-MIN_PAIRS = 16
-"""Pairs a node on average, below which a type's nodes get no learned vectors: from few edges one
+MIN_PAIRS = 8
+"""Edges a node on average, below which a type's nodes get no learned vectors: from few edges one
 learns who was there, not what they are like."""
 UNKNOWN_SLOT, MISSING_SLOT, FIRST_SLOT = 0, 1, 2
 
@@ -160,7 +160,7 @@ class FeatureEncoder:
         pairs = dict.fromkeys(graph.node_ids, 0)
         for source, relation, target in graph.edges:
             number = len(graph.pairs((source, relation, target)))
-            for name in {source, target}:
+            for name in (source, target):
                 pairs[name] += number
         learned = {
             name: ids if pairs[name] >= MIN_PAIRS * len(ids) else ()

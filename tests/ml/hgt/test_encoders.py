@@ -64,7 +64,7 @@ def test_types_whose_nodes_have_few_edges_get_no_learned_vectors(tables, monkeyp
     graph = build_graph(tables)
     pairs = {"user": 0, "product": 0, "app": 0}
     for edge in graph.schema.edges:
-        for name in {edge.source, edge.target}:
+        for name in (edge.source, edge.target):
             pairs[name] += len(graph.pairs(edge.key))
     mean = {name: pairs[name] / graph.num_nodes[name] for name in pairs}
     monkeypatch.setattr("ml.hgt.encoders.MIN_PAIRS", sorted(mean.values())[1])
