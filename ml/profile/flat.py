@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ml.compiling import kernel
 from ml.profile.evidence import Evidence
 from ml.profile.game import Weights
 from ml.profile.shapley import Floats, Shares, _logistic
@@ -108,7 +108,7 @@ def flat_game(
     )
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel
 def _walks(
     draws: Floats, add_r: Floats, add_a: Floats, add_m: Floats, add_h: Floats, start_r: Floats,
     start_a: Floats, start_m: Floats, start_h: Floats, heads: Floats, slope: float, shift: float,

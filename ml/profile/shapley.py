@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from ml.compiling import kernel
 
 Coalitions = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -159,7 +160,7 @@ def _weights(most: int) -> Floats:
     return table
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _logistic(z: float) -> float:
     if z >= 0.0:
         return 1.0 / (1.0 + np.exp(-z))
@@ -167,7 +168,7 @@ def _logistic(z: float) -> float:
     return e / (1.0 + e)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _exact(
     add_r: Floats, add_a: Floats, start_r: Floats, start_a: Floats, m: Floats, c: Floats,
     slope: float, shift: float, weights: Floats,
