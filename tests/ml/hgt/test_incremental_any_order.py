@@ -7,8 +7,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from incremental_cases import SCHEMAS, Case, drained, events_of, features_of, graph_of
 
 from ml.hgt.incremental import IncrementalConfig, IncrementalEngine
+from ml.hgt.priority import PriorityConfig
 
-EAGER = IncrementalConfig(merge_share=0.0, merge_least=12, kept_degree=2)
+EAGER = IncrementalConfig(
+    merge_share=0.0,
+    merge_least=12,
+    kept_degree=2,
+    priority=PriorityConfig(hub_degree=3, hub_seconds=100.0),
+)
+"""Everything that is for large graphs happens in small ones."""
 
 
 class Growing(RuleBasedStateMachine):
@@ -90,4 +97,4 @@ class Growing(RuleBasedStateMachine):
 
 
 TestGrowing = Growing.TestCase
-TestGrowing.settings = settings(deadline=None, max_examples=40, stateful_step_count=10)
+TestGrowing.settings = settings(deadline=None, max_examples=25, stateful_step_count=8)
