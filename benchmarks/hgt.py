@@ -179,7 +179,7 @@ class Step:
             assert found is not None
             loss = loss + found
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return float(loss.detach())
 
