@@ -20,6 +20,7 @@ from ml.graph.splits import Split, split_graph
 from ml.hgt.checkpoint import Progress
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import embed
+from ml.hgt.processes import ProcessLost
 from ml.hgt.training import Stopped, Trained, TrainingConfig, train
 from ml.profile.fitting import FittedProfile, check_users, fit_profile
 from ml.profile.fusion import FusionConfig
@@ -32,7 +33,7 @@ from workers.inputs import (
     load_model,
     load_training_graph,
 )
-from workers.runtime import Execution, Fault
+from workers.runtime import Execution, Fault, TryAgain
 
 ABOUT = "version.json"
 TRAINED_SHARE = 0.7
@@ -102,7 +103,7 @@ def training_config(parameters: dict[str, Any], device: str) -> TrainingConfig:
         for name in ("epochs", "learning_rate", "temperature", "seed")
         if parameters.get(name) is not None
     }
-    return TrainingConfig(**told, device=device)
+    return TrainingConfig(**told, device=device, processes=parameters.get("processes", 1))
 
 
 def fusion_config(parameters: dict[str, Any]) -> FusionConfig:
@@ -117,29 +118,7 @@ def train_all(
 ) -> Artifact:
     config = training_config(task.parameters, device)
     split = split_graph(graph, seed=config.seed)
-
-    def on_progress(progress: Progress) -> None:
-        execution.progress(
-            progress.share * TRAINED_SHARE,
-            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}",
-            epoch=progress.epoch,
-            epochs=progress.epochs,
-            loss=progress.loss,
-            losses=progress.losses_by_edge_type,
-        )
-
-    try:
-        trained = train(
-            split.train,
-            config,
-            checkpoint=execution.load_checkpoint(),
-            on_progress=on_progress,
-            save_checkpoint=execution.save_checkpoint,
-            should_stop=execution.should_stop,
-        )
-    except Stopped:
-        execution.check()
-        raise
+    trained = learn(execution, split.train, config)
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")
@@ -160,6 +139,39 @@ def train_all(
         metrics=metrics,
         data_hash="",
     )
+
+
+def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained:
+    """Train from the last checkpoint, if there is one; every epoch is told and kept.
+
+    Raises:
+        TryAgain: if a process of several was killed: another attempt goes on from the checkpoint.
+    """
+
+    def on_progress(progress: Progress) -> None:
+        execution.progress(
+            progress.share * TRAINED_SHARE,
+            f"epoch {progress.epoch} of {progress.epochs}, loss {progress.loss:.4f}",
+            epoch=progress.epoch,
+            epochs=progress.epochs,
+            loss=progress.loss,
+            losses=progress.losses_by_edge_type,
+        )
+
+    try:
+        return train(
+            graph,
+            config,
+            checkpoint=execution.load_checkpoint(),
+            on_progress=on_progress,
+            save_checkpoint=execution.save_checkpoint,
+            should_stop=execution.should_stop,
+        )
+    except Stopped:
+        execution.check()
+        raise
+    except ProcessLost as error:
+        raise TryAgain(f"{error}.") from error
 
 
 def fit(graph: Graph, rules: RuleSet, trained: Trained, task: Task, split: Split) -> FittedProfile:

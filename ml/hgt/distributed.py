@@ -14,6 +14,7 @@ On several machines: ``save_run`` on the first, copy the folder to each, then on
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -152,10 +153,11 @@ class _Processes:
 
     def _check_outcome(self) -> None:
         """What became of processes that have ended. Raises: as ``next``."""
-        if self._torchrun.wait() == 0:
+        code = self._torchrun.wait()
+        if code == 0:
             return
-        for path in sorted(self.folder.glob("error-*.json")):
-            error = json.loads(path.read_text())
+        told = [json.loads(path.read_text()) for path in self.folder.glob("error-*.json")]
+        for error in told:
             if error["type"] == "ValueError":
                 raise ValueError(error["message"])
             if error["type"] != ProcessLost.__name__:
@@ -163,10 +165,14 @@ class _Processes:
                     f"training process {error['rank']} failed: {error['type']}: "
                     f"{error['message']}\n{error['traceback']}"
                 )
-        tail = (self.folder / "log").read_text(errors="replace").strip().splitlines()[-3:]
+        log = (self.folder / "log").read_text(errors="replace")
+        signals = re.findall(r"Signal \d+ \(\w+\)", log)
+        if not (told or signals or code < 0):
+            raise RuntimeError(f"the training processes did not start:\n{log[-4000:]}")
+        by = f" by {signals[0]}" if signals else ""
         raise ProcessLost(
-            f"one of {self.count} training processes was killed (look at the memory of this "
-            f"machine); the last that was said: {' | '.join(tail)[-500:]}"
+            f"one of {self.count} training processes was killed{by}: look at the memory of this "
+            "machine"
         )
 
     def _close_input(self) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
@@ -32,9 +33,10 @@ def graph(population):
 def ranks_of(parent: psutil.Process) -> list[psutil.Process]:
     found = []
     for process in parent.children(recursive=True):
-        words = process.cmdline()
-        if "ml.hgt.distributed" in words and "torch.distributed.run" not in words:
-            found.append(process)
+        with suppress(psutil.NoSuchProcess):
+            words = process.cmdline()
+            if "ml.hgt.distributed" in words and "torch.distributed.run" not in words:
+                found.append(process)
     return found
 
 

@@ -1,0 +1,100 @@
+"""The stage that trains: a killed process is a lost attempt, and the next goes on."""
+
+from contextlib import suppress
+from dataclasses import replace
+from signal import SIGKILL
+
+import psutil
+import pytest
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.tasks import services, states
+from controlcenter.tasks.models import RunStatus, Task
+from controlcenter.tasks.parameters import defaults
+from controlcenter.tasks.workflows import Workflow
+from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.graph.graph import build_graph
+from workers import runtime
+from workers.runtime import execute
+from workers.training import learn, training_config
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return build_graph(synthesize(SynthesisConfig(users=120, events=3000, products=12, apps=6)))
+
+
+@pytest.fixture
+def task():
+    workspace = Workspace.objects.create(slug="training", name="training")
+    parameters = defaults() | {"processes": 2, "epochs": 1000, "seed": 3}
+    task = Task.objects.create(
+        workspace=workspace, workflow=Workflow.REFRESH, parameters=parameters
+    )
+    services.queue_first(task)
+    return task
+
+
+def ranks():
+    """The processes that train, below this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            words = process.cmdline()
+            if "ml.hgt.distributed" in words and "torch.distributed.run" not in words:
+                found.append(process)
+    return found
+
+
+def test_parameters_become_a_config(task):
+    config = training_config(task.parameters, "cpu")
+    assert (config.processes, config.epochs, config.seed) == (2, 1000, 3)
+    older = {name: value for name, value in task.parameters.items() if name != "processes"}
+    assert training_config(older, "cpu").processes == 1
+
+
+def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):
+    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.05)
+    config = replace(training_config(task.parameters, "cpu"), batch_size=200)
+    epochs = []
+
+    def killing(execution):
+        told = execution.progress
+
+        def progress(share, message, **data):
+            told(share, message, **data)
+            epochs.append(data["epoch"])
+            if len(epochs) == 1:
+                ranks()[0].send_signal(SIGKILL)
+
+        execution.progress = progress
+        learn(execution, graph, config)
+
+    def cancelled(execution):
+        told = execution.progress
+
+        def progress(share, message, **data):
+            epochs.append(data["epoch"])
+            services.cancel(task=task, account=None)
+            told(share, message, **data)
+
+        execution.progress = progress
+        learn(execution, graph, config)
+
+    def do(work):
+        return execute(str(task.runs.get(status=RunStatus.QUEUED).pk), work)
+
+    assert do(killing) == "let go"
+    assert not ranks()
+    lost = task.runs.get(status=RunStatus.LOST)
+    assert "one of 2 training processes was killed" in lost.error
+    following = task.runs.get(status=RunStatus.QUEUED)
+    assert following.attempt == 2
+    assert following.checkpoint is not None
+    last = epochs[-1]
+    assert do(cancelled) == "cancelled"
+    assert epochs[-1] > last
+    assert not ranks()
+    assert Task.objects.get(pk=task.pk).state == states.CANCELLED
