@@ -20,7 +20,7 @@ from controlcenter.profiles.refreshing import (
 from controlcenter.registry.models import ModelVersion
 from controlcenter.registry.services import active_version
 from ml.data.schema import USER
-from ml.hgt.incremental import Refreshed
+from ml.hgt.incremental import Backlog, Refreshed
 from workers.building import event_frame
 from workers.incremental_scoring import items_of, score
 from workers.incremental_state import Beginning
@@ -33,6 +33,10 @@ URGENT_USERS = 200
 WRITE_ROWS = 500
 DRAIN_SECONDS = 0.04
 """What one slice of draining should take, with the writing."""
+
+FEW_ROWS = 1_000
+LOOK_SHARE = 0.05
+"""Share of the time that may go into looking at a long backlog."""
 
 LEAST_BUDGET, MOST_BUDGET = 256, 4_000_000
 
@@ -63,6 +67,8 @@ class Refresher:
         self.unsaved = False
         self.budget = LEAST_BUDGET
         self._events = self._edges = 0
+        self._looked: Backlog | None = None
+        self._look_again = 0.0
 
     @property
     def now(self) -> float:
@@ -192,10 +198,9 @@ class Refresher:
         self.ticks += 1
 
     def told(self) -> Published:
-        backlog = self.engine.backlog(now=self.now)
-        stale = sum(backlog.rows.values())
-        if not stale and not self.waiting:
-            self.stale_from = None
+        backlog = self.look()
+        own = next(iter(self.waiting.values()), None)  # they wait in the order of their times
+        self.stale_from = min((t for t in (backlog.since, own) if t is not None), default=None)
         since = self.stale_from
         return Published(
             seen=self.seen,
@@ -210,3 +215,13 @@ class Refresher:
                 "staleness_p99": backlog.staleness_p99,
             },
         )
+
+    def look(self) -> Backlog:
+        """What is stale. Looking goes through all of it: while there is much, not at each tick."""
+        if self._looked is None or time.monotonic() >= self._look_again:
+            begin = time.monotonic()
+            self._looked = self.engine.backlog(now=self.now)
+            spent = time.monotonic() - begin
+            few = sum(self._looked.rows.values()) < FEW_ROWS
+            self._look_again = begin if few else begin + spent / LOOK_SHARE
+        return self._looked

@@ -35,7 +35,7 @@ def state(workspace: Workspace) -> dict[str, Any]:
     loop = Loop.objects.filter(pk=workspace.pk).select_related("version", "checkpoint").first()
     run = runs_of(workspace.pk).filter(status__in=LIVE).order_by("-created_at").first()
     if loop is None:
-        loop = Loop(workspace=workspace)
+        loop = Loop(workspace=workspace, trouble="", changed_by="")
     behind = lag(workspace.pk, loop.seen) if loop.seen_at else None
     version = loop.version
     return {

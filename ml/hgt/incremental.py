@@ -98,12 +98,14 @@ class Backlog:
         rows: Stale rows by node type.
         edges: In-edges to go through until nothing is.
         staleness_p50, staleness_p99: Over the stale rows, in seconds; 0 where there are none.
+        since: Seconds: since when the oldest of them is stale; None where there are none.
     """
 
     rows: Mapping[str, int]
     edges: int
     staleness_p50: float
     staleness_p99: float
+    since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,8 @@ class IncrementalEngine:
         waited = np.maximum(now - stale.since, 0)
         p50, p99 = np.percentile(waited, [50, 99]) if len(waited) else (0.0, 0.0)
         count = {name: len(own) for name, own in rows.items()}
-        return Backlog(count, int(stale.cost.sum()), float(p50), float(p99))
+        since = float(stale.since.min()) if len(stale) else None
+        return Backlog(count, int(stale.cost.sum()), float(p50), float(p99), since)
 
     def audit(self, *, rows: int, seed: int) -> Audit:
         """Compare a random sample of nodes with a full pass over features and edges."""

@@ -202,6 +202,41 @@ def test_cancel_while_it_trains(api: Api) -> None:
     assert time.monotonic() - asked < 30, "longer than a heartbeat, an epoch and a poll can take"
 
 
+def test_a_killed_incremental_worker_loses_nothing(system: System, api: Api) -> None:
+    loop = "/operations/incremental/"
+
+    def fresh(state: Any) -> bool:
+        running = state["state"] == "running" and not state["lag_events"]
+        return running and state["stale_since"] is None
+
+    def send(first: int) -> None:
+        events = [
+            {
+                "event_id": f"7b1e0c64-51a8-4a4e-8f25-{number:012d}",
+                "type": "use",
+                "timestamp": "2025-07-01T00:00:00Z",
+                "payload": {"actor": user, "target": f"app of {number % 7}", "target_type": "app"},
+            }
+            for number in range(first, first + 50)
+        ]
+        assert api.post("/events/", events)["accepted"] == 50
+
+    user = api.get("/users/", ordering="-final_score", page_size=1)["results"][0]["user_id"]
+    before = api.get(f"/users/{user}/")
+    api.post(f"{loop}start/", {"reason": "test"})
+    api.wait(loop, fresh)
+    send(0)
+    system.kill("worker-incremental")
+    send(100)
+    api.wait(loop, lambda state: state["state"] == "running" and fresh(state))
+    after = api.get(f"/users/{user}/")
+    assert after["event_counts"]["use"] == before["event_counts"].get("use", 0) + 100
+    assert after["stale_since"] is None
+    assert after["scored_at"] > before["scored_at"]
+    api.post(f"{loop}stop/", {})
+    api.wait(loop, lambda state: state["state"] == "off")
+
+
 def test_rules_events_rollback_and_rescoring(api: Api) -> None:
     best = api.wait("/users/?ordering=-final_score&page_size=1", lambda found: found["count"] > 0)
     user = best["results"][0]["user_id"]

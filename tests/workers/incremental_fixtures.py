@@ -59,7 +59,7 @@ def client_of(account):
 
 
 @pytest.fixture(scope="session")
-def refreshed(django_db_setup, django_db_blocker):
+def first_refresh(django_db_setup, django_db_blocker):
     """The rows of a workspace after its first refresh."""
     with django_db_blocker.unblock():
         account = Account.objects.create_user("anna")
@@ -74,7 +74,7 @@ def refreshed(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def workspace(refreshed, transactional_db, monkeypatch):
+def scored(first_refresh, transactional_db, monkeypatch):
     """A workspace after its first refresh."""
     monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(incremental, "IDLE_SECONDS", 0.2)
@@ -83,13 +83,13 @@ def workspace(refreshed, transactional_db, monkeypatch):
 
 
 @pytest.fixture
-def account(workspace):
+def anna(scored):
     return Account.objects.get(username="anna")
 
 
 @pytest.fixture
-def client(account):
-    return client_of(account)
+def as_anna(anna):
+    return client_of(anna)
 
 
 def refresh(client, **parameters):

@@ -35,24 +35,24 @@ from workers import refreshing as refreshing_module
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_scores_follow_the_events(workspace, account, tmp_path):
-    before = Profile.objects.get(workspace=workspace, user_id="u00001")
-    with running(workspace, account):
+def test_scores_follow_the_events(scored, anna, tmp_path):
+    before = Profile.objects.get(workspace=scored, user_id="u00001")
+    with running(scored, anna):
         for seed in range(3):
-            events = some_events(workspace, 40, seed)
-            assert send(workspace, *events, *events[:5]).accepted == 40
-        send(workspace, event("order", "u00001", "brand-new", "product"))
-        wait(lambda: is_fresh(workspace))
-        now = state(workspace)
+            events = some_events(scored, 40, seed)
+            assert send(scored, *events, *events[:5]).accepted == 40
+        send(scored, event("order", "u00001", "brand-new", "product"))
+        wait(lambda: is_fresh(scored))
+        now = state(scored)
         assert (now["events"], now["backlog"]["rows"]) == (121, {"user": 0, "product": 0, "app": 0})
         assert now["edges_per_event"] > 0
         # Sent again it is a duplicate, and nothing happens.
-        assert send(workspace, *events).accepted == 0
-    check_against_a_full_pass(workspace, tmp_path)
-    after = Profile.objects.get(workspace=workspace, user_id="u00001")
+        assert send(scored, *events).accepted == 0
+    check_against_a_full_pass(scored, tmp_path)
+    after = Profile.objects.get(workspace=scored, user_id="u00001")
     assert after.revision > before.revision
     assert after.recommendations == before.recommendations
-    assert Profile.objects.get(workspace=workspace, user_id="new-0-0").final_score is not None
+    assert Profile.objects.get(workspace=scored, user_id="new-0-0").final_score is not None
 
 
 FAILPOINTS = {
@@ -70,7 +70,7 @@ FAILPOINTS = {
 
 @pytest.mark.parametrize("name", FAILPOINTS)
 def test_killed_anywhere_it_loses_and_repeats_nothing(
-    workspace, account, tmp_path, monkeypatch, settings, name
+    scored, anna, tmp_path, monkeypatch, settings, name
 ):
     settings.INCREMENTAL_CHECKPOINT_SECONDS = 0
     place, function, passes = FAILPOINTS[name]
@@ -83,34 +83,34 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(place, function, dying)
-    switching.start(workspace=workspace, account=account)
-    owner = Owner(workspace)
+    switching.start(workspace=scored, account=anna)
+    owner = Owner(scored)
     seed = 0
     while owner.thread.is_alive():
-        send(workspace, *some_events(workspace, 10, seed))
+        send(scored, *some_events(scored, 10, seed))
         seed += 1
         owner.thread.join(0.2)
         assert seed < 200
     assert owner.join() == "killed"
-    send(workspace, *some_events(workspace, 10, 1000))
-    assert state(workspace)["state"] in {"starting", "running"}, "the lease has not ended yet"
+    send(scored, *some_events(scored, 10, 1000))
+    assert state(scored)["state"] in {"starting", "running"}, "the lease has not ended yet"
     Run.objects.filter(pk=owner.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
-    assert state(workspace)["state"] == "lost"
+    assert state(scored)["state"] == "lost"
     assert reaper.reap()["lost"] == 1
-    second = Owner(workspace)
-    assert second.run.attempt == (1 if Loop.objects.get(pk=workspace.pk).ticks else 2)
-    wait(lambda: is_fresh(workspace))
-    check_against_a_full_pass(workspace, tmp_path)
-    send(workspace, *some_events(workspace, 10, 1001))
-    wait(lambda: is_fresh(workspace))
-    switching.stop(workspace=workspace, account=account)
+    second = Owner(scored)
+    assert second.run.attempt == (1 if Loop.objects.get(pk=scored.pk).ticks else 2)
+    wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+    send(scored, *some_events(scored, 10, 1001))
+    wait(lambda: is_fresh(scored))
+    switching.stop(workspace=scored, account=anna)
     assert second.join() == "done"
-    check_against_a_full_pass(workspace, tmp_path)
+    check_against_a_full_pass(scored, tmp_path)
     kept = Artifact.objects.filter(name=owning.CHECKPOINT, key__contains="/incremental/")
     assert kept.count() <= 1, "older checkpoints are removed"
 
 
-def test_a_stale_owner_writes_nothing(workspace, account, tmp_path, monkeypatch):
+def test_a_stale_owner_writes_nothing(scored, anna, tmp_path, monkeypatch):
     """The first owner sleeps in the middle of a tick; the second one works meanwhile."""
     asleep, go_on = threading.Event(), threading.Event()
     original = refreshing_module.score
@@ -125,129 +125,129 @@ def test_a_stale_owner_writes_nothing(workspace, account, tmp_path, monkeypatch)
         return found
 
     monkeypatch.setattr(refreshing_module, "score", sleeping)
-    switching.start(workspace=workspace, account=account)
-    first = Owner(workspace)
-    wait(lambda: state(workspace)["state"] == "running")
-    send(workspace, event("order", "u00003", "brand-new", "product"))
+    switching.start(workspace=scored, account=anna)
+    first = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
+    send(scored, event("order", "u00003", "brand-new", "product"))
     assert asleep.wait(60)
     Run.objects.filter(pk=first.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
     assert reaper.reap()["lost"] == 1
-    second = Owner(workspace)
-    send(workspace, *some_events(workspace, 20, 1))
-    wait(lambda: is_fresh(workspace))
+    second = Owner(scored)
+    send(scored, *some_events(scored, 20, 1))
+    wait(lambda: is_fresh(scored))
     revisions = dict(Profile.objects.values_list("user_id", "revision"))
     go_on.set()
     assert first.join() == "fenced"
     assert written, "it had something to write"
     assert dict(Profile.objects.values_list("user_id", "revision")) == revisions
-    switching.stop(workspace=workspace, account=account)
+    switching.stop(workspace=scored, account=anna)
     assert second.join() == "done"
-    check_against_a_full_pass(workspace, tmp_path)
+    check_against_a_full_pass(scored, tmp_path)
 
 
-def test_a_new_version_makes_it_begin_anew(workspace, account, client, tmp_path):
-    with running(workspace, account):
-        send(workspace, *some_events(workspace, 20, 1))
+def test_a_new_version_makes_it_begin_anew(scored, anna, as_anna, tmp_path):
+    with running(scored, anna):
+        send(scored, *some_events(scored, 20, 1))
         rule = {"name": "pays", "expression": "monthly_fee > 1", "weight": 2.0}
-        assert client.post("/api/v1/rules/", rule, format="json").status_code == 201
+        assert as_anna.post("/api/v1/rules/", rule, format="json").status_code == 201
         do_queued()
-        wait(lambda: is_fresh(workspace))
-        now = state(workspace)
-        assert now["model_version"]["number"] == active_version(workspace).number == 2
-        send(workspace, *some_events(workspace, 20, 2))
-        wait(lambda: is_fresh(workspace))
-        check_against_a_full_pass(workspace, tmp_path)
+        wait(lambda: is_fresh(scored))
+        now = state(scored)
+        assert now["model_version"]["number"] == active_version(scored).number == 2
+        send(scored, *some_events(scored, 20, 2))
+        wait(lambda: is_fresh(scored))
+        check_against_a_full_pass(scored, tmp_path)
         assert (
-            client.post("/api/v1/models/rollback/", {"reason": "no"}, format="json").status_code
+            as_anna.post("/api/v1/models/rollback/", {"reason": "no"}, format="json").status_code
             == 202
         )
-        send(workspace, *some_events(workspace, 20, 3))
+        send(scored, *some_events(scored, 20, 3))
         do_queued()
-        wait(lambda: is_fresh(workspace) and state(workspace)["model_version"]["number"] == 1)
-    check_against_a_full_pass(workspace, tmp_path)
+        wait(lambda: is_fresh(scored) and state(scored)["model_version"]["number"] == 1)
+    check_against_a_full_pass(scored, tmp_path)
 
 
-def test_it_is_given_up_when_it_gets_nowhere(workspace, account, client, monkeypatch, settings):
+def test_it_is_given_up_when_it_gets_nowhere(scored, anna, as_anna, monkeypatch, settings):
     settings.RUN_ATTEMPTS = 3
 
     def broken(*args):
         raise ValueError("no such graph")
 
     monkeypatch.setattr(incremental_state, "load_whole_graph", broken)
-    switching.start(workspace=workspace, account=account)
+    switching.start(workspace=scored, account=anna)
     for attempt in (1, 2, 3):
         Run.objects.filter(status=RunStatus.QUEUED).update(available_at=Now())
-        owner = Owner(workspace)
+        owner = Owner(scored)
         assert owner.run.attempt == attempt
         assert owner.join() == "let go"
-    told = state(workspace)
+    told = state(scored)
     assert told["state"] == "failed"
     assert "no such graph" in told["trouble"]
     assert "start the incremental refresh again" in told["trouble"]
     monkeypatch.undo()
-    with running(workspace, account):
-        assert state(workspace)["trouble"] == ""
+    with running(scored, anna):
+        assert state(scored)["trouble"] == ""
 
 
-def test_told_to_stop_with_its_worker_it_hands_back_at_once(workspace, account, monkeypatch):
-    switching.start(workspace=workspace, account=account)
-    owner = Owner(workspace)
-    wait(lambda: state(workspace)["state"] == "running")
+def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkeypatch):
+    switching.start(workspace=scored, account=anna)
+    owner = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
     incremental.stopping.set()
     try:
         assert owner.join() == "let go"
     finally:
         incremental.stopping.clear()
-    following = switching.runs_of(workspace.pk).get(status=RunStatus.QUEUED)
+    following = switching.runs_of(scored.pk).get(status=RunStatus.QUEUED)
     assert following.attempt == 1, "it did what it should: that is no failed attempt"
 
 
-def test_another_schema_ends_it_with_a_sentence(workspace, account):
-    switching.start(workspace=workspace, account=account)
-    owner = Owner(workspace)
-    wait(lambda: state(workspace)["state"] == "running")
-    schema = workspace.schema | {
+def test_another_schema_ends_it_with_a_sentence(scored, anna):
+    switching.start(workspace=scored, account=anna)
+    owner = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
+    schema = scored.schema | {
         "edges": [
-            *workspace.schema["edges"],
+            *scored.schema["edges"],
             {"source": "user", "relation": "likes", "target": "app", "event": "like"},
         ]
     }
-    Workspace.objects.filter(pk=workspace.pk).update(schema=schema)
-    send(Workspace.objects.get(pk=workspace.pk), event("like", "u00001", "a1", "app"))
+    Workspace.objects.filter(pk=scored.pk).update(schema=schema)
+    send(Workspace.objects.get(pk=scored.pk), event("like", "u00001", "a1", "app"))
     assert owner.join() == "failed"
-    told = state(workspace)
+    told = state(scored)
     assert (told["state"], "run a refresh task" in told["trouble"]) == ("failed", True)
 
 
-def test_a_checkpoint_that_is_gone_costs_a_full_pass_only(workspace, account, tmp_path, settings):
+def test_a_checkpoint_that_is_gone_costs_a_full_pass_only(scored, anna, tmp_path, settings):
     settings.INCREMENTAL_CHECKPOINT_SECONDS = 0
-    with running(workspace, account):
-        send(workspace, *some_events(workspace, 20, 1))
-        wait(lambda: state(workspace)["checkpoint_at"] and is_fresh(workspace))
-    saved = Loop.objects.get(pk=workspace.pk).checkpoint
+    with running(scored, anna):
+        send(scored, *some_events(scored, 20, 1))
+        wait(lambda: state(scored)["checkpoint_at"] and is_fresh(scored))
+    saved = Loop.objects.get(pk=scored.pk).checkpoint
     store().remove([saved.key])
-    with running(workspace, account):
-        wait(lambda: is_fresh(workspace))
-    check_against_a_full_pass(workspace, tmp_path)
+    with running(scored, anna):
+        wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
 
 
-def test_an_audit_is_published_and_a_bad_one_begins_anew(workspace, account, monkeypatch):
+def test_an_audit_is_published_and_a_bad_one_begins_anew(scored, anna, monkeypatch):
     monkeypatch.setattr(incremental, "AUDIT_TICKS", 3)
-    with running(workspace, account):
+    with running(scored, anna):
         for seed in range(3):
-            send(workspace, *some_events(workspace, 10, seed))
-            wait(lambda: is_fresh(workspace))
-        assert wait(lambda: state(workspace)["audit_at"])
-        assert state(workspace)["audit_error"] < 1e-4
-        epoch = Loop.objects.get(pk=workspace.pk).epoch
+            send(scored, *some_events(scored, 10, seed))
+            wait(lambda: is_fresh(scored))
+        assert wait(lambda: state(scored)["audit_at"])
+        assert state(scored)["audit_error"] < 1e-4
+        epoch = Loop.objects.get(pk=scored.pk).epoch
         loads = []
         original = incremental.from_version
         monkeypatch.setattr(
             incremental, "from_version", lambda *args: loads.append(1) or original(*args)
         )
         monkeypatch.setattr(incremental, "AUDIT_LIMIT", -1.0)
-        send(workspace, *some_events(workspace, 10, 9))
+        send(scored, *some_events(scored, 10, 9))
         wait(lambda: loads)
         monkeypatch.setattr(incremental, "AUDIT_LIMIT", 1.0)
-        wait(lambda: is_fresh(workspace))
-        assert Loop.objects.get(pk=workspace.pk).epoch == epoch
+        wait(lambda: is_fresh(scored))
+        assert Loop.objects.get(pk=scored.pk).epoch == epoch

@@ -1,0 +1,125 @@
+"""What operators are told of the loop that keeps scores fresh."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from prometheus_client.parser import text_string_to_metric_families
+
+from controlcenter.incremental import owning, switching
+from controlcenter.incremental.marks import present
+from controlcenter.incremental.models import Loop
+from controlcenter.incremental.owning import Published
+from controlcenter.operations.incremental import STATES
+from controlcenter.tasks import claims
+from controlcenter.tasks.models import Run, RunStatus
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/operations/incremental/"
+BACKLOG = {
+    "rows": {"user": 5, "app": 2},
+    "edges": 70,
+    "users_waiting": 1,
+    "staleness_p50": 1.5,
+    "staleness_p99": 4.5,
+}
+
+
+def expire(run):
+    Run.objects.filter(pk=run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
+
+
+def publish(workspace, **change):
+    told = {"seen": present(), "stale_since": None, "events": 10, "edges": 250, "backlog": BACKLOG}
+    owning.publish(workspace.pk, Published(**(told | change)), answered=[])
+
+
+def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version):
+    model_version()
+    seen = []
+
+    def look():
+        seen.append(as_viewer.get(URL).json()["state"])
+
+    look()
+    as_operator.post(f"{URL}start/", {"reason": "so"}, format="json")
+    look()
+    run = switching.runs_of(workspace.pk).get()
+    held = claims.claim(run.pk, owner="worker:1")
+    assert owning.take(held).generation == 0
+    look()
+    publish(workspace)
+    look()
+    expire(run)
+    look()
+    as_operator.post(f"{URL}stop/")
+    look()
+    assert owning.finish(held)
+    look()
+    switching.run_failed(run, "It broke.")
+    look()
+    assert seen == ["off", "queued", "starting", "running", "lost", "stopping", "off", "failed"]
+    assert set(seen) == {name for name, _ in STATES}
+    assert as_viewer.get(URL).json()["trouble"] == "It broke."
+
+
+def test_the_owner_counts_up_what_it_did(workspace, as_operator, as_viewer, model_version):
+    model_version()
+    as_operator.post(f"{URL}start/")
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    owning.take(held)
+    publish(workspace)
+    publish(workspace, events=0, edges=50)
+    told = as_viewer.get(URL).json()
+    assert (told["events"], told["edges"], told["edges_per_event"]) == (10, 300, 30.0)
+    assert (told["owner"], told["ticks"], told["lag_events"]) == ("worker:1", 2, 0)
+    assert told["backlog"] == BACKLOG
+
+
+def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_version):
+    def samples():
+        text = client.get("/metrics").content.decode()
+        return {
+            sample.name: (sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith("ups_incremental")
+        }
+
+    model_version()
+    assert samples() == {}
+    as_operator.post(f"{URL}start/")
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    owning.take(held)
+    publish(workspace)
+    owning.note_audit(workspace.pk, rows=200, error=1e-7)
+    alpha = {"workspace": "alpha"}
+    assert samples() == {
+        "ups_incremental_running": (alpha, 1.0),
+        "ups_incremental_lag_events": (alpha, 0.0),
+        "ups_incremental_lag_seconds": (alpha, 0.0),
+        "ups_incremental_stale_rows": (alpha, 7.0),
+        "ups_incremental_staleness_p50_seconds": (alpha, 1.5),
+        "ups_incremental_staleness_p99_seconds": (alpha, 4.5),
+        "ups_incremental_edges_per_event": (alpha, 25.0),
+        "ups_incremental_audit_error": (alpha, 1e-7),
+    }
+
+
+def test_an_owner_whose_claim_is_not_the_last_writes_nothing(workspace, as_operator, model_version):
+    model_version()
+    as_operator.post(f"{URL}start/")
+    run = switching.runs_of(workspace.pk).get()
+    first = claims.claim(run.pk, owner="worker:1")
+    owning.take(first)
+    Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED)
+    second = claims.claim(run.pk, owner="worker:2")
+    with pytest.raises(claims.Fenced):
+        owning.confirm(first, 0)
+    with pytest.raises(owning.Superseded):
+        owning.confirm(second, 0)  # it has not taken over what the first one published
+    owning.take(second)
+    owning.confirm(second, 0)
+    Loop.objects.update(generation=1)
+    with pytest.raises(owning.Superseded):
+        owning.confirm(second, 0)
