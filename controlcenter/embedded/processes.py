@@ -12,6 +12,9 @@ WORKER = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not spin: several share few cores
 }
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Rows of single users are small: threads that wait for each other cost more than they bring."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
@@ -83,7 +86,7 @@ APPLICATIONS = (
         environment={"UPS_DEVICE": "gpu"},
         production_only=True,
     ),
-    _worker("explain", "explain", "explains scores"),
+    _worker("explain", "explain", "explains scores", environment=ONE_THREAD),
     # Its runs end only when they are told to: threads hear the signal, and SIGTERM waits for them.
     Application(
         name="worker-incremental",
@@ -91,7 +94,7 @@ APPLICATIONS = (
         command=(
             "celery -A workers.app worker -Q incremental -P threads -c 8 -n incremental@%h -l INFO"
         ),
-        environment={"OMP_WAIT_POLICY": "PASSIVE"},
+        environment=ONE_THREAD,
         grace_seconds=20.0,
     ),
     Application(
