@@ -85,7 +85,7 @@ def settings() -> tuple[Setting, Setting]:
     virtual = virtual_user(network, encoder, states, around, frame[busy])
     found = []
     for known, of_users in ((attributes, evidence), (bare, without_attributes(evidence))):
-        fusion = fit_fusion(of_users, graph.labels, FusionConfig())
+        fusion = fit_fusion(of_users, graph.labels.astype(np.float64), FusionConfig())
         background = draw_background(of_users, graph.node_ids[USER])
         user = of_users.take(np.array([busy]))
         kinds = Kinds.of(graph.schema)
@@ -100,7 +100,9 @@ def without_attributes(evidence: Evidence) -> Evidence:
 
 def single(fusion: Fusion, *parts: torch.Tensor) -> torch.Tensor:
     """The fused probability in single precision; parts broadcast to [C, B, …]."""
-    shape = torch.broadcast_shapes(*(part.shape[:2] for part in parts))
+    shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+        *(part.shape[:2] for part in parts)
+    )
     flat = [part.expand(*shape, *part.shape[2:]).flatten(0, 1) for part in parts]
     with torch.no_grad():
         return fusion.calibrated(fusion.logit(*flat)).view(shape).mean(1)
@@ -183,9 +185,9 @@ def kernel_peer(at: Setting) -> Callable[..., Matrix]:
     """shap.KernelExplainer without its regularisation, on the 73 features."""
 
     def model(x: Matrix) -> Matrix:
-        x = torch.from_numpy(x.astype(np.float32))
+        rows = torch.from_numpy(x.astype(np.float32))
         with torch.no_grad():
-            logit = at.fusion.logit(x[:, :8], x[:, 8], x[:, 9:], x[:, :0])
+            logit = at.fusion.logit(rows[:, :8], rows[:, 8], rows[:, 9:], rows[:, :0])
             return at.fusion.calibrated(logit).numpy()
 
     explainer = shap.KernelExplainer(model, features(at.background.evidence))

@@ -99,7 +99,7 @@ def prepare(client: Client, *, users: int, events: int, products: int, apps: int
     if dataset["state"] != "ready":
         raise RuntimeError(f"the dataset is {dataset['state']}: {dataset['error']}")
     say(f"dataset ready: {dataset['rows']}")
-    parameters = {"epochs": 1, "fusion_epochs": 5}
+    parameters: dict[str, Any] = {"epochs": 1, "fusion_epochs": 5}
     if users > 5_000:
         parameters |= {"scope": "sampled", "sample_ratio": max(0.01, 5_000 / users)}
     task = client.call("POST", "/tasks/", {"dataset": dataset["id"], "parameters": parameters})

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -30,7 +31,12 @@ def events_of(
         since: A snapshot of the database; what it shows is left out.
         before: When an event came that is not wanted any more, nor any later one; None: all are.
     """
-    names = {"workspace": workspace_id, "user": user_id, "since": since, "before": before}
+    names: dict[str, Any] = {
+        "workspace": workspace_id,
+        "user": user_id,
+        "since": since,
+        "before": before,
+    }
     with connection.cursor() as cursor:
         cursor.execute(OF_USER.format(unseen=UNSEEN), names)
         rows: list[tuple[str, str, str, str]] = cursor.fetchall()

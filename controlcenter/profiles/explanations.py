@@ -82,9 +82,8 @@ def request(profile: Profile, question: Question = USUAL) -> Explanation:
         "rule_revision": profile.rule_revision,
         "profile_revision": profile.revision,
     }
-    explanation, new = Explanation.objects.get_or_create(
-        profile=profile, **of_this_score, **question.as_fields()
-    )
+    asked: dict[str, Any] = {**of_this_score, **question.as_fields()}
+    explanation, new = Explanation.objects.get_or_create(profile=profile, **asked)
     if new:  # what explained an earlier score is of no use any more
         Explanation.objects.filter(profile=profile).exclude(**of_this_score).delete()
     if explanation.state == ExplanationState.FAILED:
