@@ -22,7 +22,7 @@ TICK_SECONDS = 0.05
 """Events that come within it are taken together."""
 
 IDLE_SECONDS = 1.0
-DRAIN_SHARE = 0.4
+DRAIN_SHARE = 0.25
 """Share of the time that goes into draining while nobody waits."""
 
 AUDIT_TICKS = 2_000
