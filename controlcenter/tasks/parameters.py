@@ -85,6 +85,9 @@ class ParametersSerializer(StrictSerializer):
     seed = RangedInteger(0, 2**31 - 1, default=7, about="Same seed, same machine: same metrics.")
     keep_timestamps = serializers.BooleanField(default=True)
     device = serializers.ChoiceField(choices=["auto", "cpu", "gpu"], default="auto")
+    processes = RangedInteger(
+        1, 64, default=1, about="Processes on the worker's machine that share the training."
+    )
     max_iterations = RangedInteger(
         1, 100, required=False, about="Bound of the workflow continuous."
     )

@@ -1,6 +1,6 @@
 """The pairs of a graph as compressed sparse rows from both ends, in memory or in mapped files.
 
-8 bytes a pair and 8 bytes a node for each end of an edge type; with times 24 bytes a pair more.
+8 bytes a pair and 8 bytes a node for each end of an edge type; with times 32 bytes a pair more.
 """
 
 import json
