@@ -4,9 +4,8 @@ Every turn takes new events. The first turns do not count: hubs are gone through
 are met first, and what has arrived at them is kept from then on.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.harness import Row, Sample, run, timed
 from benchmarks.hgt import HEADS, HIDDEN, LAYERS, NODE_TYPES, ORDER, THREADS, USUAL, draw_pairs
-from ml.data.schema import TELECOM, USER
+from ml.data.schema import TELECOM, USER, EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Edges, Graph, reverse
 from ml.graph.sampling import pair_tensors
@@ -28,7 +27,7 @@ from ml.hgt.rowpass import full_pass
 EVENTS, TICK = 1_000, 10
 """Events of a batch, and of a tick of 50 ms at 200 events a second."""
 
-TURNS, WARMUP, TICKS, READS = 7, 3, 5, 5
+TURNS, WARMUP, TICKS, READS, PYG_TURNS = 7, 3, 4, 5, 3
 EVERYTHING = 10**12
 NEVER_KEPT = IncrementalConfig(kept_degree=10**12)
 
@@ -43,21 +42,26 @@ def draw_graph() -> Graph:
         columns: dict[str, Any] = {name: chance.normal(size=size) for name in node.names("numeric")}
         columns |= {name: chance.choice(["a", "b"], size) for name in node.names("categorical")}
         features[node.name] = pl.DataFrame(columns)
-    edges = {key: Edges(*pairs.numpy()) for key, pairs in draw_pairs(USUAL).items()}
+    edges = {key: Edges(*pairs.numpy()) for key, pairs in usual_pairs().items()}
     return Graph(TELECOM, ids, features, edges)
 
 
-def draw_batches(size: int) -> Iterator[pl.DataFrame]:
+@cache
+def usual_pairs() -> dict[EdgeKey, Tensor]:
+    """The pairs that the graph is drawn from."""
+    return draw_pairs(USUAL)
+
+
+def draw_events(size: int, *, seed: int) -> pl.DataFrame:
     """Events with ends drawn by the laws of the graph: its sources with other targets."""
-    chance, pairs = np.random.default_rng(1), draw_pairs(USUAL)
+    chance, pairs = np.random.default_rng(seed), usual_pairs()
     share = np.array([drawn.size(1) for drawn in pairs.values()]) / USUAL.events
-    while True:
-        rows = []
-        for place in chance.choice(len(share), size, p=share):
-            edge = TELECOM.edges[place]
-            source, target = (int(chance.choice(end)) for end in pairs[edge.key].numpy())
-            rows.append((edge.event, f"u{source}", f"{edge.target[0]}{target}", edge.target))
-        yield pl.DataFrame(rows, schema=["type", "actor", "target", "target_type"], orient="row")
+    rows = []
+    for place in chance.choice(len(share), size, p=share):
+        edge = TELECOM.edges[place]
+        source, target = (int(chance.choice(end)) for end in pairs[edge.key].numpy())
+        rows.append((edge.event, f"u{source}", f"{edge.target[0]}{target}", edge.target))
+    return pl.DataFrame(rows, schema=["type", "actor", "target", "target_type"], orient="row")
 
 
 class Peer:
@@ -116,32 +120,32 @@ def refresh_ends(engine: IncrementalEngine, events: pl.DataFrame, now: float) ->
         engine.refresh(node_type, ids, now=now)
 
 
-def batch(times: Times, engine: IncrementalEngine, events: pl.DataFrame, now: float) -> None:
-    """1,000 events: states, readers of stale users, the rows of all ends, then everything."""
-    states = timed(lambda: engine.apply(events, now=now))
-    times.note("states", states)
-    stale = [u for u in draw_users(now) if engine.stale_since(USER, u) is not None]
-    for user in stale[:READS]:
-        times.note("one read", timed(partial(engine.refresh, USER, [user], now=now)))
-    many = stale[READS : READS + 1_000]
-    times.note("1,000 reads", timed(lambda: engine.refresh(USER, many, now=now)))
-    ends = timed(lambda: refresh_ends(engine, events, now))
-    times.note("ends", states + ends)
-    whole = states + ends + timed(lambda: engine.drain(EVERYTHING, now=now))
-    times.note("everything", whole)
-    times.note("an event", whole / EVENTS)
-
-
-def tick(
-    times: Times, what: str, engine: IncrementalEngine, events: pl.DataFrame, now: float
+def batch(
+    times: Times, engine: IncrementalEngine, plain: IncrementalEngine, size: int, now: float
 ) -> None:
-    """10 events: states, the rows of their ends, then everything."""
+    """Events in one batch: states, readers of stale users, the rows of all ends, then everything.
+
+    Args:
+        plain: An engine that keeps nothing of hubs, beside it for the states alone.
+    """
+    events = draw_events(size, seed=int(1_000 * now))
+    what = f"{size:,} events"
+    times.note(f"{what}, plain", timed(lambda: plain.apply(events, now=now)))
     states = timed(lambda: engine.apply(events, now=now))
-    ends = states + timed(lambda: refresh_ends(engine, events, now))
-    times.note(what, ends)
-    times.note(f"{what}, an event", ends / TICK)
-    whole = ends + timed(lambda: engine.drain(EVERYTHING, now=now))
-    times.note(f"{what}, everything", whole)
+    times.note(what, states)
+    stale = [u for u in draw_users(now) if engine.stale_since(USER, u) is not None]
+    one = [timed(partial(engine.refresh, USER, [user], now=now)) for user in stale[:READS]]
+    many = timed(lambda: engine.refresh(USER, stale[READS:1_000], now=now))
+    for seconds in one:
+        times.note("one read", seconds)
+    if size == EVENTS:
+        times.note("many reads", many)
+    ends = timed(lambda: refresh_ends(engine, events, now))
+    rest = timed(lambda: engine.drain(EVERYTHING, now=now))
+    ends, whole = states + ends, states + sum(one) + many + ends + rest
+    for part, seconds in (("ends", ends), ("everything", whole)):
+        times.note(f"{what}, {part}", seconds)
+        times.note(f"{what}, {part}, each", seconds / size)
 
 
 def draw_users(now: float) -> list[str]:
@@ -161,16 +165,14 @@ def rows() -> list[Row]:
     engine = IncrementalEngine.start(model, encoder, graph)
     plain = IncrementalEngine.start(model, encoder, graph, config=NEVER_KEPT)
     check(engine, peer)
-    batches, ticks, times = draw_batches(EVENTS), draw_batches(TICK), Times()
+    times = Times()
     for turn in range(WARMUP + TURNS):
         times.counted = turn >= WARMUP
-        batch(times, engine, next(batches), float(turn))
-        for _ in range(TICKS):
-            events = next(ticks)
-            tick(times, "tick", engine, events, float(turn))
-            tick(times, "plain tick", plain, events, float(turn))
+        batch(times, engine, plain, EVENTS, turn)
+        for place in range(TICKS):
+            batch(times, engine, plain, TICK, turn + (place + 1) / 10)
         times.note("our pass", timed(lambda: full_pass(model, inputs, adjacency)))
-        if times.counted:
+        if WARMUP <= turn < WARMUP + PYG_TURNS:
             times.note("PyG", timed(peer))
     return [*told(times), *kept(engine, times)]
 
@@ -186,26 +188,31 @@ def check(engine: IncrementalEngine, peer: Peer) -> None:
 
 def told(times: Times) -> list[Row]:
     """Rows of the table about events."""
-    size = USUAL.name
-    pyg: dict[str, Any] = {"size": size, "threads": THREADS, "peer": times["PyG"],
-                           "peer_name": "PyG, full pass"}  # fmt: skip
-    work = "an event of 1,000: its share of apply and of draining all that they made stale"
+    usual: dict[str, Any] = {"size": USUAL.name, "threads": THREADS}
+    pyg = usual | {"peer": times["PyG"], "peer_name": "PyG, full pass"}
+    found = [Row(what="full pass", ours=times["our pass"], **pyg)]
+    for what in ("1,000 events", "10 events"):
+        found += [
+            Row(what=f"{what}: states exact", ours=times[what], **pyg,
+                notes="all but the last layer of every node; embeddings are marked stale"),
+            Row(what=f"{what}: and rows of their ends", ours=times[f"{what}, ends"], **pyg),
+            Row(what=f"{what}: everything exact", ours=times[f"{what}, everything"], **pyg),
+        ]  # fmt: skip
     return [
-        Row(what="1,000 events: states exact", ours=times["states"], **pyg,
-            notes="all but the last layer of every node; embeddings are marked stale"),
-        Row(what="1,000 events: and rows of their ends", ours=times["ends"], **pyg),
-        Row(what="1,000 events: everything exact", ours=times["everything"], **pyg),
-        Row(what="work an event", ours=times["an event"], required=1_000, **pyg, notes=work),
-        Row(what="work an event, 10 at a time", ours=times["tick, an event"], required=1_000, **pyg,
-            notes="states and rows of their ends; what else they make stale is drained by budget"),
-        Row(what="10 events: everything exact", ours=times["tick, everything"], **pyg,
-            notes="nobody drains all after each tick; through hubs ten events reach most rows"),
+        *found,
+        Row(what="work an event, everything exact", ours=times["1,000 events, everything, each"],
+            required=1_000, **pyg, notes="a thousandth of what 1,000 events take"),
+        Row(what="work an event, rows of its ends", ours=times["10 events, ends, each"],
+            required=1_000, **pyg,
+            notes="a tenth of what 10 events take; what else they make stale is drained by budget"),
         Row(what="a read of one stale user", ours=times["one read"], **pyg),
-        Row(what="a read of 1,000 stale users", ours=times["1,000 reads"], **pyg),
-        Row(what="full pass", ours=times["our pass"], **pyg),
-        Row(what="10 events and rows of their ends", ours=times["tick"],
-            peer=times["plain tick"], peer_name="hubs whole each time", size=size,
-            threads=THREADS, notes="what has arrived at hubs is kept, only new edges are added"),
+        Row(what="a read of 1,000 stale users", ours=times["many reads"], **pyg),
+        *(
+            Row(what=f"{what}: states exact", ours=times[what], peer=times[f"{what}, plain"],
+                peer_name="hubs whole each time", **usual,
+                notes="what has arrived at hubs is kept, only new edges are added")
+            for what in ("1,000 events", "10 events")
+        ),
     ]  # fmt: skip
 
 

@@ -164,6 +164,7 @@ def test_stale_since_is_that_of_the_first_event(engine, case):
     take(engine, case, [("call", "dan", "ann", "user", 10)], now=9.0)
     assert engine.stale_since("user", "dan") == 7.0
     assert engine.stale_since("user", "ann") == 9.0
+    assert engine.backlog(now=10.0).since == 7.0
 
 
 def test_the_order_of_draining_changes_no_bit():
