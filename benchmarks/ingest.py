@@ -60,11 +60,12 @@ def rows() -> list[Row]:
 
     from controlcenter.accounts.models import Workspace
     from controlcenter.common import clock
-    from controlcenter.events.envelope import read
-    from controlcenter.events.services import COPY, ingest
+    from controlcenter.events.envelope import Reader, canonical_id
+    from controlcenter.events.services import ingest
+    from controlcenter.events.writing import COPY
 
     ours, peer = (Workspace.objects.create(slug=name, name=name) for name in ("ours", "peer"))
-    schema, now = ours.graph_schema, clock.now()
+    reader = Reader(schema=ours.graph_schema, now=clock.now())
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO profiles_profile (workspace_id, user_id, attributes) "
@@ -81,7 +82,7 @@ def rows() -> list[Row]:
     def row_of(size: int) -> Row:
         source = batches(size, SEED + size)
         sent = [next(source) for _ in range(REPEAT + WARMUP)]
-        ready = [[(peer.pk, *read(e, schema=schema, now=now)) for e in batch] for batch in sent]
+        ready = [[(peer.pk, *reader.read(e, canonical_id(e))) for e in batch] for batch in sent]
         to_ingest, to_copy = iter(sent), iter(ready)
         users = len({e["payload"]["actor"] for e in sent[0]})
         mine, bare = measure(

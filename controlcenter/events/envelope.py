@@ -1,6 +1,7 @@
 """The standard envelope of an event, read and checked without a database."""
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
 PLAIN_META = {"version": "1.0"}
 ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 PLAIN_META_TEXT = ENCODE(PLAIN_META)
+CANONICAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 class EnvelopeError(ValueError):
@@ -34,10 +36,10 @@ class EnvelopeError(ValueError):
 class Envelope(NamedTuple):
     """One checked event. ``target_type`` is empty where the ids must tell (a click).
 
-    Payload and meta are what they were, as JSON.
+    The id is a UUID as PostgreSQL writes it; payload and meta are what they were, as JSON.
     """
 
-    event_id: uuid.UUID
+    event_id: str
     source: str
     type: str
     timestamp: datetime
@@ -102,8 +104,8 @@ def text(data: dict[str, Any], field: str, *, path: str = "", default: str | Non
     return value
 
 
-def moment(value: object, now: datetime) -> datetime:
-    """An instant with zone, between 1970 and a day from now.
+def moment(value: object, latest: datetime) -> datetime:
+    """An instant with zone, between 1970 and ``latest``, in UTC.
 
     Raises:
         EnvelopeError: with what was got and what was expected.
@@ -118,39 +120,101 @@ def moment(value: object, now: datetime) -> datetime:
         ) from error
     if parsed.tzinfo is None:
         raise EnvelopeError("timestamp", f"got {shown(value)} without a zone: add Z or an offset")
-    try:
-        parsed = parsed.astimezone(UTC)
-    except OverflowError as error:
-        raise EnvelopeError("timestamp", f"got {shown(value)}, which is out of range") from error
+    if parsed.tzinfo is not UTC:
+        try:
+            parsed = parsed.astimezone(UTC)
+        except OverflowError as error:
+            raise EnvelopeError(
+                "timestamp", f"got {shown(value)}, which is out of range"
+            ) from error
     if parsed < EPOCH:
         raise EnvelopeError("timestamp", f"got {shown(value)}, which is before 1970")
-    if parsed > now + FUTURE:
+    if parsed > latest:
         raise EnvelopeError("timestamp", f"got {shown(value)}, more than a day in the future")
     return parsed
 
 
-def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
-    """Check one event against the envelope and the workspace's schema.
+def canonical_id(data: object) -> str:
+    """The id of an event as PostgreSQL writes a UUID, empty where it has none."""
+    value = data.get("event_id") if isinstance(data, dict) else None
+    if isinstance(value, str) and CANONICAL_ID(value):
+        return value
+    try:
+        return str(uuid.UUID(str(value)))
+    except ValueError:
+        return ""
+
+
+class Reader:
+    """Reads events of one workspace at one moment.
+
+    Args:
+        schema: Says which types of events there are and what each may point at.
+        now: Events may be up to a day later.
+    """
+
+    def __init__(self, *, schema: GraphSchema, now: datetime) -> None:
+        self._targets = {kind: schema.targets(kind) for kind in schema.event_types}
+        self._latest = now + FUTURE
+        self._open = tuple(kind for kind, targets in self._targets.items() if len(targets) > 1)
+
+    def leaves_open(self, data: object) -> bool:
+        """Whether an event, if it is good, does not say the type of its target."""
+        if not isinstance(data, dict) or str(data.get("type")) not in self._open:
+            return False
+        payload = data.get("payload")
+        return isinstance(payload, dict) and "target_type" not in payload
+
+    def read(self, data: object, event_id: str) -> Envelope:
+        """Check one event against the envelope and the workspace's schema.
+
+        Args:
+            event_id: What ``canonical_id`` says of it.
+
+        Raises:
+            EnvelopeError: for the first thing that is wrong.
+        """
+        if not isinstance(data, dict):
+            raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
+        if not data.keys() <= KNOWN:
+            unknown = sorted(set(data) - KNOWN)
+            known = ", ".join(sorted(KNOWN))
+            raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {known}")
+        if not event_id:
+            raise EnvelopeError("event_id", f"got {shown(data.get('event_id'))}, expected a UUID")
+        kind = text(data, "type")
+        targets = self._targets.get(kind)
+        if targets is None:
+            expected = ", ".join(self._targets)
+            raise EnvelopeError("type", f"got {shown(kind)}, expected one of {expected}")
+        payload, payload_text, meta_text = bodies(data)
+        target_type = targets[0] if len(targets) == 1 else ""
+        if "target_type" in payload:
+            target_type = text(payload, "target_type", path="payload.")
+            if target_type not in targets:
+                got = shown(target_type)
+                raise EnvelopeError(
+                    "payload.target_type", f"got {got}, expected one of {list(targets)}"
+                )
+        return Envelope(
+            event_id,
+            text(data, "source", default="api"),
+            kind,
+            moment(data.get("timestamp"), self._latest),
+            text(payload, "actor", path="payload."),
+            text(payload, "target", path="payload."),
+            target_type,
+            payload_text,
+            meta_text,
+        )
+
+
+def bodies(data: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """The payload, and payload and meta as JSON.
 
     Raises:
-        EnvelopeError: for the first thing that is wrong.
+        EnvelopeError: where one is no object, is of another version or is not to be stored.
     """
-    if not isinstance(data, dict):
-        raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
-    if not data.keys() <= KNOWN:
-        unknown = sorted(set(data) - KNOWN)
-        known = ", ".join(sorted(KNOWN))
-        raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {known}")
-    try:
-        event_id = uuid.UUID(str(data.get("event_id")))
-    except ValueError as error:
-        got = shown(data.get("event_id"))
-        raise EnvelopeError("event_id", f"got {got}, expected a UUID") from error
-    kind = text(data, "type")
-    targets = schema.targets(kind)
-    if not targets:
-        expected = ", ".join(schema.event_types)
-        raise EnvelopeError("type", f"got {shown(kind)}, expected one of {expected}")
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise EnvelopeError(
@@ -164,24 +228,8 @@ def read(data: object, *, schema: GraphSchema, now: datetime) -> Envelope:
         raise EnvelopeError("meta.version", f"got {shown(version)}, expected '1.0'")
     payload_text = encoded(payload, "payload")
     meta_text = PLAIN_META_TEXT if meta == PLAIN_META else encoded(meta, "meta")
-    size = len(payload_text.encode()) + len(meta_text.encode()) + len("[, ]")
-    if size > MAX_EVENT_BYTES:
-        raise EnvelopeError("payload", f"has {size} bytes, at most {MAX_EVENT_BYTES}")
-    target_type = targets[0] if len(targets) == 1 else ""
-    if "target_type" in payload:
-        target_type = text(payload, "target_type", path="payload.")
-        if target_type not in targets:
-            raise EnvelopeError(
-                "payload.target_type", f"got {shown(target_type)}, expected one of {list(targets)}"
-            )
-    return Envelope(
-        event_id=event_id,
-        source=text(data, "source", default="api"),
-        type=kind,
-        timestamp=moment(data.get("timestamp"), now),
-        actor=text(payload, "actor", path="payload."),
-        target=text(payload, "target", path="payload."),
-        target_type=target_type,
-        payload=payload_text,
-        meta=meta_text,
-    )
+    if len(payload_text) + len(meta_text) > MAX_EVENT_BYTES // 8:  # far from it, nothing is encoded
+        size = len(payload_text.encode()) + len(meta_text.encode()) + len("[, ]")
+        if size > MAX_EVENT_BYTES:
+            raise EnvelopeError("payload", f"has {size} bytes, at most {MAX_EVENT_BYTES}")
+    return payload, payload_text, meta_text

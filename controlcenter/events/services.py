@@ -1,11 +1,12 @@
 """Ingestion: events enter here, once each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import ValidationError
 
@@ -13,31 +14,20 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import record
 from controlcenter.common import clock
 from controlcenter.common.errors import Conflict
-from controlcenter.events.envelope import Envelope, EnvelopeError, read, shown
+from controlcenter.events.envelope import Envelope, EnvelopeError, Reader, canonical_id, shown
 from controlcenter.events.models import Ingestion
+from controlcenter.events.writing import write
 from controlcenter.incremental import waking
 from controlcenter.profiles.counting import count_events, share_with_refresh
 from controlcenter.profiles.models import Item
 from ml.data.schema import USER
 
-EVENT_ID = attrgetter("event_id")
 MAX_BATCH = 10_000
-COPY_FROM = 500
-"""From so many events on they are copied, which one that is known already brings to nothing."""
-
-COPY = """
-COPY events_event (workspace_id, event_id, source, type, timestamp, actor, target, target_type,
-    payload, meta) FROM STDIN
-"""
-INSERT = """
-INSERT INTO events_event (workspace_id, event_id, source, type, timestamp, actor, target,
-    target_type, payload, meta)
-SELECT %(workspace)s, e.* FROM unnest(%(ids)s::uuid[], %(sources)s::text[], %(types)s::text[],
-    %(times)s::timestamptz[], %(actors)s::text[], %(targets)s::text[], %(target_types)s::text[],
-    %(payloads)s::jsonb[], %(metas)s::jsonb[]) AS e
-ON CONFLICT (workspace_id, event_id) DO NOTHING
-RETURNING event_id
-"""
+PART = 1_000
+"""So many events are checked while the server writes those before."""
+INDEX = itemgetter("index")
+Places = dict[int, Envelope]
+"""Good events by their places in the batch."""
 
 
 @dataclass
@@ -66,69 +56,81 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
     if not 1 <= len(events) <= MAX_BATCH:
         raise ValidationError({"events": f"got {len(events)}, expected 1 to {MAX_BATCH} a request"})
     receipt = Receipt(received=len(events))
-    good = checked(workspace, events, receipt)
-    refuse_if_none(good, receipt)
+    reader = Reader(schema=workspace.graph_schema, now=clock.now())
+    ids = list(map(canonical_id, events))
+    parts = checked(reader, events, ids, receipt)
+    whole = len(set(ids)) < len(ids) or any(map(reader.leaves_open, events))
+    if whole:
+        parts = iter([{place: event for part in parts for place, event in part.items()}])
+    first = next(parts, {})
+    refuse_if_none(first, receipt)
     with transaction.atomic():
         refuse_if_stopped(workspace)
         share_with_refresh(workspace.pk)
-        good = resolved(workspace, good, receipt)
-        refuse_if_none(good, receipt)
-        new = insert(workspace, [envelope for _, envelope in good])
-        receipt.accepted = len(new)
-        receipt.duplicates = len(good) - len(new)
-        receipt.created_users = count_events(workspace.pk, new)
-        if new:
+        if whole:
+            first = firsts(resolved(workspace, first, receipt))
+            refuse_if_none(first, receipt)
+        tally = write(workspace.pk, (list(part.values()) for part in chain([first], parts)))
+        receipt.rejected.sort(key=INDEX)
+        receipt.accepted = tally.events
+        receipt.duplicates = len(events) - len(receipt.rejected) - tally.events
+        receipt.created_users = count_events(workspace.pk, tally)
+        if tally.events:
             waking.tell(workspace.pk, waking.EVENTS)
     return receipt
 
 
-def refuse_if_none(good: Sequence[object], receipt: Receipt) -> None:
+def refuse_if_none(good: Places, receipt: Receipt) -> None:
     """Raises: ValidationError with the first 100 reasons where nothing of a batch is good."""
     if not good:
-        raise ValidationError(
-            {f"events[{r['index']}].{r['field']}": r["reason"] for r in receipt.rejected[:100]}
-        )
+        rejected = sorted(receipt.rejected, key=INDEX)[:100]
+        raise ValidationError({f"events[{r['index']}].{r['field']}": r["reason"] for r in rejected})
 
 
 def checked(
-    workspace: Workspace, events: Sequence[object], receipt: Receipt
-) -> list[tuple[int, Envelope]]:
-    now, schema = clock.now(), workspace.graph_schema
-    good: list[tuple[int, Envelope]] = []
-    for index, event in enumerate(events):
-        try:
-            if isinstance(event, ValueError):
-                raise EnvelopeError("event", f"is no JSON: {event}")
-            good.append((index, read(event, schema=schema, now=now)))
-        except EnvelopeError as error:
-            reject(receipt, index, error.field, str(error))
-    return good
+    reader: Reader, events: Sequence[object], ids: Sequence[str], receipt: Receipt
+) -> Iterator[Places]:
+    """The good events in the order of their ids, and of places in the batch where ids are the same.
+
+    They come in parts of which none is empty, each checked when it is asked for.
+    """
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    for begin in range(0, len(order), PART):
+        good: Places = {}
+        for index in order[begin : begin + PART]:
+            event = events[index]
+            try:
+                if isinstance(event, ValueError):
+                    raise EnvelopeError("event", f"is no JSON: {event}")
+                good[index] = reader.read(event, ids[index])
+            except EnvelopeError as error:
+                reject(receipt, index, error.field, str(error))
+        if good:
+            yield good
 
 
 def reject(receipt: Receipt, index: int, name: str, reason: str) -> None:
     receipt.rejected.append({"index": index, "field": name, "reason": reason})
 
 
-def resolved(
-    workspace: Workspace, good: list[tuple[int, Envelope]], receipt: Receipt
-) -> list[tuple[int, Envelope]]:
+def resolved(workspace: Workspace, good: Places, receipt: Receipt) -> Places:
     """Find what a click without ``target_type`` points at: the one known thing of that id.
 
     Known is what is in the workspace and what the batch itself names with its type.
     """
-    open_ids = {e.target for _, e in good if not e.target_type}
+    open_ids = {e.target for e in good.values() if not e.target_type}
     if not open_ids:
         return good
     found = Item.objects.filter(workspace=workspace, item_id__in=open_ids)
     types: dict[str, set[str]] = {}
-    named = [(e.target, e.target_type) for _, e in good if e.target_type]
+    named = [(e.target, e.target_type) for e in good.values() if e.target_type]
     for item_id, kind in [*found.values_list("item_id", "type"), *named]:
         if item_id in open_ids and kind != USER:
             types.setdefault(item_id, set()).add(kind)
-    kept: list[tuple[int, Envelope]] = []
-    for index, envelope in good:
+    kept: Places = {}
+    for index, envelope in good.items():
         if envelope.target_type:
-            kept.append((index, envelope))
+            kept[index] = envelope
             continue
         kinds = types.get(envelope.target, set())
         if len(kinds) != 1:
@@ -137,53 +139,19 @@ def resolved(
             reason = f"{got} the id {shown(envelope.target)}: say {expected}"
             reject(receipt, index, "payload.target_type", reason)
             continue
-        kept.append((index, envelope._replace(target_type=kinds.pop())))
+        kept[index] = envelope._replace(target_type=kinds.pop())
     return kept
 
 
-def insert(workspace: Workspace, events: list[Envelope]) -> list[Envelope]:
-    """Write the events whose ids are new, and give them; the first of two with one id wins.
-
-    They are written in the order of their ids, so that ingestions never wait in a circle.
-    """
-    unique = {event.event_id: event for event in reversed(events)}
-    ordered = sorted(unique.values(), key=EVENT_ID)
-    if len(ordered) >= COPY_FROM and copied(workspace, ordered):
-        return ordered
-    with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT,
-            {
-                "workspace": workspace.pk,
-                "ids": [e.event_id for e in ordered],
-                "sources": [e.source for e in ordered],
-                "types": [e.type for e in ordered],
-                "times": [e.timestamp for e in ordered],
-                "actors": [e.actor for e in ordered],
-                "targets": [e.target for e in ordered],
-                "target_types": [e.target_type for e in ordered],
-                "payloads": [e.payload for e in ordered],
-                "metas": [e.meta for e in ordered],
-            },
-        )
-        new = {row[0] for row in cursor.fetchall()}
-    return [event for event in ordered if event.event_id in new]
-
-
-def copied(workspace: Workspace, events: list[Envelope]) -> bool:
-    """Whether all of the events were new and are written; otherwise none is."""
-    try:
-        with (
-            transaction.atomic(),
-            connection.cursor() as cursor,
-            connection.wrap_database_errors,
-            cursor.copy(COPY) as copy,
-        ):
-            for event in events:
-                copy.write_row((workspace.pk, *event))
-    except IntegrityError:
-        return False
-    return True
+def firsts(good: Places) -> Places:
+    """Without the events whose id is that of the one before."""
+    kept: Places = {}
+    last = ""
+    for place, event in good.items():
+        if event.event_id != last:
+            kept[place] = event
+        last = event.event_id
+    return kept
 
 
 def refuse_if_stopped(workspace: Workspace) -> None:

@@ -2,9 +2,7 @@
 
 import json
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -92,28 +90,44 @@ ON CONFLICT (workspace_id, type, item_id) DO NOTHING
 """
 
 
-@dataclass
-class Delta:
-    """What the new events of one user add; without counts, the user was only called."""
+class Tally:
+    """What new events add, by user; users that were only called add no counts."""
 
-    counts: dict[str, int] = field(default_factory=dict)
-    last: datetime | None = None
+    def __init__(self) -> None:
+        self.events = 0
+        self.counts: dict[str, dict[str, int]] = {}
+        self.last: dict[str, datetime] = {}
+        self.calls: set[tuple[str, str]] = set()
+        self.items: set[tuple[str, str]] = set()
+        self._others: set[str] = set()
+
+    def add(self, events: Iterable[Counted]) -> None:
+        counts, last = self.counts, self.last
+        for event in events:
+            self.events += 1
+            kind, actor, at, target = event.type, event.actor, event.timestamp, event.target
+            mine = counts.get(actor)
+            if mine is None:
+                counts[actor] = {kind: 1}
+                last[actor] = at
+            else:
+                mine[kind] = mine.get(kind, 0) + 1
+                if at > last[actor]:
+                    last[actor] = at
+            if event.target_type != "user":
+                self.items.add((event.target_type, target))
+            elif kind == "call":
+                self.calls.add((actor, target))
+            else:
+                self._others.add(target)
+
+    def users(self) -> list[str]:
+        """Those who did something, then those to whom something was done alone."""
+        touched = self._others.union(target for _, target in self.calls)
+        return [*self.counts, *(touched - self.counts.keys())]
 
 
-def deltas(events: Iterable[Counted]) -> dict[str, Delta]:
-    """By user, those who are only called included."""
-    users: dict[str, Delta] = defaultdict(Delta)
-    for event in events:
-        delta, kind, at = users[event.actor], event.type, event.timestamp
-        delta.counts[kind] = delta.counts.get(kind, 0) + 1
-        if delta.last is None or at > delta.last:
-            delta.last = at
-        if event.target_type == "user":
-            users.setdefault(event.target, Delta())
-    return users
-
-
-def count_events(workspace_id: uuid.UUID, events: Sequence[Counted]) -> int:
+def count_events(workspace_id: uuid.UUID, tally: Tally) -> int:
     """Raise counts and last events; unknown users, products and apps are made with defaults.
 
     Whoever calls locks call peers first, then profiles, then items, each in the order of ids.
@@ -121,30 +135,29 @@ def count_events(workspace_id: uuid.UUID, events: Sequence[Counted]) -> int:
     Returns:
         How many users were made.
     """
-    if not events:
+    if not tally.events:
         return 0
-    calls = {(e.actor, e.target) for e in events if e.type == "call" and e.target_type == "user"}
-    items = {(e.target_type, e.target) for e in events if e.target_type != "user"}
     with connection.cursor() as cursor:
         new_peers: dict[str, int] = {}
-        if calls:
-            actors, peers = map(listed, zip(*calls, strict=True))
+        if tally.calls:
+            actors, peers = map(listed, zip(*tally.calls, strict=True))
             cursor.execute(PEERS, {"workspace": workspace_id, "actors": actors, "peers": peers})
             new_peers = dict(cursor.fetchall())
-        users = deltas(events)
+        users = tally.users()
+        last = tally.last
         cursor.execute(
             COUNT,
             {
                 "workspace": workspace_id,
                 "users": listed(users),
-                "counts": listed(delta.counts for delta in users.values()),
+                "counts": listed(tally.counts.get(user, {}) for user in users),
                 "peers": listed(new_peers.get(user, 0) for user in users),
-                "times": listed(d.last.isoformat() if d.last else None for d in users.values()),
+                "times": listed(last[user].isoformat() if user in last else None for user in users),
             },
         )
         (made,) = cursor.fetchone()
-        if items:
-            types, ids = map(listed, zip(*items, strict=True))
+        if tally.items:
+            types, ids = map(listed, zip(*tally.items, strict=True))
             cursor.execute(CREATE_ITEMS, {"workspace": workspace_id, "types": types, "ids": ids})
     return int(made)
 

@@ -5,9 +5,10 @@ import uuid
 
 import pytest
 
-from controlcenter.events import services
+from controlcenter.events import writing
 from controlcenter.events.models import Event
-from controlcenter.events.services import COPY_FROM, ingest
+from controlcenter.events.services import ingest
+from controlcenter.events.writing import COPY_FROM
 from tests.controlcenter.events.test_ingestion_counts import (
     TARGETS,
     USERS,
@@ -49,7 +50,7 @@ def test_what_is_copied_is_what_was_sent(workspace):
 
 @pytest.mark.django_db(transaction=True)
 def test_twenty_overlapping_copies_at_once_count_each_event_once(workspace, monkeypatch):
-    monkeypatch.setattr(services, "COPY_FROM", 30)
+    monkeypatch.setattr(writing, "COPY_FROM", 30)
     chance = random.Random(3)
     events = some_events(300)
     batches = [chance.sample(events, chance.choice([20, 120])) for _ in range(20)]

@@ -1,0 +1,118 @@
+"""Writing events to the log: those whose ids are new, each once, counted on the way."""
+
+import uuid
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
+
+from django.db import IntegrityError, connection, transaction
+from psycopg import Copy
+from psycopg.copy import LibpqWriter
+
+from controlcenter.events.envelope import Envelope
+from controlcenter.profiles.counting import Tally
+
+COPY_FROM = 500
+"""From so many events on they are copied, which one that is known already brings to nothing."""
+UNSENT = 16 * 2**20
+"""So many bytes may wait for the server while the next events are checked."""
+
+COPY = """
+COPY events_event (workspace_id, event_id, source, type, timestamp, actor, target, target_type,
+    payload, meta) FROM STDIN
+"""
+INSERT = """
+INSERT INTO events_event (workspace_id, event_id, source, type, timestamp, actor, target,
+    target_type, payload, meta)
+SELECT %(workspace)s, e.* FROM unnest(%(ids)s::uuid[], %(sources)s::text[], %(types)s::text[],
+    %(times)s::timestamptz[], %(actors)s::text[], %(targets)s::text[], %(target_types)s::text[],
+    %(payloads)s::jsonb[], %(metas)s::jsonb[]) AS e
+ON CONFLICT (workspace_id, event_id) DO NOTHING
+RETURNING event_id::text
+"""
+
+
+def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Tally:
+    """Write the events whose ids are new, and count them.
+
+    Args:
+        parts: Events in the order of their ids, each id once, so that ingestions never wait in
+            a circle. While the server writes one part, the next is asked for.
+    """
+    taken: list[Envelope] = []
+    parts = collected(parts, taken)
+    first = next(parts, [])
+    if len(first) >= COPY_FROM:
+        tally = copied(workspace_id, chain([first], parts))
+        if tally is not None:
+            return tally
+    for _ in parts:
+        pass
+    return inserted(workspace_id, taken)
+
+
+def collected(
+    parts: Iterable[list[Envelope]], taken: list[Envelope]
+) -> Generator[list[Envelope], None, None]:
+    """The parts, of which those that were given are kept in ``taken``."""
+    for part in parts:
+        taken += part
+        yield part
+
+
+def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Tally | None:
+    """Write the events if all are new, and count them; where one is known nothing is written."""
+    tally = Tally()
+    try:
+        with (
+            transaction.atomic(),
+            connection.cursor() as cursor,
+            connection.wrap_database_errors,
+            cursor.copy(COPY, writer=LibpqWriter(cursor.cursor, flush_threshold=UNSENT)) as copy,
+        ):
+            for part in parts:
+                send(copy, str(workspace_id), part)
+                tally.add(part)
+    except IntegrityError:
+        return None
+    return tally
+
+
+def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
+    """Hand events to the server, as COPY's text where that needs no escapes but of backslashes."""
+    lines = "".join(
+        [
+            f"{workspace_id}\t{e[0]}\t{e[1]}\t{e[2]}\t{e[3].isoformat()}\t"
+            f"{e[4]}\t{e[5]}\t{e[6]}\t{e[7]}\t{e[8]}\n"
+            for e in part
+        ]
+    )
+    tabs = len(part) * len(Envelope._fields)
+    if lines.count("\t") == tabs and lines.count("\n") == len(part) and "\r" not in lines:
+        copy.write(lines.replace("\\", "\\\\"))
+        return
+    for event in part:
+        copy.write_row((workspace_id, *event))
+
+
+def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Tally:
+    """Write the events whose ids are new, and count them."""
+    columns = map(list, zip(*events, strict=True))
+    names = (
+        "ids",
+        "sources",
+        "types",
+        "times",
+        "actors",
+        "targets",
+        "target_types",
+        "payloads",
+        "metas",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            INSERT, {"workspace": workspace_id, **dict(zip(names, columns, strict=True))}
+        )
+        new = {event_id for (event_id,) in cursor.fetchall()}
+    tally = Tally()
+    tally.add(event for event in events if event.event_id in new)
+    return tally
