@@ -134,7 +134,9 @@ class Refresher:
             return
         asked = [user_id for users in asks.values() for user_id in users]
         own = [user_id for user_id, _ in zip(self.waiting, range(URGENT_USERS), strict=False)]
-        users = list(dict.fromkeys([*asked, *own]))
+        # Who is fresh is read without a new revision.
+        lacking = [user_id for user_id in asked if user_id in self.waiting]
+        users = list(dict.fromkeys([*self.engine.stale_among(USER, asked), *lacking, *own]))
         self.write(self.engine.refresh(USER, users, now=self.now), users, answered=list(asks))
 
     def drain(self) -> None:

@@ -6,7 +6,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-from pgvector.django import HnswIndex, VectorField
+from pgvector.django import VectorField
 
 from controlcenter.common.scoping import Scoped
 from controlcenter.registry.models import ModelVersion
@@ -75,13 +75,6 @@ class Profile(Scoped):
             ),
             GinIndex(
                 fields=["attributes"], name="profile_attributes", opclasses=["jsonb_path_ops"]
-            ),
-            HnswIndex(
-                name="profile_embedding",
-                fields=["embedding"],
-                m=16,
-                ef_construction=64,
-                opclasses=["vector_cosine_ops"],
             ),
         ]
 

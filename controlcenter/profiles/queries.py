@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 from django.db import connection, transaction
-from django.db.models import F
 from pgvector.django import CosineDistance
 
 from controlcenter.accounts.models import Workspace
@@ -16,7 +15,9 @@ from ml.profile.rules import compile_rule, with_fields
 
 @transaction.atomic
 def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
-    """Look-alikes of a user by the vector index, nearest first.
+    """Look-alikes of a user, nearest first; exact, by looking at all of the workspace's users.
+
+    An index of the vectors would make this faster and every refresh many times slower.
 
     Returns:
         ``user_id``, ``similarity`` (cosine, -1 to 1) and ``final_score`` each.
@@ -29,19 +30,12 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
         )
         .exclude(pk=profile.pk)
         .annotate(distance=CosineDistance("embedding", profile.embedding))
-        .order_by("distance")
+        .order_by("distance", "user_id")
         .values_list("user_id", "distance", "final_score")
     )
-    with connection.cursor() as cursor:
-        # The index is shared by all workspaces: go on until enough rows of this one are found.
-        cursor.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-    found = list(nearest[:limit])
-    if len(found) < limit:
-        # They are too few among the others': look at all of them; a sum is in no index.
-        found = list(nearest.order_by(F("distance") + 0.0)[:limit])
     return [
         {"user_id": user_id, "similarity": 1.0 - distance, "final_score": score}
-        for user_id, distance, score in found
+        for user_id, distance, score in nearest[:limit]
     ]
 
 

@@ -310,6 +310,16 @@ class IncrementalEngine:
         since = float(cache.since.values[cache.index[node_id]])
         return None if since == NEVER else since
 
+    def stale_among(self, node_type: str, ids: Sequence[str]) -> list[str]:
+        """Those of these nodes that are stale, in their order; unknown ids are left out.
+
+        Raises:
+            KeyError: on an unknown node type.
+        """
+        cache = self._cache(node_type)
+        since = cache.since.values
+        return [i for i in ids if i in cache.index and since[cache.index[i]] < NEVER]
+
     def embeddings(self, node_type: str) -> tuple[list[str], Floats]:
         """Ids and embeddings of all nodes of a type, stale ones as they were. Shape: [n, D]."""
         cache = self._cache(node_type)

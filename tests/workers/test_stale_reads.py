@@ -111,6 +111,15 @@ def test_a_read_after_an_event_is_fresh(scored, anna, as_anna, tmp_path, setting
     check_against_a_full_pass(scored, tmp_path)
 
 
+def test_reading_a_fresh_user_again_changes_nothing(scored, anna, as_anna, settings):
+    settings.STALE_READ_WAIT_MS = 20_000
+    with running(scored, anna):
+        send(scored, *some_events(scored, 5, 1))
+        first, again = user(as_anna, "u00002"), user(as_anna, "u00002")
+        assert first["stale_since"] is None
+        assert again == first
+
+
 def test_a_read_that_gets_no_answer_says_since_when(scored, anna, as_anna, monkeypatch):
     """The owner is stuck: the read ends after the wait, and is not silent."""
     stuck, go_on = threading.Event(), threading.Event()

@@ -152,6 +152,7 @@ def test_reads_and_unknown_nodes(engine, case):
     assert z.shape == (2, 64)
     assert engine.stale_since("user", "cat") is None
     assert engine.stale_since("user", "dan") == 7.0
+    assert engine.stale_among("user", ["dan", "nobody", "cat"]) == ["dan"]
     assert engine.refresh("user", ["nobody"], now=8.0).embeddings["user"][0] == []
     with pytest.raises(KeyError, match="nobody"):
         engine.stale_since("user", "nobody")
