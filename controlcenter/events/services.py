@@ -23,7 +23,7 @@ from controlcenter.profiles.models import Item
 from ml.data.schema import USER
 
 MAX_BATCH = 10_000
-PART = 1_000
+PART = 500
 """So many events are checked while the server writes those before."""
 INDEX = itemgetter("index")
 Places = dict[int, Envelope]
@@ -70,12 +70,12 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
         if whole:
             first = firsts(resolved(workspace, first, receipt))
             refuse_if_none(first, receipt)
-        tally = write(workspace.pk, (list(part.values()) for part in chain([first], parts)))
+        new = write(workspace.pk, (list(part.values()) for part in chain([first], parts)))
         receipt.rejected.sort(key=INDEX)
-        receipt.accepted = tally.events
-        receipt.duplicates = len(events) - len(receipt.rejected) - tally.events
-        receipt.created_users = count_events(workspace.pk, tally)
-        if tally.events:
+        receipt.accepted = new.events
+        receipt.duplicates = len(events) - len(receipt.rejected) - new.events
+        receipt.created_users = count_events(workspace.pk, new)
+        if new.events:
             waking.tell(workspace.pk, waking.EVENTS)
     return receipt
 

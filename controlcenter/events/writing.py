@@ -9,7 +9,7 @@ from psycopg import Copy
 from psycopg.copy import LibpqWriter
 
 from controlcenter.events.envelope import Envelope
-from controlcenter.profiles.counting import Tally
+from controlcenter.profiles.counting import Additions, Tally
 
 COPY_FROM = 500
 """From so many events on they are copied, which one that is known already brings to nothing."""
@@ -31,7 +31,7 @@ RETURNING event_id::text
 """
 
 
-def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Tally:
+def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Additions:
     """Write the events whose ids are new, and count them.
 
     Args:
@@ -42,9 +42,9 @@ def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Tally:
     parts = collected(parts, taken)
     first = next(parts, [])
     if len(first) >= COPY_FROM:
-        tally = copied(workspace_id, chain([first], parts))
-        if tally is not None:
-            return tally
+        new = copied(workspace_id, chain([first], parts))
+        if new is not None:
+            return new
     for _ in parts:
         pass
     return inserted(workspace_id, taken)
@@ -59,7 +59,7 @@ def collected(
         yield part
 
 
-def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Tally | None:
+def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Additions | None:
     """Write the events if all are new, and count them; where one is known nothing is written."""
     tally = Tally()
     try:
@@ -72,9 +72,10 @@ def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Tally | 
             for part in parts:
                 send(copy, str(workspace_id), part)
                 tally.add(part)
+            new = tally.ready()
     except IntegrityError:
         return None
-    return tally
+    return new
 
 
 def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
@@ -94,7 +95,7 @@ def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
         copy.write_row((workspace_id, *event))
 
 
-def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Tally:
+def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Additions:
     """Write the events whose ids are new, and count them."""
     columns = map(list, zip(*events, strict=True))
     names = (
@@ -115,4 +116,4 @@ def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Tally:
         new = {event_id for (event_id,) in cursor.fetchall()}
     tally = Tally()
     tally.add(event for event in events if event.event_id in new)
-    return tally
+    return tally.ready()

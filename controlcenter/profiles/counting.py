@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -41,22 +42,35 @@ def exclude_ingestion(workspace_id: uuid.UUID) -> None:
 
 
 # Lists come as JSON: an array of PostgreSQL's takes the client longer to write than the server
-# to insert. Rows are locked in the order of their ids, so that ingestions never wait in a circle.
+# to insert. Rows are locked in the order of their ids, so that ingestions never wait in a circle;
+# call peers before profiles, as the sort needs all of the new ones.
 COUNT = """
-WITH raised AS (
+WITH added AS (
+    INSERT INTO profiles_callpeer AS c (workspace_id, user_id, peer_id, in_log)
+    SELECT %(workspace)s, actor, peer, true FROM ROWS FROM (
+        json_array_elements_text(%(callers)s), json_array_elements_text(%(called)s)
+    ) AS new(actor, peer) ORDER BY 2, 3
+    ON CONFLICT (workspace_id, user_id, peer_id) DO UPDATE SET in_log = true WHERE NOT c.in_log
+    RETURNING user_id, (xmax = 0) AS made
+),
+met AS (SELECT user_id, count(*)::int AS peers FROM added WHERE made GROUP BY user_id),
+raised AS (
     INSERT INTO profiles_profile AS p (workspace_id, user_id, attributes, live_counts, call_peers,
         last_event_at, live_last_event_at, changed_at, changed_xid, revision)
-    SELECT %(workspace)s, id, '{}', counts, peers::int, at::timestamptz, at::timestamptz,
+    SELECT %(workspace)s, id, '{}', counts, coalesce(peers, 0), at::timestamptz, at::timestamptz,
         statement_timestamp(), pg_current_xact_id(), 1 + (counts <> '{}')::int
     FROM ROWS FROM (
         json_array_elements_text(%(users)s), jsonb_array_elements(%(counts)s),
-        json_array_elements_text(%(peers)s), json_array_elements_text(%(times)s)
-    ) AS new(id, counts, peers, at) ORDER BY id
+        json_array_elements_text(%(times)s)
+    ) AS new(id, counts, at) LEFT JOIN met ON user_id = id ORDER BY id
     ON CONFLICT (workspace_id, user_id) DO UPDATE SET
-        live_counts = p.live_counts || (
-            SELECT coalesce(jsonb_object_agg(
-                key, value::bigint + coalesce((p.live_counts ->> key)::bigint, 0)), '{}')
-            FROM jsonb_each_text(EXCLUDED.live_counts)),
+        live_counts = CASE
+            WHEN p.live_counts = '{}' THEN EXCLUDED.live_counts
+            WHEN EXCLUDED.live_counts = '{}' THEN p.live_counts
+            ELSE p.live_counts || (
+                SELECT jsonb_object_agg(
+                    key, value::bigint + coalesce((p.live_counts ->> key)::bigint, 0))
+                FROM jsonb_each_text(EXCLUDED.live_counts)) END,
         call_peers = p.call_peers + EXCLUDED.call_peers,
         last_event_at = greatest(p.last_event_at, EXCLUDED.last_event_at),
         live_last_event_at = greatest(p.live_last_event_at, EXCLUDED.live_last_event_at),
@@ -69,22 +83,10 @@ WITH raised AS (
 SELECT count(*) FILTER (WHERE made) FROM raised
 """
 
-PEERS = """
-WITH added AS (
-    INSERT INTO profiles_callpeer AS c (workspace_id, user_id, peer_id, in_log)
-    SELECT %(workspace)s, actor, peer, true FROM ROWS FROM (
-        json_array_elements_text(%(actors)s), json_array_elements_text(%(peers)s)
-    ) AS new(actor, peer) ORDER BY 2, 3
-    ON CONFLICT (workspace_id, user_id, peer_id) DO UPDATE SET in_log = true WHERE NOT c.in_log
-    RETURNING user_id, (xmax = 0) AS made
-)
-SELECT user_id, count(*) FROM added WHERE made GROUP BY user_id
-"""
-
 CREATE_ITEMS = """
 INSERT INTO profiles_item (workspace_id, type, item_id)
 SELECT %(workspace)s, type, id FROM ROWS FROM (
-    json_array_elements_text(%(types)s), json_array_elements_text(%(ids)s)
+    json_array_elements_text(%(types)s), json_array_elements_text(%(items)s)
 ) AS new(type, id) ORDER BY 2, 3
 ON CONFLICT (workspace_id, type, item_id) DO NOTHING
 """
@@ -121,13 +123,41 @@ class Tally:
             else:
                 self._others.add(target)
 
-    def users(self) -> list[str]:
-        """Those who did something, then those to whom something was done alone."""
+    def ready(self) -> "Additions":
+        """As it is written, which takes a while: best while the server has something to do."""
         touched = self._others.union(target for _, target in self.calls)
-        return [*self.counts, *(touched - self.counts.keys())]
+        users = [*self.counts, *(touched - self.counts.keys())]
+        times: list[str | None] = [at.isoformat() for at in self.last.values()]
+        empty = len(users) - len(self.counts)
+        callers, called = zip(*self.calls, strict=True) if self.calls else ((), ())
+        types, items = zip(*self.items, strict=True) if self.items else ((), ())
+        return Additions(
+            events=self.events,
+            users=listed(users),
+            counts=listed([*self.counts.values(), *([{}] * empty)]),
+            times=listed(times + [None] * empty),
+            callers=listed(callers),
+            called=listed(called),
+            types=listed(types),
+            items=listed(items),
+        )
 
 
-def count_events(workspace_id: uuid.UUID, tally: Tally) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Additions:
+    """What new events add, in lists of JSON: by user, by pair of caller and called, by item."""
+
+    events: int
+    users: str
+    counts: str
+    times: str
+    callers: str
+    called: str
+    types: str
+    items: str
+
+
+def count_events(workspace_id: uuid.UUID, new: Additions) -> int:
     """Raise counts and last events; unknown users, products and apps are made with defaults.
 
     Whoever calls locks call peers first, then profiles, then items, each in the order of ids.
@@ -135,32 +165,15 @@ def count_events(workspace_id: uuid.UUID, tally: Tally) -> int:
     Returns:
         How many users were made.
     """
-    if not tally.events:
+    if not new.events:
         return 0
+    names = {"workspace": workspace_id, **vars(new)}
     with connection.cursor() as cursor:
-        new_peers: dict[str, int] = {}
-        if tally.calls:
-            actors, peers = map(listed, zip(*tally.calls, strict=True))
-            cursor.execute(PEERS, {"workspace": workspace_id, "actors": actors, "peers": peers})
-            new_peers = dict(cursor.fetchall())
-        users = tally.users()
-        last = tally.last
-        cursor.execute(
-            COUNT,
-            {
-                "workspace": workspace_id,
-                "users": listed(users),
-                "counts": listed(tally.counts.get(user, {}) for user in users),
-                "peers": listed(new_peers.get(user, 0) for user in users),
-                "times": listed(last[user].isoformat() if user in last else None for user in users),
-            },
-        )
+        cursor.execute(COUNT, names)
         (made,) = cursor.fetchone()
-        if tally.items:
-            types, ids = map(listed, zip(*tally.items, strict=True))
-            cursor.execute(CREATE_ITEMS, {"workspace": workspace_id, "types": types, "ids": ids})
+        cursor.execute(CREATE_ITEMS, names)
     return int(made)
 
 
-def listed(values: Iterable[object]) -> str:
-    return json.dumps(list(values))
+def listed(values: Sequence[object]) -> str:
+    return json.dumps(values)
