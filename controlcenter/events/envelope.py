@@ -3,6 +3,7 @@
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -80,6 +81,29 @@ def encoded(value: dict[str, Any], field: str) -> str:
     if "\\u0000" in written or written.count("{") + written.count("[") > MAX_DEPTH:
         storable(value, field)
     return written
+
+
+def encoded_together(values: Sequence[dict[str, Any]]) -> list[str] | None:
+    """As ``encoded``, for many at once; None where one of them has to be looked at alone."""
+    try:
+        written = ENCODE(values)
+        if not written.isascii():
+            written.encode()
+    except (ValueError, RecursionError):
+        return None
+    opened = written.count("{") + written.count("[") - 1
+    if "\\u0000" in written or opened - len(values) >= MAX_DEPTH:
+        return None
+    texts = written[2:-2].split("}, {")
+    if len(texts) != len(values):  # one has objects in a list, or a text that looks like that
+        return None
+    return [f"{{{text}}}" for text in texts]
+
+
+def payload_of(data: object) -> dict[str, Any]:
+    """The payload of an event, empty where it has none."""
+    payload = data.get("payload") if isinstance(data, dict) else None
+    return payload if isinstance(payload, dict) else {}
 
 
 def plain(value: str) -> bool:
@@ -162,14 +186,14 @@ class Reader:
         """Whether an event, if it is good, does not say the type of its target."""
         if not isinstance(data, dict) or str(data.get("type")) not in self._open:
             return False
-        payload = data.get("payload")
-        return isinstance(payload, dict) and "target_type" not in payload
+        return "target_type" not in payload_of(data)
 
-    def read(self, data: object, event_id: str) -> Envelope:
+    def read(self, data: object, event_id: str, payload_text: str | None = None) -> Envelope:
         """Check one event against the envelope and the workspace's schema.
 
         Args:
             event_id: What ``canonical_id`` says of it.
+            payload_text: What ``encoded`` says of the payload, if that is known already.
 
         Raises:
             EnvelopeError: for the first thing that is wrong.
@@ -187,7 +211,7 @@ class Reader:
         if targets is None:
             expected = ", ".join(self._targets)
             raise EnvelopeError("type", f"got {shown(kind)}, expected one of {expected}")
-        payload, payload_text, meta_text = bodies(data)
+        payload, payload_text, meta_text = bodies(data, payload_text)
         target_type = targets[0] if len(targets) == 1 else ""
         if "target_type" in payload:
             target_type = text(payload, "target_type", path="payload.")
@@ -209,7 +233,7 @@ class Reader:
         )
 
 
-def bodies(data: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
+def bodies(data: dict[str, Any], payload_text: str | None) -> tuple[dict[str, Any], str, str]:
     """The payload, and payload and meta as JSON.
 
     Raises:
@@ -226,7 +250,8 @@ def bodies(data: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
     version = meta.get("version", "1.0")
     if version != "1.0":
         raise EnvelopeError("meta.version", f"got {shown(version)}, expected '1.0'")
-    payload_text = encoded(payload, "payload")
+    if payload_text is None:
+        payload_text = encoded(payload, "payload")
     meta_text = PLAIN_META_TEXT if meta == PLAIN_META else encoded(meta, "meta")
     if len(payload_text) + len(meta_text) > MAX_EVENT_BYTES // 8:  # far from it, nothing is encoded
         size = len(payload_text.encode()) + len(meta_text.encode()) + len("[, ]")

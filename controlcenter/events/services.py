@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +14,15 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import record
 from controlcenter.common import clock
 from controlcenter.common.errors import Conflict
-from controlcenter.events.envelope import Envelope, EnvelopeError, Reader, canonical_id, shown
+from controlcenter.events.envelope import (
+    Envelope,
+    EnvelopeError,
+    Reader,
+    canonical_id,
+    encoded_together,
+    payload_of,
+    shown,
+)
 from controlcenter.events.models import Ingestion
 from controlcenter.events.writing import write
 from controlcenter.incremental import waking
@@ -23,8 +31,10 @@ from controlcenter.profiles.models import Item
 from ml.data.schema import USER
 
 MAX_BATCH = 10_000
-PART = 500
-"""So many events are checked while the server writes those before."""
+COPY_FROM = 500
+"""From so many events on they are copied, which one that is known already brings to nothing."""
+PART = 250
+"""So many events are checked at a time, while the server writes those before."""
 INDEX = itemgetter("index")
 Places = dict[int, Envelope]
 """Good events by their places in the batch."""
@@ -70,7 +80,8 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
         if whole:
             first = firsts(resolved(workspace, first, receipt))
             refuse_if_none(first, receipt)
-        new = write(workspace.pk, (list(part.values()) for part in chain([first], parts)))
+        batch = (list(part.values()) for part in chain([first], parts))
+        new = write(workspace.pk, batch, copying=len(events) >= COPY_FROM)
         receipt.rejected.sort(key=INDEX)
         receipt.accepted = new.events
         receipt.duplicates = len(events) - len(receipt.rejected) - new.events
@@ -97,12 +108,14 @@ def checked(
     order = sorted(range(len(ids)), key=ids.__getitem__)
     for begin in range(0, len(order), PART):
         good: Places = {}
-        for index in order[begin : begin + PART]:
+        part = order[begin : begin + PART]
+        payloads = encoded_together([payload_of(events[index]) for index in part])
+        for index, payload in zip(part, payloads or repeat(None), strict=False):
             event = events[index]
             try:
                 if isinstance(event, ValueError):
                     raise EnvelopeError("event", f"is no JSON: {event}")
-                good[index] = reader.read(event, ids[index])
+                good[index] = reader.read(event, ids[index], payload)
             except EnvelopeError as error:
                 reject(receipt, index, error.field, str(error))
         if good:

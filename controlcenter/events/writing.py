@@ -1,8 +1,7 @@
 """Writing events to the log: those whose ids are new, each once, counted on the way."""
 
 import uuid
-from collections.abc import Generator, Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
 
 from django.db import IntegrityError, connection, transaction
 from psycopg import Copy
@@ -11,8 +10,6 @@ from psycopg.copy import LibpqWriter
 from controlcenter.events.envelope import Envelope
 from controlcenter.profiles.counting import Additions, Tally
 
-COPY_FROM = 500
-"""From so many events on they are copied, which one that is known already brings to nothing."""
 UNSENT = 16 * 2**20
 """So many bytes may wait for the server while the next events are checked."""
 
@@ -23,26 +20,26 @@ COPY events_event (workspace_id, event_id, source, type, timestamp, actor, targe
 INSERT = """
 INSERT INTO events_event (workspace_id, event_id, source, type, timestamp, actor, target,
     target_type, payload, meta)
-SELECT %(workspace)s, e.* FROM unnest(%(ids)s::uuid[], %(sources)s::text[], %(types)s::text[],
-    %(times)s::timestamptz[], %(actors)s::text[], %(targets)s::text[], %(target_types)s::text[],
-    %(payloads)s::jsonb[], %(metas)s::jsonb[]) AS e
+SELECT %(workspace)s, e.* FROM unnest(%(event_id)s::uuid[], %(source)s::text[],
+    %(type)s::text[], %(timestamp)s::timestamptz[], %(actor)s::text[], %(target)s::text[],
+    %(target_type)s::text[], %(payload)s::jsonb[], %(meta)s::jsonb[]) AS e
 ON CONFLICT (workspace_id, event_id) DO NOTHING
 RETURNING event_id::text
 """
 
 
-def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Additions:
+def write(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]], *, copying: bool) -> Additions:
     """Write the events whose ids are new, and count them.
 
     Args:
         parts: Events in the order of their ids, each id once, so that ingestions never wait in
             a circle. While the server writes one part, the next is asked for.
+        copying: Whether they are many.
     """
     taken: list[Envelope] = []
     parts = collected(parts, taken)
-    first = next(parts, [])
-    if len(first) >= COPY_FROM:
-        new = copied(workspace_id, chain([first], parts))
+    if copying:
+        new = copied(workspace_id, parts)
         if new is not None:
             return new
     for _ in parts:
@@ -50,9 +47,7 @@ def write(workspace_id: uuid.UUID, parts: Iterator[list[Envelope]]) -> Additions
     return inserted(workspace_id, taken)
 
 
-def collected(
-    parts: Iterable[list[Envelope]], taken: list[Envelope]
-) -> Generator[list[Envelope], None, None]:
+def collected(parts: Iterable[list[Envelope]], taken: list[Envelope]) -> Iterator[list[Envelope]]:
     """The parts, of which those that were given are kept in ``taken``."""
     for part in parts:
         taken += part
@@ -97,22 +92,9 @@ def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
 
 def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Additions:
     """Write the events whose ids are new, and count them."""
-    columns = map(list, zip(*events, strict=True))
-    names = (
-        "ids",
-        "sources",
-        "types",
-        "times",
-        "actors",
-        "targets",
-        "target_types",
-        "payloads",
-        "metas",
-    )
+    columns = dict(zip(Envelope._fields, map(list, zip(*events, strict=True)), strict=True))
     with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT, {"workspace": workspace_id, **dict(zip(names, columns, strict=True))}
-        )
+        cursor.execute(INSERT, {"workspace": workspace_id, **columns})
         new = {event_id for (event_id,) in cursor.fetchall()}
     tally = Tally()
     tally.add(event for event in events if event.event_id in new)

@@ -68,9 +68,9 @@ raised AS (
             WHEN p.live_counts = '{}' THEN EXCLUDED.live_counts
             WHEN EXCLUDED.live_counts = '{}' THEN p.live_counts
             ELSE p.live_counts || (
-                SELECT jsonb_object_agg(
-                    key, value::bigint + coalesce((p.live_counts ->> key)::bigint, 0))
-                FROM jsonb_each_text(EXCLUDED.live_counts)) END,
+                SELECT jsonb_object_agg(key, (EXCLUDED.live_counts -> key)::bigint
+                    + coalesce((p.live_counts -> key)::bigint, 0))
+                FROM (SELECT jsonb_object_keys(EXCLUDED.live_counts) AS key) AS kinds) END,
         call_peers = p.call_peers + EXCLUDED.call_peers,
         last_event_at = greatest(p.last_event_at, EXCLUDED.last_event_at),
         live_last_event_at = greatest(p.live_last_event_at, EXCLUDED.live_last_event_at),
