@@ -87,7 +87,13 @@ CREATE_ITEMS = """
 INSERT INTO profiles_item (workspace_id, type, item_id)
 SELECT %(workspace)s, type, id FROM ROWS FROM (
     json_array_elements_text(%(types)s), json_array_elements_text(%(items)s)
-) AS new(type, id) ORDER BY 2, 3
+) AS new(type, id)
+-- Nearly all are known, which is cheaper to see first than to run into.
+WHERE NOT EXISTS (
+    SELECT FROM profiles_item AS i
+    WHERE i.workspace_id = %(workspace)s AND i.type = new.type AND i.item_id = new.id
+)
+ORDER BY 2, 3
 ON CONFLICT (workspace_id, type, item_id) DO NOTHING
 """
 
