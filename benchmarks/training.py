@@ -27,8 +27,8 @@ from ml.graph.drawing import pick
 from ml.graph.graph import Edges, Graph, message_types, reverse
 from ml.graph.sampler import Sampler, View, key_of
 from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.loop import Run, TrainingConfig, train_on
 from ml.hgt.tables import TrainingData
-from ml.hgt.training import Run, TrainingConfig, train_on
 
 USUAL = TrainingConfig(epochs=1, max_steps=None)
 SMALL = replace(USUAL, fanout=10, fanout_below=5, batch_size=512)

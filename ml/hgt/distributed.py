@@ -32,9 +32,9 @@ import torch
 from torch import distributed
 
 from ml.hgt.checkpoint import Progress
+from ml.hgt.loop import Run, Stopped, Trained, TrainingConfig, train_on
 from ml.hgt.processes import Group, ProcessLost
 from ml.hgt.tables import TrainingData
-from ml.hgt.training import Run, Stopped, Trained, TrainingConfig, train_on
 
 CONFIG, CHECKPOINT, DATA = "config.json", "checkpoint", "data"
 WATCH = "UPS_TRAINING_WATCH"
@@ -54,7 +54,7 @@ def train_in_processes(
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Trained:
-    """``ml.hgt.training.train_on`` in ``config.processes`` processes on this machine.
+    """``ml.hgt.loop.train_on`` in ``config.processes`` processes on this machine.
 
     Raises:
         ProcessLost: if one was killed; none is left then.

@@ -13,10 +13,11 @@ from ml.graph.sampler import ALL, Sampler, View, key_of
 from ml.graph.structure import Links
 from ml.hgt.batches import Plan
 from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.loop import train_on
 from ml.hgt.minibatch import KnownPairs, seed_outputs
 from ml.hgt.model import ModelConfig, build_model, embed
 from ml.hgt.tables import TrainingData
-from ml.hgt.training import TrainingConfig, train, train_on
+from ml.hgt.training import TrainingConfig, train
 
 VIEW = View(draws=key_of(1), folding=key_of(2), folds=3, part=1)
 
