@@ -232,7 +232,7 @@ def test_a_checkpoint_that_is_gone_costs_a_full_pass_only(scored, anna, tmp_path
 
 
 def test_an_audit_is_published_and_a_bad_one_begins_anew(scored, anna, monkeypatch):
-    monkeypatch.setattr(incremental, "AUDIT_TICKS", 3)
+    monkeypatch.setattr(incremental, "AUDIT_TICKS", 1)
     with running(scored, anna):
         for seed in range(3):
             send(scored, *some_events(scored, 10, seed))
