@@ -31,7 +31,7 @@ from controlcenter.common.presenting import (
     validated,
     when,
 )
-from controlcenter.profiles import explanations, queries
+from controlcenter.profiles import explanations, queries, reading
 from controlcenter.profiles.contributions import Bars, bars
 from controlcenter.profiles.models import ExplanationState, Item, Profile
 from controlcenter.rules.models import Rule
@@ -126,7 +126,10 @@ class ProfileAdmin(ScopedAdmin):
         return ", ".join(name for name, hit in (profile.rule_hits or {}).items() if hit) or NONE
 
     def panels(self, request: HttpRequest, row: Profile) -> dict[str, Any]:
+        everybody = Profile.objects.select_related("workspace")
+        row = reading.fresh(row.workspace_id, [row], everybody, reading.Patience())[0]
         return {
+            "stale_since": when(row.stale_since) if row.stale_since else "",
             "unproven": validated(row.score_basis) is False,
             "scores": [
                 ("score", number(row.final_score)),

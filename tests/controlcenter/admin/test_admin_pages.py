@@ -1,6 +1,7 @@
 """What the pages show, and at what cost."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,16 @@ def test_a_profile_shows_what_is_known_and_asks_for_its_explanation(alpha, as_):
     viewed = page(as_("viewer"), "profiles_profile_change", profile.pk)
     assert "data-explanation" not in viewed
     assert "an analyst may ask for it" in viewed
+
+
+def test_a_profile_says_since_when_it_may_lack_events(alpha, as_):
+    profile = Profile.objects.get(pk=alpha.pk("profiles.Profile"))
+    Profile.objects.filter(pk=profile.pk).update(changed_at=None)
+    assert "may lack events" not in page(as_("viewer"), "profiles_profile_change", profile.pk)
+    since = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+    Profile.objects.filter(pk=profile.pk).update(changed_at=since)
+    shown = page(as_("viewer"), "profiles_profile_change", profile.pk)
+    assert "may lack events since 2026-03-04 05:06" in shown
 
 
 def test_a_cached_explanation_is_shown_at_once(alpha, as_):
