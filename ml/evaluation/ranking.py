@@ -142,25 +142,6 @@ def _checked(scores: Floats) -> Floats:
     return scores
 
 
-def filtered_ranks(
-    score: Scorer,
-    src: Ints,
-    dst: Ints,
-    *,
-    excluded: Neighbours,
-    without_self: bool = False,
-    block: int | None = None,
-) -> npt.NDArray[np.float64]:
-    """Rank of each true target among all nodes of its type without those in ``excluded``.
-
-    Shapes: [Q], [Q] → [Q].
-    """
-    found = rank_queries(
-        score, src, dst, removed={"excluded": excluded}, without_self=without_self, block=block
-    )
-    return found.places["excluded"].ranks
-
-
 def rank_metrics(ranks: npt.NDArray[np.float64]) -> dict[str, float]:
     """MRR, Hits@1, Hits@10, Recall@20, NDCG@10 and NDCG@20 of single true targets.
 

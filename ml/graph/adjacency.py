@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -165,15 +164,3 @@ def pair_adjacency(schema: GraphSchema, num_nodes: Mapping[str, int], pairs: Pai
     }
     both = there | {reverse(key): relation.reversed for key, relation in there.items()}
     return Adjacency(dict(num_nodes), {key: both[key] for key in message_types(schema)})
-
-
-def rows_of(lists: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Rows:
-    """Rows 0, 1, … with the given neighbours; empty ones are left out."""
-    sizes = np.array([len(neighbours) for neighbours in lists], np.int64)
-    index = np.flatnonzero(sizes)
-    start = np.zeros(len(index) + 1, np.int64)
-    np.cumsum(sizes[index], out=start[1:])
-    other = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int32)
-    return Rows(
-        torch.from_numpy(index.astype(np.int32)), torch.from_numpy(start), torch.from_numpy(other)
-    )

@@ -178,17 +178,18 @@ class FeatureEncoder:
                 np.stack(categorical, 1) if categorical else _nothing(ids, np.int64)
             ),
             torch.from_numpy(id_codes(node_type, ids)),
-            torch.tensor([self._slot_of(node_type).get(name, 0) for name in ids], dtype=torch.long),
+            self._slots_of(node_type, ids),
         )  # fmt: skip
 
     def slots(self, node_type: str) -> int:
         """Learned vectors of a node type: one for all that are unknown, then one a known id."""
         return 1 + len(self.ids[node_type])
 
-    def _slot_of(self, node_type: str) -> dict[str, int]:
+    def _slots_of(self, node_type: str, ids: Sequence[str]) -> Tensor:
         if node_type not in self._slots:
             self._slots[node_type] = {name: i for i, name in enumerate(self.ids[node_type], 1)}
-        return self._slots[node_type]
+        known = self._slots[node_type]
+        return torch.tensor([known.get(name, UNKNOWN_SLOT) for name in ids], dtype=torch.long)
 
     def numeric_width(self, node_type: str) -> int:
         return 2 * len(self.scalers[node_type])

@@ -108,19 +108,6 @@ def subsets(n: int) -> Coalitions:
     return (np.arange(2**n)[:, None] >> np.arange(n)[None, :] & 1).astype(bool)
 
 
-def exact_shapley(value: Value, n: int) -> Shares:
-    """Shapley values of any game by all 2^n coalitions: the oracle of the quicker ways."""
-    number = np.arange(2**n)
-    coalitions = subsets(n)
-    worth = value(coalitions)
-    size, weight = coalitions.sum(1), _weights(n)[n]
-    phi = np.empty(n)
-    for i in range(n):
-        without = number[~coalitions[:, i]]
-        phi[i] = (weight[size[without]] * (worth[without | (1 << i)] - worth[without])).sum()
-    return Shares(phi, float(worth[0]), float(worth[-1]))
-
-
 def permutation_coalitions(n: int, *, permutations: int, seed: int) -> Coalitions:
     """What random orders and their reverses have in play after each step.
 

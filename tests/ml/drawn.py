@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
+import torch
 
 from ml.data.schema import TELECOM
+from ml.graph.adjacency import Rows
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -71,3 +74,15 @@ ROWS = [
     ("use", "ann", "a1", "app", 8),
     ("click", "bob", "a2", "app", 9),
 ]
+
+
+def rows_of(lists: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Rows:
+    """Rows 0, 1, … with the given neighbours; empty ones are left out."""
+    sizes = np.array([len(neighbours) for neighbours in lists], np.int64)
+    index = np.flatnonzero(sizes)
+    start = np.zeros(len(index) + 1, np.int64)
+    np.cumsum(sizes[index], out=start[1:])
+    other = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int32)
+    return Rows(
+        torch.from_numpy(index.astype(np.int32)), torch.from_numpy(start), torch.from_numpy(other)
+    )

@@ -13,7 +13,7 @@ from ml.evaluation.metrics import (
     calibration_error,
     reliability,
 )
-from ml.evaluation.ranking import filtered_ranks, rank_metrics
+from ml.evaluation.ranking import rank_metrics, rank_queries
 from ml.graph.graph import Edges, distinct_pairs
 
 
@@ -40,15 +40,15 @@ def test_ranks_agree_with_the_definition(seed, without_self, block):
     chosen = generator.permutation(len(src))[:10]
     chosen = chosen[~(without_self & (src[chosen] == dst[chosen]))]
     excluded = set(zip(src.tolist(), dst.tolist(), strict=True))
-    got = filtered_ranks(
+    found = rank_queries(
         lambda rows: scores[rows], src[chosen], dst[chosen],
-        excluded=Neighbours.of(src, dst, n), without_self=without_self, block=block,
+        removed={"excluded": Neighbours.of(src, dst, n)}, without_self=without_self, block=block,
     )  # fmt: skip
     expected = [
         oracle_rank(scores, s, d, excluded, without_self)
         for s, d in zip(src[chosen], dst[chosen], strict=True)
     ]
-    assert got.tolist() == expected
+    assert found.places["excluded"].ranks.tolist() == expected
 
 
 def test_rank_metrics_by_hand():

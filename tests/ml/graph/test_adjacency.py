@@ -1,11 +1,10 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.schema import EdgeType, GraphSchema, NodeType
-from ml.graph.adjacency import Rows, build_adjacency, pair_adjacency, relation_of, rows_of
+from ml.graph.adjacency import Rows, build_adjacency, pair_adjacency, relation_of
 from ml.graph.graph import message_types
 
 EDGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=30)
@@ -74,14 +73,6 @@ def test_both_directions_of_pairs_equal_sorting_each():
             assert torch.equal(left.other, right.other)
     forward = shared.relations[("user", "uses", "app")].by_target
     assert shared.relations[("app", "rev_uses", "user")].by_source.other is forward.other
-
-
-def test_rows_of_lists_leave_empty_ones_out():
-    rows = rows_of([np.array([3, 1]), np.array([], np.int64), np.array([2])])
-    assert rows.index.tolist() == [0, 2]
-    assert rows.start.tolist() == [0, 2, 3]
-    assert rows.other.tolist() == [3, 1, 2]
-    assert len(rows_of([])) == 0
 
 
 @pytest.mark.parametrize("edges", [[(7, 0)], [(0, 5)], [(-1, 0)], [(0, -1)]])

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from drawn import rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.graph.adjacency import Rows, build_adjacency, rows_of
+from ml.graph.adjacency import Rows, build_adjacency
 from ml.hgt.layer import HGTLayer
 
 NAMES = ("user", "product", "app")

@@ -1,5 +1,6 @@
 """Small fusions with random weights and evidence, for the tests of explanations."""
 
+from math import factorial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from ml.profile.fusion import Fusion, Widths
 from ml.profile.players import Kinds
 from ml.profile.rules import Rule, RuleSet
 from ml.profile.scoring import ProfileModel
+from ml.profile.shapley import Shares, Value, subsets
 
 WEIGHTS = (1.0, -2.0, 0.5, 3.0, -0.7)
 WIDTH = 4
@@ -84,3 +86,15 @@ def worth_by_hand(game, coalition):
         np.where(kinds[owner], game.user.attributes, others.attributes),
     )
     return score(game.fusion, mixed).final.mean()
+
+
+def exact_shapley(value: Value, n: int) -> Shares:
+    """Shapley values of any game by all 2^n coalitions: the oracle of the quicker ways."""
+    number, coalitions = np.arange(2**n), subsets(n)
+    worth, size = value(coalitions), coalitions.sum(1)
+    weight = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])
+    phi = np.empty(n)
+    for i in range(n):
+        without = number[~coalitions[:, i]]
+        phi[i] = (weight[size[without]] * (worth[without | (1 << i)] - worth[without])).sum()
+    return Shares(phi, float(worth[0]), float(worth[-1]))

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import shap
-from games import small, worth_by_hand
+from games import exact_shapley, small, worth_by_hand
 
 from ml.data.schema import TELECOM, EdgeType, GraphSchema, NodeType
 from ml.profile.background import draw_background, zero_background
 from ml.profile.explanation import Subject, explain_evidence, explain_flat, explain_groups
 from ml.profile.fusion import score
 from ml.profile.players import Kinds, in_words
-from ml.profile.shapley import exact_shapley
 
 
 def explained(game, **more):

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import shap
 import torch
-from games import small
+from games import exact_shapley, small
 
 from ml.profile.evidence import Evidence
 from ml.profile.explanation import explain_flat, explain_groups
 from ml.profile.flat import flat_game
 from ml.profile.fusion import score
 from ml.profile.game import Weights, group_game
-from ml.profile.shapley import exact_shapley
 
 
 def game_of(**more):

@@ -5,12 +5,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 import shap
+from games import exact_shapley
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.profile.shapley import (
     MixedGame,
-    exact_shapley,
     permutation_coalitions,
     permutation_shapley,
     subsets,

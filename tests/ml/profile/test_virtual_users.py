@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from games import exact_shapley
 from torch.nn import functional as F
 
 from ml.data.schema import TELECOM, USER, EdgeType, Feature, GraphSchema, NodeType
@@ -21,7 +22,7 @@ from ml.profile.neighbours import strongest_neighbours
 from ml.profile.players import Kinds
 from ml.profile.rules import RuleSet, default_rules
 from ml.profile.scoring import ProfileModel
-from ml.profile.shapley import exact_shapley, subsets
+from ml.profile.shapley import subsets
 from ml.profile.surroundings import SurroundingsIndex
 from ml.profile.virtual import virtual_user
 
