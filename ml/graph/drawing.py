@@ -4,12 +4,12 @@ So the draw of a node is the same whichever batch, process or thread asks for it
 to be drawn for those that nobody asks for.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from ml.compiling import kernel
 
 Array = npt.NDArray[Any]
 
@@ -20,11 +20,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 ROUNDS = 4
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@kernel
 def mix(x: np.uint64) -> np.uint64:
     """A well-mixed 64 bit hash (Steele et al., Fast splittable pseudorandom number generators)."""
     x = (x ^ (x >> _30)) * _FIRST
@@ -32,19 +28,19 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> _31)
 
 
-@_compiled
+@kernel
 def join(key: np.uint64, value: Any) -> np.uint64:
     """The key of something within what ``key`` stands for."""
     return mix(key + (np.uint64(value) + _1) * _GOLDEN)
 
 
-@_compiled
+@kernel
 def below(x: np.uint64, n: Any) -> np.int64:
     """A hash as a number in [0, n), n up to 2^32."""
     return np.int64(((x >> _32) * np.uint64(n)) >> _32)
 
 
-@_compiled
+@kernel
 def permuted(i: Any, n: Any, key: np.uint64) -> np.int64:
     """Place of ``i`` in a random order of 0 … n - 1, without making the order.
 
@@ -69,13 +65,13 @@ def permuted(i: Any, n: Any, key: np.uint64) -> np.int64:
             return np.int64((x + mix(key) % np.uint64(n)) % np.uint64(n))
 
 
-@_compiled
+@kernel
 def fold_of(source: Any, target: Any, folds: Any, key: np.uint64) -> np.int64:
     """The fold of a pair, whichever end it is looked at from."""
     return below(join(join(key, source), target), folds)
 
 
-@_compiled
+@kernel
 def first_not_before(time: Array, low: Any, high: Any, before: Any) -> np.int64:
     """The first place in [low, high) of rising ``time`` that is not before ``before``."""
     while low < high:
@@ -87,7 +83,7 @@ def first_not_before(time: Array, low: Any, high: Any, before: Any) -> np.int64:
     return low
 
 
-@_compiled
+@kernel
 def draw_edges(
     low: int, high: int, targets: Array, start: Array, other: Array, time: Array, before: int,
     backwards: bool, part: int, folds: int, fold_key: np.uint64, draw_key: np.uint64,
@@ -130,7 +126,7 @@ def draw_edges(
         kept[t] = end - at
 
 
-@_compiled
+@kernel
 def count_edges(
     low: int, high: int, targets: Array, start: Array, other: Array, time: Array, before: int,
     backwards: bool, part: int, folds: int, fold_key: np.uint64, exact: int, count: Array,
@@ -159,7 +155,7 @@ def count_edges(
             count[t] = n
 
 
-@_compiled
+@kernel
 def first_in_order(time: Array, order: Array, before: Any) -> int:
     """The first place of ``order`` whose time is not before ``before``."""
     low, high = 0, len(order)
@@ -172,7 +168,7 @@ def first_in_order(time: Array, order: Array, before: Any) -> int:
     return low
 
 
-@_compiled
+@kernel
 def permuted_all(numbers: Array, n: Any, key: np.uint64) -> Array:
     """``permuted`` for each of ``numbers``."""
     places = np.empty(len(numbers), np.int64)
@@ -181,7 +177,7 @@ def permuted_all(numbers: Array, n: Any, key: np.uint64) -> Array:
     return places
 
 
-@_compiled
+@kernel
 def pick(start: Array, other: Array, places: Array) -> tuple[Array, Array]:
     """Ends of the pairs at some places of compressed sparse rows: the row's node, the other."""
     node, end = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
@@ -197,7 +193,7 @@ def pick(start: Array, other: Array, places: Array) -> tuple[Array, Array]:
     return node, end
 
 
-@_compiled
+@kernel
 def in_fold(source: Array, target: Array, part: int, folds: int, fold_key: np.uint64) -> Array:
     """Which pairs are of a fold. Shape: [P]."""
     inside = np.empty(len(source), np.bool_)
@@ -206,7 +202,7 @@ def in_fold(source: Array, target: Array, part: int, folds: int, fold_key: np.ui
     return inside
 
 
-@_compiled
+@kernel
 def mark_known(
     low: int, high: int, nodes: Array, start: Array, other: Array, candidates: Array, known: Array
 ) -> None:
@@ -236,7 +232,7 @@ def mark_known(
                     known[i, c] = True
 
 
-@_compiled
+@kernel
 def discover(found: Array, local: Array, new: Array) -> int:
     """Nodes among ``found`` that have no local number yet; marks them with -2.
 
@@ -256,7 +252,7 @@ def discover(found: Array, local: Array, new: Array) -> int:
     return n
 
 
-@_compiled
+@kernel
 def forget(low: int, high: int, nodes: Array, share: float, key: np.uint64, slots: Array) -> None:
     """Set a share of ``slots`` to 0, the unknown; by node and column. Shape of slots: [n, c]."""
     bound = np.int64(share * 2.0**32)

@@ -3,21 +3,17 @@
 ``start``, ``other``, ``head``, ``link`` and ``far`` are those of ``ml.graph.growing.End``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from ml.compiling import kernel
 
 Array = npt.NDArray[Any]
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    return njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@kernel
 def insert(
     source: Array,
     target: Array,
@@ -67,7 +63,7 @@ def insert(
     return new
 
 
-@_compiled
+@kernel
 def gather(
     nodes: Array, start: Array, other: Array, head: Array, link: Array, far: Array
 ) -> tuple[Array, Array, Array]:
@@ -106,7 +102,7 @@ def gather(
     return index[:rows].copy(), bounds[: rows + 1].copy(), found
 
 
-@_compiled
+@kernel
 def spread(
     nodes: Array,
     weight: Array,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from ml.compiling import kernel
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph.graph import Graph, reverse
 
@@ -218,7 +218,7 @@ def _timed(node: Array, other: Array, time: Array, size: int) -> Side:
     return Side(start, ordered, time[np.argsort(node, kind="stable")])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _rows(node: Array, other: Array, size: int) -> tuple[Array, Array]:
     start = np.zeros(size + 1, np.int64)
     for v in node:

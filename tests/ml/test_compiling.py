@@ -8,7 +8,7 @@ def test_a_kernel_computes_where_nothing_can_be_kept(monkeypatch):
     def nowhere(*args, **kwargs):
         raise RuntimeError("cannot cache function 'total': no locator available")
 
-    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", nowhere)
+    monkeypatch.setattr("ml.compiling.FunctionCache", nowhere)
 
     @kernel
     def total(x):
@@ -24,6 +24,6 @@ def test_another_failure_is_told(monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr("numba.core.dispatcher.FunctionCache", broken)
+    monkeypatch.setattr("ml.compiling.FunctionCache", broken)
     with pytest.raises(RuntimeError, match="disk on fire"):
         kernel(lambda x: x)
