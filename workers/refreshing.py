@@ -161,26 +161,29 @@ class Refresher:
         for user_id in [*users, *(rows[0] if rows else [])]:
             self.waiting.pop(user_id, None)
         for place in range(WRITE_ROWS, len(scored), WRITE_ROWS):
-            self.commit(scored[place : place + WRITE_ROWS], [])
-        self.commit(scored[:WRITE_ROWS], items, answered)
+            self.commit(scored[place : place + WRITE_ROWS], [], None, [])
+        self.commit(scored[:WRITE_ROWS], items, self.told(), answered)
 
     def publish(self) -> None:
         """Tell how far it is."""
-        self.commit([], [])
+        self.commit([], [], self.told(), [])
 
     def commit(
         self,
         users: list[RefreshedUser],
         items: list[RefreshedItem],
-        answered: list[int] | None = None,
+        told: Published | None,
+        answered: list[int],
     ) -> None:
         """One transaction under the claim.
+
+        Args:
+            told: None while rows are missing that the engine takes for fresh.
 
         Raises:
             Fenced: if the run is not this claim's any more.
             Superseded: if a task replaced the profiles.
         """
-        told = self.told()
         workspace_id = self.claim.workspace_id
 
         def once() -> None:
@@ -193,11 +196,13 @@ class Refresher:
                     seen=self.seen,
                 )
                 write_items(items, workspace_id=workspace_id, version=self.version)
-                owning.publish(workspace_id, told, answered=answered or [])
+                if told is not None:
+                    owning.publish(workspace_id, told, answered=answered)
 
         self.execution.with_database(once)
-        self._events = self._edges = 0
-        self.ticks += 1
+        if told is not None:
+            self._events = self._edges = 0
+            self.ticks += 1
 
     def told(self) -> Published:
         backlog = self.look()

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from controlcenter.incremental import waking
-from controlcenter.incremental.models import Ask, Loop
+from controlcenter.incremental.models import NOTHING_SEEN, Ask, Loop
 from controlcenter.incremental.switching import KIND
 from controlcenter.tasks.models import Run, RunStatus
 
@@ -73,6 +73,12 @@ def outlook(workspace_id: uuid.UUID) -> Outlook:
         ).exists()
     )
     return Outlook(since, owner)
+
+
+def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
+    """When the first event came that the task which replaced the profiles did not know."""
+    seen = Loop.objects.filter(pk=workspace_id).values_list("replaced_seen", flat=True).first()
+    return first_unseen(workspace_id, NOTHING_SEEN if seen is None else seen)
 
 
 def ask(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:

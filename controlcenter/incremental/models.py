@@ -47,6 +47,11 @@ class Loop(Scoped):
     )
     seen = models.TextField(default=NOTHING_SEEN, db_default=NOTHING_SEEN)
     seen_at = models.DateTimeField(null=True, help_text="When that snapshot was taken.")
+    replaced_seen = models.TextField(
+        default=NOTHING_SEEN,
+        db_default=NOTHING_SEEN,
+        help_text="What the task that replaced the profiles had seen.",
+    )
     stale_since = models.DateTimeField(
         null=True, help_text="Since when the oldest stale row is stale; null: none is."
     )

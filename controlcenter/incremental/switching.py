@@ -110,6 +110,7 @@ def profiles_replaced(
         generation=loop.generation + 1,
         seen=mark.snapshot,
         seen_at=mark.at,
+        replaced_seen=mark.snapshot,
         stale_since=None,
         serving=False,
         backlog={},

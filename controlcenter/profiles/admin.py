@@ -31,9 +31,10 @@ from controlcenter.common.presenting import (
     validated,
     when,
 )
-from controlcenter.profiles import explanations, queries, reading
+from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.contributions import Bars, bars
 from controlcenter.profiles.models import ExplanationState, Item, Profile
+from controlcenter.profiles.reading import Reading
 from controlcenter.rules.models import Rule
 from ml.profile.rules import RuleError
 
@@ -127,7 +128,8 @@ class ProfileAdmin(ScopedAdmin):
 
     def panels(self, request: HttpRequest, row: Profile) -> dict[str, Any]:
         everybody = Profile.objects.select_related("workspace")
-        row = reading.fresh(row.workspace_id, [row], everybody, reading.Patience())[0]
+        reading = Reading(row.workspace_id)
+        row = reading.fresh([everybody.get(pk=row.pk)], everybody)[0]
         return {
             "stale_since": when(row.stale_since) if row.stale_since else "",
             "unproven": validated(row.score_basis) is False,

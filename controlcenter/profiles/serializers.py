@@ -93,6 +93,11 @@ class OfferSerializer(serializers.Serializer[Any]):
 class RecommendationsSerializer(serializers.Serializer[Any]):
     user_id = serializers.CharField()
     model_version = serializers.UUIDField(allow_null=True)
+    stale_since = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When the first event came that the offers do not know: a refresh task makes "
+        "them anew, the incremental refresh does not. Null: there is none.",
+    )
     recommendations = OfferSerializer(many=True)
 
 

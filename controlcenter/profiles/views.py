@@ -21,7 +21,8 @@ from controlcenter.accounts.viewsets import ReadViewSet, ScopedViewSet
 from controlcenter.common.errors import Conflict
 from controlcenter.common.filters import UtcFilter
 from controlcenter.common.presenting import validated
-from controlcenter.profiles import explanations, queries, reading
+from controlcenter.incremental.freshness import since_replaced
+from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.explanations import Question
 from controlcenter.profiles.models import (
     Explanation,
@@ -31,7 +32,7 @@ from controlcenter.profiles.models import (
     Item,
     Profile,
 )
-from controlcenter.profiles.reading import Patience, fresh
+from controlcenter.profiles.reading import Reading
 from controlcenter.profiles.serializers import (
     ExplanationSerializer,
     ItemSerializer,
@@ -87,16 +88,15 @@ class ProfileViewSet(ReadViewSet):
 
     def get_object(self) -> Profile:
         """The user; one whose score is stale is asked for, and waited for a moment."""
-        self.patience = Patience()
+        self.reading = Reading(self.workspace.pk)
         found: Profile = super().get_object()
-        return fresh(self.workspace.pk, [found], self.get_queryset(), self.patience)[0]
+        return self.reading.fresh([found], self.get_queryset())[0]
 
     def paginate_queryset(self, queryset: Any) -> Any:
         """A page of users, refreshed together; their order is that of before."""
+        reading = Reading(self.workspace.pk)
         page = super().paginate_queryset(queryset)
-        if page is None:
-            return None
-        return fresh(self.workspace.pk, list(page), self.get_queryset(), Patience())
+        return None if page is None else reading.fresh(list(page), self.get_queryset())
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         return ProfileSummarySerializer if self.action == "list" else ProfileSerializer
@@ -111,6 +111,7 @@ class ProfileViewSet(ReadViewSet):
         body = {
             "user_id": profile.user_id,
             "model_version": profile.model_version_id,
+            "stale_since": since_replaced(self.workspace.pk),
             "recommendations": profile.recommendations,
         }
         return Response(RecommendationsSerializer(body).data)
@@ -130,7 +131,7 @@ class ProfileViewSet(ReadViewSet):
         profile = self.get_object()
         if profile.embedding is None:
             raise Conflict(f"User {user_id!r} has no embedding yet: wait for the next refresh.")
-        found = reading.similar(profile, int(given), self.patience)
+        found = self.reading.similar(profile, int(given))
         return Response(SimilarSerializer(found, many=True).data)
 
     @extend_schema(

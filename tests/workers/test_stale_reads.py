@@ -3,11 +3,13 @@
 import threading
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from incremental_fixtures import (
     Owner,
     check_against_a_full_pass,
     event,
+    is_fresh,
     refresh,
     running,
     send,
@@ -16,11 +18,13 @@ from incremental_fixtures import (
 )
 
 from controlcenter.accounts.services import create_workspace
+from controlcenter.accounts.viewsets import ReadViewSet
 from controlcenter.audit.models import AuditEntry
 from controlcenter.events.models import Event
 from controlcenter.incremental import owning, switching
 from controlcenter.incremental.models import Ask
 from controlcenter.operations.incremental import state
+from controlcenter.profiles.models import Profile
 from controlcenter.registry.services import active_version
 from workers import refreshing as refreshing_module
 
@@ -109,6 +113,61 @@ def test_a_read_after_an_event_is_fresh(scored, anna, as_anna, tmp_path, setting
         assert {row["stale_since"] for row in near} == {None}
         assert not Ask.objects.exists()
     check_against_a_full_pass(scored, tmp_path)
+
+
+def test_a_row_read_before_it_was_refreshed_is_not_taken_for_fresh(
+    scored, anna, as_anna, settings, monkeypatch
+):
+    """All that is stale is refreshed while the page is being put together."""
+    settings.STALE_READ_WAIT_MS = 20_000
+    original = ReadViewSet.paginate_queryset
+
+    def slow(view, queryset):
+        rows = original(view, queryset)
+        wait(lambda: is_fresh(scored))
+        return rows
+
+    monkeypatch.setattr(ReadViewSet, "paginate_queryset", slow)
+    scores = dict(Profile.objects.values_list("user_id", "revision"))
+    with running(scored, anna):
+        send(scored, event("call", "u00001", "u00002", "user"))
+        listed = as_anna.get("/api/v1/users/?page_size=100&ordering=user_id").json()["results"]
+        now = dict(Profile.objects.values_list("user_id", "revision"))
+    assert now != scores
+    found = {row["user_id"]: row["revision"] for row in listed if row["stale_since"] is None}
+    assert found == {user_id: now[user_id] for user_id in found}
+
+
+def test_nothing_is_told_to_be_fresh_before_all_of_it_is_written(scored, anna, monkeypatch):
+    """A refresh of many users is several transactions, and readers come between them."""
+    monkeypatch.setattr(refreshing_module, "WRITE_ROWS", 7)
+    original, looks = refreshing_module.Refresher.commit, []
+
+    def commit(self, *args):
+        original(self, *args)
+        if is_fresh(scored):
+            rows = dict(Profile.objects.values_list("user_id", "embedding"))
+            looks.append(len(rows))
+            for user_id, z in zip(*self.engine.embeddings("user"), strict=True):
+                np.testing.assert_allclose(rows[user_id], z, atol=2e-5)
+
+    monkeypatch.setattr(refreshing_module.Refresher, "commit", commit)
+    with running(scored, anna):
+        for seed in range(4):
+            send(scored, *some_events(scored, 5, seed))
+            wait(lambda: is_fresh(scored))
+    assert looks
+
+
+def test_offers_say_since_when_they_lack_events(scored, as_anna):
+    url = "/api/v1/users/u00001/recommendations/"
+    assert as_anna.get(url).json()["stale_since"] is None
+    send(scored, event("call", "u00004", "u00002", "user"))
+    send(scored, event("call", "u00001", "u00002", "user"))
+    told = datetime.fromisoformat(as_anna.get(url).json()["stale_since"])
+    assert told == Event.objects.order_by("pk").first().received_at
+    refresh(as_anna, mode="embedding_only")
+    assert as_anna.get(url).json()["stale_since"] is None
 
 
 def test_reading_a_fresh_user_again_changes_nothing(scored, anna, as_anna, settings):
