@@ -104,7 +104,7 @@ def default_rules(schema: GraphSchema) -> tuple[Rule, ...]:
     return tuple(usable)
 
 
-def with_fields(frame: pl.DataFrame, fields: Mapping[str, str]) -> pl.DataFrame:
+def with_fields(frame: pl.DataFrame, fields: Mapping[str, Kind]) -> pl.DataFrame:
     """The frame with a null column for each field it lacks.
 
     Args:
@@ -113,14 +113,20 @@ def with_fields(frame: pl.DataFrame, fields: Mapping[str, str]) -> pl.DataFrame:
     Raises:
         ValueError: if a column holds values of another kind.
     """
+    schema = frame.schema
     for name, kind in fields.items():
-        dtype = frame.schema.get(name, pl.Null())
-        number = dtype.is_numeric() or dtype == pl.Boolean
-        text = dtype in (pl.String, pl.Categorical, pl.Enum)
-        if dtype != pl.Null and not (number if kind == "number" else text):
+        dtype = schema.get(name)
+        if dtype is not None and not _holds(dtype, kind):
             raise ValueError(f"column {name} is {dtype}, expected a {kind}")
-    absent = [pl.lit(None).alias(name) for name in fields if name not in frame.columns]
+    absent = [pl.lit(None).alias(name) for name in fields if name not in schema]
     return frame.with_columns(absent) if absent else frame
+
+
+def _holds(dtype: pl.DataType, kind: Kind) -> bool:
+    """Whether a column of this type can hold a number or a text; one of nulls holds either."""
+    if kind == "number":
+        return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
+    return dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 
 class RuleSet:

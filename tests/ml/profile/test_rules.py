@@ -241,8 +241,9 @@ def test_no_rules_no_score():
 
 
 def test_a_frame_without_rows():
-    rules = RuleSet(DEFAULT_RULES, TELECOM)
-    assert rules.hits_frame(pl.DataFrame(schema={"monthly_fee": pl.Float64})).shape == (0, 4)
+    rules = RuleSet([*DEFAULT_RULES, Rule("prepaid", "plan == 'prepaid'", 1.0)], TELECOM)
+    for schema in ({"monthly_fee": pl.Float64}, {"event_counts.use": pl.Int64, "plan": pl.String}):
+        assert rules.hits_frame(pl.DataFrame(schema=schema)).shape == (0, 5)
 
 
 @pytest.mark.parametrize(

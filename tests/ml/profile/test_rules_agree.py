@@ -1,8 +1,10 @@
 """The two compilers agree on every expression and every user hypothesis can find."""
 
 import math
+from decimal import Decimal
 
 import polars as pl
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -165,6 +167,67 @@ def test_arithmetic_gives_the_same_bits(value, by, rows):
             got = for_frame([tree]).run(frame, dtype=float)[0].tolist()
             expected = for_user(tree)({"fee": value})
             assert [None if math.isnan(n) else n for n in got] == [expected] * rows, text
+
+
+WHOLE = [None, 0, 1, 3, 70, 100]
+REAL = [*WHOLE, 2.5, math.nan, math.inf, -math.inf]
+COLUMNS = {
+    **{str(dtype): (WHOLE, dtype) for dtype in (pl.Int8, pl.UInt8, pl.Int64, pl.UInt64)},
+    **{str(dtype): (REAL, dtype) for dtype in (pl.Float32, pl.Float64)},
+    "Decimal": ([None if n is None else Decimal(n) for n in WHOLE], pl.Decimal(10, 2)),
+    "Boolean": ([None, True, False], pl.Boolean),
+    "Null": ([None, None], pl.Null),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "F >= 3",
+        "F != 1",
+        "F is None",
+        "not F is None",
+        "not F < 2.5",
+        "F / (F - 1) > 1.01 or F == 0",
+        "'use' in event_counts and event_counts.get('use', 7) > 2",
+        "event_counts.get('use', 7) > 2",
+        "not event_counts.get('use', -1) < 0",
+    ],
+)
+def test_columns_of_every_type_of_number_agree(name, expression):
+    values, dtype = COLUMNS[name]
+    frame = pl.DataFrame(
+        {field: pl.Series(values, dtype=dtype) for field in ("fee", "event_counts.use")}
+    )
+    numbers = [None if value is None else float(value) for value in values]
+    rows = [{"fee": number, "event_counts": {"use": number}} for number in numbers]
+    rule = compile_rule(expression.replace("F", "fee"), SCHEMA)
+    assert rule.column(frame).to_list() == [rule.matches(row) for row in rows]
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["a", "b", "12"]), pl.Null])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "plan == 'a'",
+        "not plan == 'a'",
+        "plan != 'a' or level is None",
+        "plan is None",
+        "plan in ['a', '12'] and not level < 'b'",
+        "len(plan) > 1",
+        "int(plan) == 12",
+    ],
+)
+def test_columns_of_every_type_of_text_agree(dtype, expression):
+    values = [None] * 9 if dtype == pl.Null else [None, "a", "b", "12", "a", None, "b", "12", "a"]
+    levels = values[1:] + values[:1]
+    frame = pl.DataFrame(
+        {"plan": pl.Series(values, dtype=dtype), "level": pl.Series(levels, dtype=dtype)}
+    )
+    rows = [{"plan": a, "level": b} for a, b in zip(values, levels, strict=True)]
+    rule = compile_rule(expression, SCHEMA)
+    assert rule.column(frame).to_list() == [rule.matches(row) for row in rows]
 
 
 def test_a_deep_rule_is_computed_part_by_part():
