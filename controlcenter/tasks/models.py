@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from controlcenter.artifacts.models import Artifact
 from controlcenter.common.scoping import Scoped
 from controlcenter.tasks import states
+from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import TaskMachine
 
 
@@ -65,12 +66,13 @@ class Task(TaskMachine, Scoped):
 
     def note_transition(self, *, source: str, target: str, actor: str, reason: str) -> None:
         """Write the row and the event of an edge; called by ``machine.move`` alone."""
-        Transition.objects.create(
+        taken = Transition.objects.create(
             task=self, source=source, target=target, actor=actor, reason=reason
         )
         TaskEvent.objects.create(
             task=self, kind="state", data={"from": source, "to": target, "reason": reason}
         )
+        transition_taken(self, taken)
 
 
 class Transition(Scoped):

@@ -16,6 +16,7 @@ from controlcenter.common.errors import Conflict
 from controlcenter.tasks import states, workflows
 from controlcenter.tasks.claims import active_base
 from controlcenter.tasks.endings import close, wake_next
+from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
 from controlcenter.tasks.runs import queue_run
@@ -136,10 +137,11 @@ def create(
             raise
         return earlier, False
     actor = account.username if account else SYSTEM
-    Transition.objects.create(
+    created = Transition.objects.create(
         task=task, source=states.PENDING, target=states.PENDING, actor=actor, reason="created"
     )
     TaskEvent.objects.create(task=task, kind="state", data={"to": states.PENDING})
+    transition_taken(task, created)
     record(
         account=account,
         workspace=workspace,
