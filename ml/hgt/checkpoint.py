@@ -1,4 +1,4 @@
-"""What a training run needs to go on: weights, optimizer and the epochs behind it.
+"""What a training run needs to go on: weights, optimizer, epochs, and the place in one.
 
 The random state needs no keeping, as every epoch makes its generator from the seed.
 """
@@ -27,16 +27,31 @@ class Progress:
     share: float
 
 
+@dataclass
+class Begun:
+    """An epoch that was stopped on its way.
+
+    Args:
+        steps: Steps that are done.
+        losses: Of these steps, by edge type.
+    """
+
+    steps: int
+    losses: dict[str, list[float]]
+
+
 def pack(
     state: nn.Module,
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
     history: list[Progress],
+    begun: Begun | None = None,
 ) -> bytes:
     """A checkpoint as bytes, which are read without executing anything.
 
     Args:
         identity: What the run is of; ``restore`` refuses another.
+        begun: The epoch after those of ``history``, if it was begun.
     """
     buffer = io.BytesIO()
     content = {
@@ -44,6 +59,7 @@ def pack(
         "state": state.state_dict(),
         "optimizer": optimizer.state_dict(),
         "history": [asdict(progress) for progress in history],
+        "begun": asdict(begun) if begun else None,
     }
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -54,8 +70,8 @@ def restore(
     state: nn.Module,
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
-) -> list[Progress]:
-    """Put a checkpoint back and return the epochs behind it.
+) -> tuple[list[Progress], Begun | None]:
+    """Put a checkpoint back and return the epochs behind it, and the one that was begun.
 
     Raises:
         ValueError: if it is of another run: config, schema or number of nodes.
@@ -68,4 +84,5 @@ def restore(
         )
     state.load_state_dict(kept["state"])
     optimizer.load_state_dict(kept["optimizer"])
-    return [Progress(**progress) for progress in kept["history"]]
+    begun = Begun(**kept["begun"]) if kept.get("begun") else None
+    return [Progress(**progress) for progress in kept["history"]], begun

@@ -3,8 +3,8 @@
 ``train_in_processes`` writes the data to a folder and starts torchrun with this module as the
 program of each process; they map the data into memory, so that it is there once. The first process
 tells each epoch over a pipe and leaves checkpoints in the folder. Two pipes keep the processes
-together: they end when their input ends, which it does when the parent dies, and the parent knows
-that all are gone when their output ends.
+together: they stop after a step when something is written to their input, they end when it ends,
+which it does when the parent dies, and the parent knows that all are gone when their output ends.
 
 On several machines: ``save_run`` on the first, copy the folder to each, then on each of them
 ``torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29400
@@ -41,6 +41,9 @@ WATCH = "UPS_TRAINING_WATCH"
 """Set where the input is a pipe from the parent."""
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 20.0
+STOP_SECONDS = 6.0
+"""A step that takes longer is not waited for: its work is lost, back to the last epoch."""
+
 MARK = "\x1e"
 """Begins a line that is for the parent."""
 
@@ -64,11 +67,17 @@ def train_in_processes(
         folder = Path(name)
         save_run(data, config, folder, checkpoint=checkpoint)
         with _Processes(folder, config.processes) as processes:
-            while (told := processes.next(should_stop)) is not None:
-                if save_checkpoint is not None:
+            try:
+                while (told := processes.next(should_stop)) is not None:
+                    if save_checkpoint is not None:
+                        save_checkpoint((folder / CHECKPOINT).read_bytes())
+                    if on_progress is not None:
+                        on_progress(told)
+            except Stopped:
+                processes.stop()
+                if save_checkpoint is not None and (folder / CHECKPOINT).exists():
                     save_checkpoint((folder / CHECKPOINT).read_bytes())
-                if on_progress is not None:
-                    on_progress(told)
+                raise
         run = Run(data, config)
         return run.trained(run.restore((folder / CHECKPOINT).read_bytes()))
 
@@ -134,22 +143,34 @@ class _Processes:
             if self._torchrun.poll() is not None and not self._ended:
                 self._close_input()
 
+    def stop(self) -> None:
+        """Have them stop after the step they are at and leave a checkpoint, if there is time."""
+        assert self._torchrun.stdin is not None
+        with suppress(BrokenPipeError):
+            self._torchrun.stdin.write(b"stop\n")
+            self._torchrun.stdin.flush()
+        self._wait(STOP_SECONDS)
+
     def __exit__(self, *error: object) -> None:
         """End the processes and wait until they are gone."""
         self._close_input()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self._ended and time.monotonic() < deadline:
-            with suppress(queue.Empty):
-                told = self._lines.get(timeout=POLL_SECONDS)
-                self._ended = told is None
-                if told is not None and "pid" in told:
-                    self._pids[told["rank"]] = told["pid"]
+        self._wait(PATIENCE_SECONDS)
         if self._torchrun.poll() is None and not self._ended:
             self._torchrun.kill()
         for pid in self._pids.values() if not self._ended else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, SIGKILL)
         self._torchrun.wait()
+
+    def _wait(self, seconds: float) -> None:
+        """Until all have ended."""
+        deadline = time.monotonic() + seconds
+        while not self._ended and time.monotonic() < deadline:
+            with suppress(queue.Empty):
+                told = self._lines.get(timeout=POLL_SECONDS)
+                self._ended = told is None
+                if told is not None and "pid" in told:
+                    self._pids[told["rank"]] = told["pid"]
 
     def _check_outcome(self) -> None:
         """What became of processes that have ended. Raises: as ``next``."""
@@ -199,6 +220,8 @@ def main(folder: Path) -> None:
     _tell({"rank": rank, "pid": os.getpid()})
     try:
         _train(folder, rank, size)
+    except Stopped:
+        distributed.destroy_process_group()
     except Exception as error:
         about = {"rank": rank, "type": type(error).__name__, "message": str(error)}
         about["traceback"] = traceback.format_exc()[-4000:]
@@ -225,6 +248,7 @@ def _train(folder: Path, rank: int, size: int) -> None:
         checkpoint=path.read_bytes() if path.exists() else None,
         on_progress=(lambda progress: _tell(asdict(progress))) if rank == 0 else None,
         save_checkpoint=save if rank == 0 else None,
+        should_stop=_told_to_stop.is_set,
         group=Group(rank, size),
     )
     distributed.barrier()
@@ -254,10 +278,14 @@ def _tell(content: dict[str, Any]) -> None:
     os.write(1, (MARK + json.dumps(content) + "\n").encode())
 
 
+_told_to_stop = threading.Event()
+
+
 def _end_with_parent() -> None:
-    """End this process when the parent has closed the pipe, which its death does too."""
+    """Hear a word to stop, which one process of all gets; end this process when the parent has
+    closed the pipe, which its death does too."""
     while os.read(0, 1024):
-        pass
+        _told_to_stop.set()
     os._exit(1)
 
 

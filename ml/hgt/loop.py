@@ -14,7 +14,7 @@ from ml.graph.drawing import join
 from ml.graph.graph import reverse
 from ml.graph.sampler import Sample, Sampler, View, key_of
 from ml.hgt.batches import Batch, Plan
-from ml.hgt.checkpoint import Progress, pack, restore
+from ml.hgt.checkpoint import Begun, Progress, pack, restore
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.losses import Share, choose_candidates, edge_loss
 from ml.hgt.minibatch import KnownPairs, on_device, seed_outputs
@@ -107,7 +107,7 @@ class Trained:
 
 
 class Stopped(Exception):
-    """Training was told to stop; the last checkpoint has everything up to the last epoch."""
+    """Training was told to stop; the last checkpoint has every step that was done."""
 
 
 class _State(nn.Module):
@@ -145,7 +145,12 @@ def train_on(
         run.center()
     group.agree([parameter.data for parameter in run.state.parameters()])
     for epoch in range(len(history) + 1, config.epochs + 1):
-        history.append(run.epoch(epoch, should_stop or (lambda: False)))
+        try:
+            history.append(run.epoch(epoch, should_stop or (lambda: False)))
+        except Stopped:
+            if save_checkpoint is not None and run.begun is not None and run.begun.steps:
+                save_checkpoint(run.pack(history))
+            raise
         if save_checkpoint is not None:
             save_checkpoint(run.pack(history))
         if on_progress is not None:
@@ -154,11 +159,16 @@ def train_on(
 
 
 class Run:
-    """Weights, optimizer and data of one run."""
+    """Weights, optimizer and data of one run.
+
+    Attributes:
+        begun: The epoch that is on its way.
+    """
 
     def __init__(self, data: TrainingData, config: TrainingConfig, group: Group = ALONE) -> None:
         structure = data.structure
         self.data, self.config, self.group = data, config, group
+        self.begun: Begun | None = None
         self.edges = structure.schema.edges
         self.sampler = Sampler(structure, config.fanouts)
         self.plan = Plan(
@@ -176,10 +186,13 @@ class Run:
 
     def restore(self, checkpoint: bytes) -> list[Progress]:
         """Raises: ValueError if the checkpoint is of another run."""
-        return restore(checkpoint, self.state, self.optimizer, _identity(self.config, self.data))
+        identity = _identity(self.config, self.data)
+        history, self.begun = restore(checkpoint, self.state, self.optimizer, identity)
+        return history
 
     def pack(self, history: list[Progress]) -> bytes:
-        return pack(self.state, self.optimizer, _identity(self.config, self.data), history)
+        identity = _identity(self.config, self.data)
+        return pack(self.state, self.optimizer, identity, history, self.begun)
 
     def trained(self, history: list[Progress]) -> Trained:
         self.state.eval()
@@ -201,24 +214,27 @@ class Run:
                 self.state.model.shift[name].copy_(-out.mean(0))
 
     def epoch(self, number: int, should_stop: Callable[[], bool]) -> Progress:
-        """One pass over the pairs.
+        """One pass over the pairs, from where it was stopped if it was.
 
         Raises:
-            Stopped: if ``should_stop`` says so.
+            Stopped: if ``should_stop`` says so, to any process of the group.
             ValueError: if a loss is not finite.
         """
         config, steps = self.config, self.plan.steps
-        sums: dict[str, list[float]] = {edge.name: [] for edge in self.edges}
+        if self.begun is None:
+            self.begun = Begun(0, {edge.name: [] for edge in self.edges})
         self.state.train()
-        for step in range(steps):
-            if should_stop():
+        for step in range(self.begun.steps, steps):
+            if self.group.any(should_stop()):
                 raise Stopped(f"stopped in epoch {number} of {config.epochs}")
             done = (number - 1) * steps + step
             for options in self.optimizer.param_groups:
                 options["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
             for name, loss in self.step(self.plan.batch(self.sampler, number, step)).items():
-                sums[name].append(loss)
-        means = {name: sum(x) / len(x) if x else None for name, x in sums.items()}
+                self.begun.losses[name].append(loss)
+            self.begun.steps = step + 1
+        means = {name: sum(x) / len(x) if x else None for name, x in self.begun.losses.items()}
+        self.begun = None
         known = [x for x in means.values() if x is not None]
         loss = sum(known) / len(known) if known else 0.0
         return Progress(number, config.epochs, loss, means, number / config.epochs)

@@ -68,6 +68,14 @@ class Group:
                 parameter.grad.copy_(grad.view_as(parameter))
         return total
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process: all of them get the same answer."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor([float(flag)], device=_device())
+        _told(lambda: distributed.all_reduce(told))
+        return bool(told.item() > 0)
+
     def agree(self, parameters: list[Tensor]) -> None:
         """Give every process the values of the first."""
         for parameter in parameters if self.size > 1 else ():
@@ -90,6 +98,10 @@ class _Gather(torch.autograd.Function):
         summed = grads[0].contiguous().clone()
         _told(lambda: distributed.all_reduce(summed))
         return summed[ctx.group.rank * ctx.room :][: ctx.room], None
+
+
+def _device() -> str:
+    return "cuda" if distributed.get_backend() == "nccl" else "cpu"
 
 
 def _told(call: Callable[[], Any]) -> None:

@@ -1,5 +1,6 @@
 """Several real processes: they learn what one learns, and end together."""
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from signal import SIGKILL
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from ml.graph.graph import build_graph
 from ml.hgt import distributed
@@ -98,11 +100,30 @@ def test_an_error_in_the_work_is_told_as_in_one_process(graph):
         train(graph, replace(ENDLESS, seed=9), checkpoint=checkpoint)
 
 
-def test_a_cancel_ends_the_processes(graph):
-    told = []
+def test_a_stop_ends_the_processes_and_loses_no_step(graph):
+    """They agree on the step after which they stop; one process goes on from there."""
+    told, kept = [], []
     with pytest.raises(Stopped):
-        train(graph, ENDLESS, on_progress=told.append, should_stop=lambda: bool(told))
+        train(
+            graph, ENDLESS, on_progress=told.append, save_checkpoint=kept.append,
+            should_stop=lambda: bool(told),
+        )  # fmt: skip
     assert not ranks_of(psutil.Process())
+    last = torch.load(io.BytesIO(kept[-1]), weights_only=True)
+    epochs, begun = len(last["history"]), last["begun"]
+    assert epochs >= len(told)
+    left = iter([False] * (begun["steps"] if begun else 0) + [True])
+    alone, passed = [], []
+    with pytest.raises(Stopped):
+        train(
+            graph, replace(ENDLESS, processes=1), on_progress=passed.append,
+            save_checkpoint=alone.append,
+            should_stop=lambda: len(passed) == epochs and next(left),
+        )  # fmt: skip
+    expected = torch.load(io.BytesIO(alone[-1]), weights_only=True)
+    assert len(expected["history"]) == epochs
+    for name, weight in expected["state"].items():
+        np.testing.assert_allclose(last["state"][name], weight, atol=2e-3, err_msg=name)
 
 
 def test_the_processes_die_with_their_parent(graph, tmp_path):

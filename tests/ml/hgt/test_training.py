@@ -46,15 +46,21 @@ def test_the_same_seed_gives_identical_losses_weights_and_metrics(trained, split
     assert evaluate_links(again, split).report == report
 
 
-def test_a_resumed_run_ends_as_one_that_was_not_interrupted(trained, split):
-    steps = iter(range(100))
-    kept = []
-    with pytest.raises(Stopped):
-        train(
-            split.train, CONFIG, save_checkpoint=kept.append, should_stop=lambda: next(steps) >= 7
-        )
-    assert len(kept) == 2
-    resumed = train(split.train, CONFIG, checkpoint=kept[-1])
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+def test_a_run_that_was_stopped_again_and_again_ends_as_one_that_was_not(trained, split, every):
+    """Stopped after so many steps each time, also in the middle of an epoch; no step is lost."""
+    kept, stops, resumed = [None], 0, None
+    while resumed is None:
+        steps = iter(range(100))
+        try:
+            resumed = train(
+                split.train, CONFIG, checkpoint=kept[-1], save_checkpoint=kept.append,
+                should_stop=lambda steps=steps: next(steps) >= every,
+            )  # fmt: skip
+        except Stopped:
+            stops += 1
+    total = CONFIG.epochs * CONFIG.folds
+    assert stops == (total - 1) // every
     assert resumed.history == trained[0].history
     first, second = weights(trained[0]), weights(resumed)
     assert all(np.array_equal(first[name], second[name]) for name in first)
