@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 
 from ml.data.schema import GraphSchema
@@ -25,6 +26,7 @@ from ml.profile.scoring import ProfileModel
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+HELD_OUT = "held_out.parquet"
 
 
 class ArtifactError(ValueError):
@@ -39,6 +41,8 @@ class Artifact:
         cuts: Seconds of the validation and test cut; None in untimed data.
         metrics: Link and fusion reports, with their baselines.
         data_hash: SHA-256 of what it was trained on.
+        held_out: Users with their outcome and what was said of them without it, see
+            ``ml.profile.fitting.FittedProfile``; None in versions from before it was kept.
         lineage: Whatever else says where it comes from: task, seed, code version.
     """
 
@@ -53,6 +57,7 @@ class Artifact:
     data_hash: str
     rule_revision: int = 0
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    held_out: pl.DataFrame | None = None
 
     @property
     def schema(self) -> GraphSchema:
@@ -94,7 +99,10 @@ def save_artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
     }
     for name, content in parts.items():
         (folder / name).write_text(json.dumps(content, indent=1, allow_nan=False))
-    files = sorted(["hgt.pt", "fusion.pt", "background.npz", *parts])
+    tables = [] if artifact.held_out is None else [HELD_OUT]
+    if artifact.held_out is not None:
+        artifact.held_out.write_parquet(folder / HELD_OUT)
+    files = sorted(["hgt.pt", "fusion.pt", "background.npz", *tables, *parts])
     manifest = {
         "format": FORMAT,
         "schema_hash": artifact.schema.hash,
@@ -114,7 +122,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
     Raises:
         ArtifactError: if a file is missing or its content is not what the manifest says.
     """
-    check_artifact(folder)
+    manifest = check_artifact(folder)
     config = _json(folder / "config.json")
     encoder = FeatureEncoder.from_dict(_json(folder / "encoder.json"))
     model = build_model(encoder, ModelConfig(**config["model"]), seed=0)
@@ -141,6 +149,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
         data_hash=config["data_hash"],
         rule_revision=config["rule_revision"],
         lineage=config["lineage"],
+        held_out=pl.read_parquet(folder / HELD_OUT) if HELD_OUT in manifest["files"] else None,
     )
 
 

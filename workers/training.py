@@ -138,6 +138,7 @@ def train_all(
         cuts=split.cuts,
         metrics=metrics,
         data_hash="",
+        held_out=fitted.held_out,
     )
 
 
@@ -200,7 +201,10 @@ def fuse_anew(
         cut=base.cuts[1] if base.cuts else None,
     )
     metrics = {**base.metrics, "score": fitted.report}
-    return replace(base, profile=fitted.model, background=fitted.background, metrics=metrics)
+    return replace(
+        base, profile=fitted.model, background=fitted.background, metrics=metrics,
+        held_out=fitted.held_out,
+    )  # fmt: skip
 
 
 def hash_of(task: Task) -> str:

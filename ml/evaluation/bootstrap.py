@@ -1,4 +1,4 @@
-"""How sure a difference of two AUCs is: a paired bootstrap over users."""
+"""How sure an AUC is, and a difference of two: a bootstrap over users."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,6 +27,39 @@ class Difference:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Area:
+    """An AUC and the interval of its resamples."""
+
+    value: float
+    low: float
+    high: float
+
+
+def auc_interval(
+    target: npt.NDArray[Any],
+    score: Floats,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Area:
+    """Percentile interval; a resample draws users with replacement.
+
+    Resamples in which one class is missing are left out.
+
+    Args:
+        target: 0 or 1. Shape: [n].
+        score: Shape: [n].
+
+    Raises:
+        ValueError: if there is only one class.
+    """
+    (drawn,) = _resampled(target, [score], resamples, seed)
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Area(auc(target, score), float(low), float(high))
+
+
 def auc_difference(
     target: npt.NDArray[Any],
     first: Floats,
@@ -49,13 +82,21 @@ def auc_difference(
         ValueError: if there is only one class.
     """
     value = auc(target, first) - auc(target, second)
+    one, other = _resampled(target, [first, second], resamples, seed)
+    low, high = np.nanquantile(one - other, [(1 - level) / 2, (1 + level) / 2])
+    return Difference(float(value), float(low), float(high), level, resamples)
+
+
+def _resampled(
+    target: npt.NDArray[Any], scores: list[Floats], resamples: int, seed: int
+) -> npt.NDArray[np.float64]:
+    """AUC of each score in each resample, all scores on the same users. Shape: [S, resamples]."""
     generator = np.random.default_rng(seed)
     parts = []
     for size in _blocks(resamples, len(target)):
         times = counts(generator.integers(0, len(target), (size, len(target))))
-        parts.append(weighted_auc(target, first, times) - weighted_auc(target, second, times))
-    low, high = np.nanquantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
-    return Difference(float(value), float(low), float(high), level, resamples)
+        parts.append([weighted_auc(target, score, times) for score in scores])
+    return np.concatenate(parts, axis=1)
 
 
 def counts(drawn: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

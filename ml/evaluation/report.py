@@ -1,6 +1,6 @@
 """Held-out links: the model beside the baselines, edge type by edge type."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,18 +52,26 @@ def link_report(
         "left_out", "held_out", "evaluated", "historical", "split"}}, "mean": ..., "notes":
         [sentences where a baseline is better than the model], "protocol", "negatives", "seed"}``.
     """
-    generator = np.random.default_rng(seed)
-    types = {}
-    for edge in split.observed.schema.edges:
-        targets = split.observed.num_nodes[edge.target]
-        limit = min(max_evaluated, MAX_SCORES // max(targets, 1))
-        queries = draw_queries(split, edge, limit=limit, generator=generator)
-        types[edge.name] = _edge_report(split, edge, model[edge.key], queries)
+    types = {
+        edge.name: _edge_report(split, edge, model[edge.key], queries)
+        for edge, queries in all_queries(split, max_evaluated=max_evaluated, seed=seed)
+    }
     measured = [row for row in types.values() if row["evaluated"]]
     mean = {method: _mean([row[method] for row in measured]) for method in ("model", *BASELINES)}
     notes = [note for name, row in types.items() for note in link_notes(name, row, BASELINES)]
     about = {"notes": notes, "protocol": PROTOCOL, "negatives": NEGATIVES, "seed": seed}
     return {"edge_types": types, "mean": mean if measured else {}, **about}
+
+
+def all_queries(
+    split: Split, *, max_evaluated: int = MAX_EVALUATED, seed: int = 0
+) -> Iterator[tuple[EdgeType, Queries]]:
+    """What is asked about each edge type: the same for the same split and seed."""
+    generator = np.random.default_rng(seed)
+    for edge in split.observed.schema.edges:
+        targets = split.observed.num_nodes[edge.target]
+        limit = min(max_evaluated, MAX_SCORES // max(targets, 1))
+        yield edge, draw_queries(split, edge, limit=limit, generator=generator)
 
 
 def _edge_report(split: Split, edge: EdgeType, model: Scorer, queries: Queries) -> dict[str, Any]:

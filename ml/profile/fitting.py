@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from ml.data.schema import USER
 from ml.graph.graph import Graph
@@ -16,7 +17,7 @@ from ml.profile.fusion import MIN_USERS, FusionConfig, fit_fusion
 from ml.profile.rules import RuleSet
 from ml.profile.scoring import ProfileModel
 from ml.profile.targets import choose_target
-from ml.profile.validation import fusion_report
+from ml.profile.validation import validate_fusion
 
 EmbedUsers = Callable[[Graph], npt.NDArray[np.float32]]
 """Embeddings of a graph's users. Shape: [users, EMBEDDING_DIM]."""
@@ -24,11 +25,16 @@ EmbedUsers = Callable[[Graph], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class FittedProfile:
-    """A profile model, the users that explanations compare with, and the report."""
+    """A profile model, the users that explanations compare with, and how good it is.
+
+    Args:
+        held_out: What ``ml.profile.validation.Validation`` says of each user, by ``user_id``.
+    """
 
     model: ProfileModel
     background: Background
     report: dict[str, Any]
+    held_out: pl.DataFrame
 
 
 def fit_profile(
@@ -64,11 +70,12 @@ def fit_profile(
     sample = draw_background(evidence, graph.node_ids[USER], size=background, seed=config.seed)
     if past is not graph:
         evidence, frame = _evidence(past, rules, encoder, embed_users)
-    report = fusion_report(evidence, target, frame, encoder, config)
+    validation = validate_fusion(evidence, target, frame, encoder, config)
     rows = np.flatnonzero(target.known)
     fusion = fit_fusion(evidence.take(rows), target.y[rows], config)
     model = ProfileModel(graph.schema, rules.rules, encoder, fusion)
-    return FittedProfile(model, sample, report)
+    held_out = _by_id(validation.held_out, graph.node_ids[USER])
+    return FittedProfile(model, sample, validation.report, held_out)
 
 
 def check_users(graph: Graph) -> None:
@@ -83,6 +90,11 @@ def check_users(graph: Graph) -> None:
             f"the dataset has {users} user{'' if users == 1 else 's'}, training needs at least "
             f"{MIN_USERS}: upload more users"
         )
+
+
+def _by_id(held_out: pl.DataFrame, ids: tuple[str, ...]) -> pl.DataFrame:
+    names = pl.Series("user_id", ids, dtype=pl.String)[held_out["row"]]
+    return held_out.drop("row").insert_column(0, names)
 
 
 def _evidence(

@@ -1,6 +1,7 @@
 """How good the fused score is on users it has not seen, beside its parts on the same folds."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from ml.profile.fusion import Fusion, FusionConfig, fit_fusion, score
 from ml.profile.notes import NOT_VALIDATED, SINGLE, score_notes
 from ml.profile.targets import Target
 
-PARTS = ("rules", "embedding", "boosting", "without_embedding")
+METHODS = ("fused", "rules", "embedding", "boosting", "without_embedding")
+PARTS = METHODS[1:]
 CALIBRATION = (
     "Platt scaling, fitted for each fold on users that are in neither the training nor the test "
     f"part; calibration error over {BINS} bins of equal width"
@@ -31,13 +33,28 @@ CALIBRATION = (
 Probabilities = dict[str, npt.NDArray[np.float64]]
 
 
-def fusion_report(
+@dataclass(frozen=True)
+class Validation:
+    """What the cross validation found.
+
+    Args:
+        report: Measures, see ``validate_fusion``.
+        held_out: What was said of each user by fits that never saw its target: ``row`` (in the
+            evidence), ``outcome`` (0 or 1) and a probability by method (``fused``, ``rules``,
+            ``embedding``, ``boosting``, ``without_embedding``). No rows where nothing is measured.
+    """
+
+    report: dict[str, Any]
+    held_out: pl.DataFrame
+
+
+def validate_fusion(
     evidence: Evidence,
     target: Target,
     frame: pl.DataFrame,
     encoder: AttributeEncoder,
     config: FusionConfig,
-) -> dict[str, Any]:
+) -> Validation:
     """Cross-validated quality of the score beside its parts and gradient boosting.
 
     Users are divided into folds of equal class shares; what is said of a user comes from fits
@@ -45,12 +62,12 @@ def fusion_report(
     unsupervised and has seen everybody's features and edges, as it does in production.
 
     Returns:
-        At least auc, ap, brier, ece, rules_auc, embedding_auc, boosting_auc,
-        without_embedding_auc (rules and attributes fused: what is left without the graph),
-        comparison (fused beside the best of rules, embedding and boosting alone, with an interval
-        over resampled users), calibration (with the measures before it), reliability, gate,
-        folds, users, notes (sentences), and what is said of the target. Against the rules as
-        target nothing is measured (None).
+        The held-out probabilities, and a report with at least auc, ap, brier, ece, rules_auc,
+        embedding_auc, boosting_auc, without_embedding_auc (rules and attributes fused: what is
+        left without the graph), comparison (fused beside the best of rules, embedding and
+        boosting alone, with an interval over resampled users), calibration (with the measures
+        before it), reliability, gate, folds, users, notes (sentences), and what is said of the
+        target. Against the rules as target nothing is measured (None).
     """
     about = {**target.about(), "folds": config.folds}
     rows = np.flatnonzero(target.known)
@@ -59,7 +76,8 @@ def fusion_report(
         empty = dict.fromkeys(measures)
         nothing: dict[str, Any] = {"methods": {}, "gate": {}, "reliability": []}
         said = [f"{NOT_VALIDATED}. {'; '.join(target.passed_over)}".rstrip(". ")]
-        return {**empty, **about, "users": len(rows), **nothing, "notes": said}
+        report = {**empty, **about, "users": len(rows), **nothing, "notes": said}
+        return Validation(report, held_out_frame(rows[:0], np.empty(0), dict.fromkeys(METHODS)))
     if len(rows) > config.max_validated:
         drawn = np.random.default_rng(config.seed).choice(
             len(rows), config.max_validated, replace=False
@@ -71,7 +89,7 @@ def fusion_report(
     before = p.pop("uncalibrated")
     methods = {name: _quality(y, values) for name, values in p.items()}
     comparison = _compared(y, p, methods, seed=config.seed)
-    return {
+    report = {
         **{name: methods["fused"][name] for name in ("auc", "ap", "brier", "ece")},
         **{f"{name}_auc": methods[name]["auc"] for name in PARTS},
         **about,
@@ -92,6 +110,16 @@ def fusion_report(
             **{f"p{q}": float(np.quantile(gate, q / 100)) for q in (5, 25, 50, 75, 95)},
         },
     }
+    return Validation(report, held_out_frame(rows, y, p))
+
+
+def held_out_frame(
+    rows: npt.NDArray[np.int64], y: npt.NDArray[np.float64], p: Mapping[str, Any]
+) -> pl.DataFrame:
+    """One row a user that was held out once. Shapes: [n], [n], [n] each."""
+    columns = {name: pl.Series(p[name], dtype=pl.Float64) for name in METHODS}
+    outcome = pl.Series(y, dtype=pl.Float64).cast(pl.Int8)
+    return pl.DataFrame({"row": pl.Series(rows, dtype=pl.Int64), "outcome": outcome, **columns})
 
 
 def _compared(
@@ -115,7 +143,7 @@ def _out_of_fold(
     config: FusionConfig,
 ) -> tuple[Probabilities, npt.NDArray[np.float64]]:
     """Probability of each user by each method, fitted without its fold, and the gate."""
-    names = ("rules", "embedding", "boosting", "without_embedding", "fused", "uncalibrated")
+    names = (*METHODS, "uncalibrated")
     bare = replace(evidence, embedding=evidence.embedding[:, :0])
     p = {name: np.empty(len(y)) for name in names}
     gate = np.empty(len(y))

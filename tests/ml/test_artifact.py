@@ -24,6 +24,7 @@ def artifact(fitted):
         data_hash="ab" * 32,
         rule_revision=3,
         lineage={"task": "one"},
+        held_out=fitted.profile.held_out,
     )
 
 
@@ -63,6 +64,13 @@ def test_the_background_is_stored_with_its_users(artifact, fitted, tmp_path):
     assert len(background.users) == len(background) == 50
     rows = [fitted.graph.index("user")[user] for user in background.users]
     assert np.array_equal(background.evidence.embedding, fitted.evidence.embedding[rows])
+
+
+def test_what_was_said_of_held_out_users_comes_back(artifact, tmp_path):
+    save_artifact(artifact, tmp_path / "new")
+    assert load_artifact(tmp_path / "new").held_out.equals(artifact.held_out)
+    save_artifact(replace(artifact, held_out=None), tmp_path / "old")
+    assert load_artifact(tmp_path / "old").held_out is None
 
 
 def test_a_background_that_is_not_the_one_named_is_refused(artifact, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ml.evaluation.bootstrap import auc_difference, counts, weighted_auc
+from ml.evaluation.bootstrap import auc_difference, auc_interval, counts, weighted_auc
 from ml.evaluation.metrics import auc
 
 
@@ -55,3 +55,12 @@ def test_resamples_without_one_class_are_left_out():
 def test_both_classes_are_needed():
     with pytest.raises(ValueError, match="expected both"):
         auc_difference(np.ones(3), np.arange(3.0), np.arange(3.0))
+
+
+def test_the_interval_of_one_auc_is_that_of_a_plain_loop_over_resamples():
+    y, first, _ = drawn()
+    found = auc_interval(y, first, resamples=200, seed=3)
+    generator = np.random.default_rng(3)
+    values = [auc(y[rows], first[rows]) for rows in generator.integers(0, len(y), (200, len(y)))]
+    assert found.value == pytest.approx(auc(y, first))
+    assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist())

@@ -6,6 +6,7 @@ import torch
 from drawn import START, events_frame
 
 from ml.data.schema import USER
+from ml.evaluation.metrics import auc
 from ml.graph.graph import build_graph
 from ml.profile.fitting import fit_profile
 from ml.profile.fusion import FusionConfig
@@ -69,3 +70,22 @@ def test_the_report_says_when_nothing_could_be_learned_from(population):
     (note,) = report["notes"]
     assert note.startswith("NOT VALIDATED")
     assert note.endswith("future behaviour: the events have no times to cut at")
+
+
+def test_what_was_said_of_held_out_users_is_what_was_measured(fitted):
+    held_out, report = fitted.profile.held_out, fitted.profile.report
+    labels = dict(zip(fitted.graph.node_ids[USER], fitted.graph.labels.tolist(), strict=True))
+    assert {user: labels[user] for user in held_out["user_id"]} == dict(
+        held_out.select("user_id", "outcome").iter_rows()
+    )
+    assert held_out["user_id"].n_unique() == report["users"]
+    for method, measured in report["methods"].items():
+        assert auc(held_out["outcome"].to_numpy(), held_out[method].to_numpy()) == measured["auc"]
+
+
+def test_nothing_was_said_of_anybody_where_the_rules_are_the_target(population):
+    graph = replace(build_graph(population, keep_timestamps=False), labels=None)
+    rules = RuleSet(default_rules(graph.schema), graph.schema)
+    held_out = fit_profile(graph, rules, neighbours_counted, CONFIG, cut=None).held_out
+    assert held_out.height == 0
+    assert {"user_id", "outcome", "fused"} <= set(held_out.columns)

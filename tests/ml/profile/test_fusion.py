@@ -14,7 +14,7 @@ from ml.profile.evidence import AttributeEncoder, Evidence, profile_frame
 from ml.profile.fusion import Fusion, FusionConfig, Widths, fit_fusion, platt, score
 from ml.profile.scoring import score_users
 from ml.profile.targets import Target
-from ml.profile.validation import fusion_report, stratified_folds
+from ml.profile.validation import stratified_folds, validate_fusion
 
 CONFIG = FusionConfig(epochs=15)
 
@@ -89,7 +89,7 @@ def test_too_few_users_are_refused():
 
 def report_of(evidence, y, frame, encoder):
     target = Target("label", y, np.ones(len(y), bool))
-    return fusion_report(evidence, target, frame, encoder, CONFIG)
+    return validate_fusion(evidence, target, frame, encoder, CONFIG).report
 
 
 def plain_frame(evidence):
@@ -192,7 +192,8 @@ def test_folds_have_equal_class_shares():
 def test_against_the_rules_nothing_is_measured(fitted):
     evidence = fitted.evidence
     target = Target("rules", np.full(len(evidence), 0.5), np.ones(len(evidence), bool))
-    report = fusion_report(evidence, target, fitted.frame, fitted.profile.model.encoder, CONFIG)
+    encoder = fitted.profile.model.encoder
+    report = validate_fusion(evidence, target, fitted.frame, encoder, CONFIG).report
     assert report["auc"] is None
     assert [note.startswith("NOT VALIDATED") for note in report["notes"]] == [True]
     assert report["validated"] is False
