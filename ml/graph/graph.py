@@ -115,6 +115,13 @@ class Graph:
         """The same nodes with other edges."""
         return replace(self, edges=dict(edges), _pairs={})
 
+    def edges_of(self, events: pl.DataFrame) -> dict[EdgeKey, Edges]:
+        """``events`` by edge type, with this graph's indices.
+
+        Events of an unknown type, or with an end that is no node of the graph, are left out.
+        """
+        return _edges(self.schema, self.node_ids, events, keep_timestamps=True)[0]
+
     def append(self, events: pl.DataFrame) -> "Graph":
         """A graph with ``events`` added; unknown ids become new nodes with empty features.
 

@@ -81,6 +81,34 @@ def before(graph: Graph, cut: int) -> Graph:
     )
 
 
+def with_added(split: Split, added: Mapping[EdgeKey, Edges]) -> Graph:
+    """The train part together with events that ``ml.optimizing`` made: what a network learns from.
+
+    The split itself is made without them, so that the cuts and the held-out parts are those of the
+    real events. Whatever ``added`` has, no event after the first cut and no pair that is held out
+    becomes part of the graph.
+
+    Args:
+        added: With the indices of the split's graph (``Graph.edges_of``).
+    """
+    edges = dict(split.train.edges)
+    for key, more in added.items():
+        allowed = _not_held_out(split, key, more)
+        if split.cuts is not None and more.time is not None:
+            allowed &= more.time < split.cuts[0]
+        more = more.take(allowed)
+        if len(more):
+            timed = edges[key].time is not None
+            edges[key] = edges[key].join(more if timed else Edges(more.src, more.dst))
+    return split.train.with_edges(edges)
+
+
+def _not_held_out(split: Split, key: EdgeKey, edges: Edges) -> npt.NDArray[np.bool_]:
+    targets = max(split.train.num_nodes[key[2]], 1)
+    held = [part[key].src * targets + part[key].dst for part in (split.validation, split.test)]
+    return ~np.isin(edges.src * targets + edges.dst, np.concatenate(held))
+
+
 def _cuts(graph: Graph, validation: float, test: float) -> tuple[int, int] | None:
     times = [edges.time for edges in graph.edges.values() if edges.time is not None]
     if not times:
