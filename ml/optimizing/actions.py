@@ -1,5 +1,6 @@
 """Suggestions as data, checked before anything is done."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,15 @@ from typing import Any
 from ml.data.schema import EdgeType, GraphSchema
 
 FACTOR = (1.0, 10.0)
-MAX_TARGETS = (1, 100)
-FEW = 4
-"""As many targets as the slice ``cold 1-4`` of the held-out metrics goes up to."""
+SOURCES = (1, 100)
+FEW = "1-4"
+"""As many targets as in the slice ``cold 1-4`` of the held-out metrics."""
+
+KNOWN = ("action", "edge_type", "factor", "sources", "because", "evidence", "automatic")
+
+
+class ActionError(ValueError):
+    """A suggestion that cannot be carried out: what was got, and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -19,21 +26,22 @@ class Augment:
     Args:
         factor: A source that has ``k`` distinct targets in the train part gets
             ``ceil((factor - 1) k)`` more. Above 1, at most 10.
-        max_targets: Distinct targets up to which a source has few.
+        sources: The least and the most distinct targets of a source that has few.
         because: The evidence, in numbers.
     """
 
     edge: EdgeType
     factor: float
-    max_targets: int = FEW
+    sources: tuple[int, int]
     because: str = ""
 
     @property
     def parameters(self) -> dict[str, Any]:
+        low, high = self.sources
         return {
             "edge_type": self.edge.name,
             "factor": self.factor,
-            "max_targets": self.max_targets,
+            "sources": f"{low}-{high}",
         }
 
 
@@ -42,37 +50,40 @@ def parse(suggestion: Mapping[str, Any], schema: GraphSchema) -> Augment:
 
     Args:
         suggestion: ``{"action": "augment", "edge_type": "user-orders-product", "factor": 2,
-            "max_targets": 4, "because": "…"}``; the last two may be left out.
+            "sources": "1-4", "because": "…"}``; the last two may be left out. ``evidence`` and
+            ``automatic`` may be there and change nothing.
 
     Raises:
-        ValueError: on an unknown action, parameter or edge type, or a value out of range; the
-            message says what was got and what was expected.
+        ActionError: on an unknown action, parameter or edge type, or a value out of range.
     """
     action = suggestion.get("action")
     if action != "augment":
-        raise ValueError(f"action is {action!r}, expected 'augment': {dict(suggestion)}")
-    known = {"action", "edge_type", "factor", "max_targets", "because"}
-    if unknown := sorted(set(suggestion) - known):
-        raise ValueError(f"augment got {unknown}, expected no more than {sorted(known)}")
+        raise ActionError(f"action is {action!r}, expected 'augment': {dict(suggestion)}")
+    if unknown := sorted(set(suggestion) - set(KNOWN)):
+        raise ActionError(f"augment got {unknown}, expected no more than {list(KNOWN)}")
     edges = {edge.name: edge for edge in schema.edges}
     name = suggestion.get("edge_type")
     if name not in edges:
-        raise ValueError(f"edge_type is {name!r}, expected one of {sorted(edges)}")
-    factor = _number(suggestion, "factor", float | int)
-    if not FACTOR[0] < factor <= FACTOR[1]:
-        raise ValueError(f"factor is {factor}, expected above {FACTOR[0]:g}, at most {FACTOR[1]:g}")
-    few = _number({"max_targets": FEW, **suggestion}, "max_targets", int)
-    if not MAX_TARGETS[0] <= few <= MAX_TARGETS[1]:
-        raise ValueError(
-            f"max_targets is {few}, expected from {MAX_TARGETS[0]} to {MAX_TARGETS[1]}"
+        raise ActionError(f"edge_type is {name!r}, expected one of {sorted(edges)}")
+    because = str(suggestion.get("because", ""))
+    return Augment(edges[name], _factor(suggestion), _sources(suggestion), because)
+
+
+def _factor(suggestion: Mapping[str, Any]) -> float:
+    low, high = FACTOR
+    value = suggestion.get("factor")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value <= high:
+        raise ActionError(f"factor is {value!r}, expected a number above {low:g}, at most {high:g}")
+    return float(value)
+
+
+def _sources(suggestion: Mapping[str, Any]) -> tuple[int, int]:
+    value = suggestion.get("sources", FEW)
+    found = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", value) if isinstance(value, str) else None
+    low, high = map(int, found.groups()) if found else (0, 0)
+    if not SOURCES[0] <= low <= high <= SOURCES[1]:
+        raise ActionError(
+            f"sources is {value!r}, expected a range of targets such as '1-4', "
+            f"from {SOURCES[0]} to {SOURCES[1]}"
         )
-    return Augment(edges[name], float(factor), int(few), str(suggestion.get("because", "")))
-
-
-def _number(suggestion: Mapping[str, Any], name: str, kind: Any) -> float:
-    value = suggestion.get(name)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        expected = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{name} is {value!r}, expected {expected}")
-    number: float = value
-    return number
+    return low, high

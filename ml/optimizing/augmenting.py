@@ -38,7 +38,8 @@ def augment(
     pairs, nodes = graph.pairs(key), graph.num_nodes
     sources, targets = nodes[key[0]], nodes[key[2]]
     size = np.bincount(pairs.src, minlength=sources)
-    few = (size >= 1) & (size <= action.max_targets) & _in_tables(graph, tables, key[0])
+    least, most = action.sources
+    few = (size >= least) & (size <= most) & _in_tables(graph, tables, key[0])
     seen = incidence(pairs, sources, targets)
     similar = cosine(pairs, sources, targets, generator)
     taken = _taken(tables, split, action)
@@ -59,8 +60,9 @@ def augment(
 
 def wanted(size: Ints, action: Augment) -> Ints:
     """How many targets each source should get, by how many it has. Shape: [sources]."""
-    by_size = [math.ceil(round((action.factor - 1) * k, 9)) for k in range(action.max_targets + 1)]
-    return np.array(by_size, np.int64)[np.minimum(size, action.max_targets)]
+    most = action.sources[1]
+    by_size = [math.ceil(round((action.factor - 1) * k, 9)) for k in range(most + 1)]
+    return np.array(by_size, np.int64)[np.minimum(size, most)]
 
 
 def _in_tables(graph: Graph, tables: Tables, node: str) -> Mask:

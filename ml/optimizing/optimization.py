@@ -1,6 +1,6 @@
 """Clean, deduplicate, and carry out what the evaluation suggested; every step is logged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ def optimize(
     *,
     now: datetime,
     split: Split | None = None,
+    progress: Callable[[float, str], object] = lambda share, message: None,
 ) -> tuple[Tables, tuple[Step, ...]]:
     """Derived tables and what was done, step by step; the given tables stay as they are.
 
@@ -36,20 +37,24 @@ def optimize(
         now: With a zone; what is later by more than a day is no event yet.
         split: Of the graph that will be trained on, without added events; None: of the graph of
             the cleaned tables, drawn with ``seed``.
+        progress: Told before each step which share is done; what it raises ends the work.
 
     Raises:
-        ValueError: on an action that cannot be carried out, before anything is done.
+        ActionError: on an action that cannot be carried out, before anything is done.
     """
     parsed = [parse(action, tables.schema) for action in actions]
-    steps = []
+    steps, todo = [], 2 + len(parsed)
+    progress(0.0, "cleaning")
     cleaned, changes = clean(tables, now=now)
     steps.append(_step("clean", tables, cleaned, changes))
+    progress(1 / todo, "looking for duplicates")
     unique, changes = deduplicate(cleaned)
     steps.append(_step("deduplicate", cleaned, unique, changes))
     if parsed and split is None:
         split = split_graph(build_graph(separate(unique)[0]), seed=seed)
     for number, action in enumerate(parsed):
         assert split is not None
+        progress((2 + number) / todo, f"adding events to {action.edge.name}")
         more, step = _augmented(unique, split, action, np.random.default_rng([seed, number]))
         steps.append(step)
         unique = more

@@ -55,7 +55,7 @@ def test_the_split_is_that_of_the_cleaned_raw_data(raw, keep_timestamps, scope, 
     how = {"keep_timestamps": keep_timestamps, "scope": scope, "sample_ratio": ratio, "seed": 3}
     cleaned, _ = optimize(raw, [], 3, now=LATER)
     split = split_graph(build_graph(cleaned, **how), seed=3)
-    actions = [asked(), asked(CALLS, 3), asked("user-uses-app", 1.5, max_targets=20)]
+    actions = [asked(), asked(CALLS, 3), asked("user-uses-app", 1.5, sources="1-20")]
     derived, _ = optimize(raw, actions, 3, now=LATER, split=split)
     assert derived.events.height > cleaned.events.height + 50
     real, added = separate(derived)
@@ -75,7 +75,7 @@ def test_the_split_is_that_of_the_cleaned_raw_data(raw, keep_timestamps, scope, 
 def test_added_events_are_new_pairs_of_the_train_part(raw):
     """By loops over the definition: who gets how many, of which targets, at which times."""
     split = split_graph(build_graph(raw), seed=5)
-    actions = [asked(factor=2.5, max_targets=6), asked(CALLS, 2)]
+    actions = [asked(factor=2.5, sources="2-6"), asked(CALLS, 2)]
     derived, steps = optimize(raw, actions, 5, now=LATER, split=split)
     _, added = separate(derived)
     assert [step.name for step in steps] == ["clean", "deduplicate", "augment", "augment"]
@@ -94,11 +94,12 @@ def test_added_events_are_new_pairs_of_the_train_part(raw):
         for source, target in events.select("actor", "target").iter_rows():
             assert target not in made[source]
             made[source].add(target)
-        few = parse(action, TELECOM).max_targets
+        least, most = parse(action, TELECOM).sources
         for source, mine in targets.items():
             similar = {t for own in mine for other in sources[own] for t in targets[other]}
             free = {t for t in similar - mine if (source, t) not in held and t != source}
-            wanted = math.ceil((action["factor"] - 1) * len(mine)) if len(mine) <= few else 0
+            wanted = math.ceil((action["factor"] - 1) * len(mine))
+            wanted *= least <= len(mine) <= most
             assert made[source] <= free
             assert len(made[source]) == min(wanted, len(free))
         assert set(made) <= set(targets)
@@ -124,7 +125,7 @@ def test_the_same_seed_gives_the_same_events_and_another_others(raw):
     assert not once.events.equals(other.events)
     step = steps[-1].to_dict()
     assert step["because"] == "Recall@20 .08"
-    assert step["parameters"] == {"edge_type": ORDERS, "factor": 2.0, "max_targets": 4}
+    assert step["parameters"] == {"edge_type": ORDERS, "factor": 2.0, "sources": "1-4"}
     assert step["after"][ORDERS] - step["before"][ORDERS] == step["changes"][0]["rows"] > 0
     assert step["changes"][0]["examples"][0] == "augmented-1"
 
@@ -173,7 +174,7 @@ def test_added_events_follow_the_planted_structure(population):
     train = named(split.train, KEY, split.train.edges[KEY])
     held = named(split.train, KEY, split.test[KEY]) | named(split.train, KEY, split.validation[KEY])
     blind = replace(split, validation={**split.validation, KEY: _none()}, test=_empty(split))
-    action = parse(asked(factor=3, max_targets=20), TELECOM)
+    action = parse(asked(factor=3, sources="1-20"), TELECOM)
     added = augment(population, blind, action, np.random.default_rng(0))
     hits = np.mean([pair in held for pair in added.select("actor", "target").iter_rows()])
     nodes = split.train.num_nodes
@@ -214,7 +215,7 @@ def test_numbers_go_on_after_ids_that_are_there(population):
 
 @pytest.mark.parametrize("factor", [1.1, 1.5, 2.0, 4.0, 10.0])
 def test_wanted_is_the_rounded_up_share(factor):
-    action = parse(asked(factor=factor, max_targets=10), TELECOM)
+    action = parse(asked(factor=factor, sources="1-10"), TELECOM)
     sizes = np.arange(11)
     assert augmenting.wanted(sizes, action).tolist() == [
         math.ceil(k * round(factor * 10 - 10) / 10) for k in sizes

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from optimizing_cases import NODES, NOW, ROWS, balanced, dirty, first_of_each, missing, reason_of
 
 from ml.data.schema import TELECOM
+from ml.optimizing.actions import ActionError
 from ml.optimizing.cleaning import clean
 from ml.optimizing.deduplicating import deduplicate
 from ml.optimizing.optimization import optimize
@@ -76,34 +77,44 @@ def test_steps_are_plain_data(population):
     assert told["before"]["events"] == population.events.height
 
 
+def call(**more):
+    return {"action": "augment", "edge_type": "user-calls-user", "factor": 2, **more}
+
+
 BAD = [
     ({}, "action is None, expected 'augment'"),
     ({"action": "shrink"}, "action is 'shrink'"),
-    ({"factor": 2}, "action is None"),
     ({"action": "augment", "factor": 2}, "edge_type is None, expected one of"),
-    ({"action": "augment", "edge_type": "user-eats-product", "factor": 2}, "user-eats-product"),
+    (call(edge_type="user-eats-product"), "user-eats-product"),
     ({"action": "augment", "edge_type": "user-calls-user"}, "factor is None, expected a number"),
-    ({"action": "augment", "edge_type": "user-calls-user", "factor": "2"}, "expected a number"),
-    ({"action": "augment", "edge_type": "user-calls-user", "factor": True}, "expected a number"),
-    ({"action": "augment", "edge_type": "user-calls-user", "factor": 1}, "expected above 1"),
-    ({"action": "augment", "edge_type": "user-calls-user", "factor": 11}, "at most 10"),
-    ({"action": "augment", "edge_type": "user-calls-user", "factor": float("nan")}, "above 1"),
-    (
-        {"action": "augment", "edge_type": "user-calls-user", "factor": 2, "max_targets": 0},
-        "max_targets is 0, expected from 1 to 100",
-    ),
-    (
-        {"action": "augment", "edge_type": "user-calls-user", "factor": 2, "max_targets": 2.5},
-        "expected a whole number",
-    ),
-    (
-        {"action": "augment", "edge_type": "user-calls-user", "factor": 2, "colour": "red"},
-        r"augment got \['colour'\]",
-    ),
+    (call(factor="2"), "expected a number above 1, at most 10"),
+    (call(factor=True), "factor is True"),
+    (call(factor=1), "factor is 1, expected"),
+    (call(factor=10.5), "factor is 10.5, expected"),
+    (call(factor=float("nan")), "factor is nan"),
+    (call(sources="0-4"), "sources is '0-4', expected a range of targets such as '1-4'"),
+    (call(sources="1-101"), "from 1 to 100"),
+    (call(sources="5-4"), "sources is '5-4'"),
+    (call(sources="few"), "sources is 'few'"),
+    (call(sources=4), "sources is 4"),
+    (call(colour="red"), r"augment got \['colour'\]"),
 ]
 
 
 @pytest.mark.parametrize(("suggestion", "words"), BAD)
 def test_what_cannot_be_carried_out_is_refused_in_words(population, suggestion, words):
-    with pytest.raises(ValueError, match=words):
-        optimize(population, [suggestion], seed=1, now=NOW)
+    with pytest.raises(ActionError, match=words):
+        optimize(population, [call(), suggestion], seed=1, now=NOW)
+
+
+def test_what_progress_raises_ends_the_work(population):
+    told = []
+
+    def progress(share, message):
+        told.append(share)
+        if message.startswith("adding"):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        optimize(population, [call(), call()], seed=1, now=NOW, progress=progress)
+    assert told == [0.0, 0.25, 0.5]
