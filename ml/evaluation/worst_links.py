@@ -1,0 +1,136 @@
+"""The held-out pairs that the model ranked worst, and what sets them apart."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml.evaluation.answers import Answers
+from ml.evaluation.metrics import Ints, Neighbours
+from ml.graph.graph import Graph
+
+WORST = 5
+FEW_EDGES = 5
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was known of one edge type at the test cut.
+
+    Args:
+        targets: Of each source. sources: Of each target.
+        degree: Distinct neighbours of each node of the source type, over all edge types.
+    """
+
+    targets: Neighbours
+    sources: Neighbours
+    degree: Ints
+
+    @classmethod
+    def of(cls, graph: Graph, answers: Answers) -> "Known":
+        edge, pairs = answers.edge, answers.queries.known
+        nodes = graph.num_nodes
+        return cls(
+            Neighbours.of(pairs.src, pairs.dst, nodes[edge.source]),
+            Neighbours.of(pairs.dst, pairs.src, nodes[edge.target]),
+            degrees(graph, edge.source),
+        )
+
+
+def degrees(graph: Graph, node_type: str) -> Ints:
+    """Distinct neighbours of each node over all edge types and both directions. Shape: [nodes]."""
+    size = graph.num_nodes[node_type]
+    found = np.zeros(size, np.int64)
+    for source, relation, target in graph.edges:
+        pairs = graph.pairs((source, relation, target))
+        if source == node_type:
+            found += np.bincount(pairs.src, minlength=size)
+        if target == node_type:
+            found += np.bincount(pairs.dst, minlength=size)
+    return found
+
+
+def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[dict[str, Any]]:
+    """The pairs with the worst rank; equal ones in the order of their ids.
+
+    Args:
+        graph: What was known at the test cut.
+
+    Returns:
+        Rows of ``edge_type``, ``source``, ``target``, ``target_name``, ``rank`` of ``of``
+        candidates, ``known_before``, ``source_targets``, ``source_edges``, ``target_sources``,
+        ``target_place`` (by popularity), ``common``, ``why`` (sentences).
+    """
+    queries, known = answers.queries, Known.of(graph, answers)
+    order = np.lexsort((queries.dst, queries.src, -answers.ranks))
+    return [_row(graph, answers, known, int(query)) for query in order[:most]]
+
+
+def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, Any]:
+    edge, queries = answers.edge, answers.queries
+    source, target = int(queries.src[query]), int(queries.dst[query])
+    popularity = np.diff(known.sources.start)
+    facts = {
+        "known_before": bool(queries.slices["repeat"][query]),
+        "source_targets": int(np.diff(known.targets.start)[source]),
+        "source_edges": int(known.degree[source]),
+        "target_sources": int(popularity[target]),
+        "target_place": int((popularity > popularity[target]).sum()) + 1,
+        "targets": graph.num_nodes[edge.target],
+        "common": common(known, source, target),
+    }
+    return {
+        "edge_type": edge.name,
+        "source_type": edge.source,
+        "source": graph.node_ids[edge.source][source],
+        "target_type": edge.target,
+        "target": graph.node_ids[edge.target][target],
+        "target_name": _name(graph, edge.target, target),
+        "rank": float(answers.ranks[query]),
+        "of": int(answers.candidates[query]),
+        **facts,
+        "why": reasons(facts, edge.source, edge.target),
+    }
+
+
+def common(known: Known, source: int, target: int) -> int:
+    """How many of the source's other targets were had by another source of this target."""
+    _, mine = known.targets.rows(np.array([source]))
+    _, others = known.sources.rows(np.array([target]))
+    _, theirs = known.targets.rows(others[others != source])
+    return len(np.setdiff1d(np.intersect1d(mine, theirs), [target]))
+
+
+def reasons(facts: dict[str, Any], source: str, target: str) -> list[str]:
+    """What sets a pair apart, in words."""
+    found = []
+    if not facts["source_edges"]:
+        found.append(f"the {source} has no edges at all")
+    elif facts["source_targets"] < FEW_EDGES:
+        found.append(f"the {source} has {_count(facts['source_targets'], 'edge')} of this type")
+    if not facts["target_sources"]:
+        found.append(f"the {target} is new: no edge of this type before")
+    elif facts["target_place"] > facts["targets"] / 2:
+        found.append(
+            f"the {target} is rare: edges of {_count(facts['target_sources'], source)}, place "
+            f"{facts['target_place']:,} of {facts['targets']:,}"
+        )
+    if facts["source_targets"] and facts["target_sources"] and not facts["common"]:
+        found.append(
+            f"no common neighbours: nobody linked to this {target} is linked to anything that the "
+            f"{source} is linked to"
+        )
+    if facts["known_before"]:
+        found.append("the pair was there before")
+    return found or [f"nothing sets it apart: the {source} turned to something unlike its past"]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _name(graph: Graph, node_type: str, index: int) -> str | None:
+    if "name" not in graph.schema.node(node_type).names("categorical"):
+        return None
+    name: str | None = graph.features[node_type]["name"][index]
+    return name
