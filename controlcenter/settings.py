@@ -33,6 +33,8 @@ ENVIRONMENT: dict[str, str] = {
     "UPS_EXPLANATION_WAIT_SECONDS": "how long a request waits for an explanation",
     "UPS_STALE_READ_WAIT_MS": "how long a read of a stale profile waits for a fresh one",
     "UPS_INCREMENTAL_CHECKPOINT_SECONDS": "how often the incremental refresh saves its state",
+    "UPS_WEBHOOK_ATTEMPTS": "attempts at a webhook's delivery before it is given up",
+    "UPS_WEBHOOK_PRIVATE_ADDRESSES": "1: webhooks may point to private and loopback addresses",
     "UPS_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     "UPS_METRICS_TOKEN": "bearer token that Prometheus must show at /metrics; empty: none",
     "UPS_TOKEN_DAYS": "days an API token lives",
@@ -71,6 +73,7 @@ INSTALLED_APPS = [
     "controlcenter.registry",
     "controlcenter.datasets",
     "controlcenter.rules",
+    "controlcenter.webhooks",
     "controlcenter.tasks",
     "controlcenter.artifacts",
     "controlcenter.audit",
@@ -205,6 +208,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DatasetState": "controlcenter.datasets.models.DatasetState",
         "Role": "controlcenter.accounts.models.Role",
         "ExplanationState": "controlcenter.profiles.models.ExplanationState",
+        "DeliveryStatus": "controlcenter.webhooks.models.DeliveryStatus",
         "IncrementalState": "controlcenter.operations.incremental.STATES",
     },
 }
@@ -219,6 +223,8 @@ RUN_ATTEMPTS: int = env.int("UPS_RUN_ATTEMPTS", default=5)
 EXPLANATION_WAIT_SECONDS: float = env.float("UPS_EXPLANATION_WAIT_SECONDS", default=5.0)
 STALE_READ_WAIT_MS: int = env.int("UPS_STALE_READ_WAIT_MS", default=200)
 INCREMENTAL_CHECKPOINT_SECONDS: int = env.int("UPS_INCREMENTAL_CHECKPOINT_SECONDS", default=300)
+WEBHOOK_ATTEMPTS: int = env.int("UPS_WEBHOOK_ATTEMPTS", default=10)
+WEBHOOK_PRIVATE_ADDRESSES: bool = env.bool("UPS_WEBHOOK_PRIVATE_ADDRESSES", default=False)
 METRICS_TOKEN: str = env.str("UPS_METRICS_TOKEN", default="")
 FLOWER_URL: str = env.str("UPS_FLOWER_URL", default="")
 HTTP_PORT: int = env.int("UPS_HTTP_PORT", default=8000)

@@ -20,6 +20,7 @@ from controlcenter.profiles.views import (
 from controlcenter.registry.views import ModelVersionViewSet
 from controlcenter.rules.views import RuleRevisionViewSet, RuleViewSet
 from controlcenter.tasks.views import TaskViewSet
+from controlcenter.webhooks.views import DeliveryViewSet, WebhookViewSet
 
 router = DefaultRouter()
 router.APIRootView = ApiRoot
@@ -36,6 +37,8 @@ router.register("users", ProfileViewSet, "users")
 router.register("products", ProductViewSet, "products")
 router.register("apps", AppViewSet, "apps")
 router.register("models", ModelVersionViewSet, "models")
+router.register("webhooks/deliveries", DeliveryViewSet, "webhooks-deliveries")
+router.register("webhooks", WebhookViewSet, "webhooks")
 router.register("operations/audit", operations.AuditViewSet, "audit")
 
 operation_routes = [

@@ -77,6 +77,12 @@ APPLICATIONS = (
         what="publishes the outbox to the broker",
         command="python manage.py relay",
     ),
+    Application(
+        name="webhooks",
+        what="sends what webhooks are told; apart from the relay, because receivers may be slow",
+        command="python manage.py webhooks",
+        grace_seconds=15.0,
+    ),
     _worker("control", "control,ingest", "validates datasets, releases lost leases", processes=2),
     _worker("refresh", "refresh", "runs the stages of tasks"),
     _worker(

@@ -14,8 +14,11 @@ from controlcenter.celery import app
 from controlcenter.common import clock
 from controlcenter.tasks.models import Chore
 from controlcenter.tasks.reaper import CHORE
+from controlcenter.webhooks import queries as webhooks_queries
+from controlcenter.webhooks.sender import CHORE as SENDER
 
 REAPER_LATE = timedelta(seconds=60)
+SENDER_LATE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,25 @@ def reaper() -> str:
     return f"ran {max(age.total_seconds(), 0):.0f} s ago"
 
 
+def webhooks() -> str:
+    if not webhooks_queries.any_enabled():
+        return "none is enabled"
+    chore = Chore.objects.filter(name=SENDER).first()
+    if chore is None:
+        raise RuntimeError("their sender has never run: is the process webhooks running?")
+    age = max((clock.now() - chore.last_at).total_seconds(), 0)
+    if age > SENDER_LATE.total_seconds():
+        raise RuntimeError(f"their sender ran {age:.0f} s ago: is the process webhooks running?")
+    return f"sender ran {age:.0f} s ago"
+
+
 CHECKS: dict[str, Callable[[], str]] = {
     "database": database,
     "migrations": migrations,
     "broker": broker,
     "object_store": object_store,
     "reaper": reaper,
+    "webhooks": webhooks,
 }
 FAILURES = (DatabaseError, InterfaceError, BrokerError, StoreUnavailable, RuntimeError, OSError)
 

@@ -16,6 +16,7 @@ from controlcenter.accounts.models import Workspace
 from controlcenter.operations import incremental, queries, resources
 from controlcenter.operations.incremental import RUNNING
 from controlcenter.tasks.models import Outbox, Run, Task
+from controlcenter.webhooks import queries as webhooks
 
 
 class DatabaseCollector(Collector):
@@ -49,11 +50,28 @@ class DatabaseCollector(Collector):
             "Since the reaper ran (-1: never)",
             value=-1.0 if age is None else age,
         )
+        yield from webhook_metrics()
         yield from event_metrics()
         yield from incremental_metrics()
         yield GaugeMetricFamily(
             "ups_users", "Profiles (estimate)", value=queries.estimated_rows("profiles_profile")
         )
+
+
+def webhook_metrics() -> Iterator[Metric]:
+    counts = {(status,): n for status, n in webhooks.delivery_counts().items()}
+    text = "Deliveries of webhooks by status, of the last 30 days"
+    yield labelled("ups_webhook_deliveries", text, ["status"], counts)
+    yield GaugeMetricFamily(
+        "ups_webhook_oldest_pending_seconds",
+        "Age of the oldest delivery that waits (0: none)",
+        value=webhooks.oldest_pending(),
+    )
+    yield GaugeMetricFamily(
+        "ups_webhooks_failing",
+        "Enabled webhooks whose last attempt failed",
+        value=webhooks.failing(),
+    )
 
 
 def event_metrics() -> Iterator[Metric]:

@@ -49,6 +49,7 @@ EVENT = {
     "timestamp": "2026-01-31T12:00:00Z",
     "payload": {"actor": "u1", "target": "a1"},
 }
+WEBHOOK = {"name": "fresh", "url": "https://receiver.example/in", "states": ["completed"]}
 WHY = {"reason": "because"}
 
 CALLS = [
@@ -105,6 +106,17 @@ CALLS = [
     Call("GET", "models/{pk}/", "viewer", 200),
     Call("POST", "models/{pk}/promote/", "operator", 202, WHY),
     Call("POST", "models/rollback/", "operator", 202, WHY),
+    Call("GET", "webhooks/", "viewer", 200),
+    Call("POST", "webhooks/", "owner", 201, WEBHOOK),
+    Call("GET", "webhooks/{pk}/", "viewer", 200),
+    Call("PUT", "webhooks/{pk}/", "owner", 200, WEBHOOK),
+    Call("PATCH", "webhooks/{pk}/", "owner", 200, {"enabled": False}),
+    Call("DELETE", "webhooks/{pk}/", "owner", 204),
+    Call("POST", "webhooks/{pk}/rotate/", "owner", 200),
+    Call("POST", "webhooks/{pk}/test/", "operator", 202),
+    Call("GET", "webhooks/deliveries/", "viewer", 200),
+    Call("GET", "webhooks/deliveries/{pk}/", "viewer", 200),
+    Call("POST", "webhooks/deliveries/{pk}/replay/", "operator", 202),
     Call("GET", "operations/status/", "viewer", 200),
     Call("GET", "operations/metrics/", "viewer", 200),
     Call("GET", "operations/audit/", "owner", 200),
@@ -163,7 +175,8 @@ def plain(pattern: str) -> str:
 
 def make(client: Any, call: Call, ids: dict[str, str], *, workspace: str = "") -> Any:
     """Make a call on the rows whose ids are given."""
-    resource = "/".join(call.route.split("/")[: 2 if call.route.startswith("auth") else 1])
+    resource = call.route.partition("/{")[0]
+    resource = resource if resource in ids else call.route.split("/")[0]
     name = call.route.partition("{")[2].partition("}")[0]
     path = (
         f"/{PREFIX}{call.route}".replace(f"{{{name}}}", ids.get(resource, ""))

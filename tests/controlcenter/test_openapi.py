@@ -16,6 +16,8 @@ from controlcenter.accounts.models import Account, Membership, Token
 from controlcenter.events.models import Event
 from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.rules.models import Rule
+from controlcenter.webhooks import services as webhooks
+from controlcenter.webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db
 
@@ -150,7 +152,17 @@ def ids(workspace, team, owner, model_version, settings):
         target="i1",
         target_type="app",
     )
-    make_task(workspace, base, state="failed", error="so", created_by=owner)
+    webhook, _ = webhooks.create(
+        workspace=workspace,
+        account=owner,
+        fields={"name": "chat", "url": "https://receiver.example/in", "states": ["failed"]},
+    )
+    Delivery.objects.create(webhook=webhook, payload={"type": "ping", "data": {}})
+    done = make_task(workspace, base, state="failed", error="so", created_by=owner)
+    told = Delivery.objects.create(
+        webhook=webhook, task=done, payload={"type": "task.transition"}, status="failed",
+        last_status_code=500, last_error="no", last_attempt_at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
     return {
         "auth/tokens": str(Token.objects.create(user=owner, name="x")[0].id),
         "workspaces": workspace.slug,
@@ -164,6 +176,8 @@ def ids(workspace, team, owner, model_version, settings):
         "products": "i1",
         "apps": "i1",
         "models": str(old.pk),
+        "webhooks": str(webhook.pk),
+        "webhooks/deliveries": str(told.pk),
     }
 
 

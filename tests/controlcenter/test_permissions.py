@@ -14,6 +14,8 @@ from controlcenter.audit.services import record
 from controlcenter.events.models import Event
 from controlcenter.profiles.models import Item, Profile
 from controlcenter.rules.models import Rule
+from controlcenter.webhooks import services as webhooks
+from controlcenter.webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db
 MARK = "sesame"
@@ -68,6 +70,14 @@ def fill(model_version):
             target=workspace,
             details={"mark": mark},
         )
+        webhook, _ = webhooks.create(
+            workspace=workspace,
+            account=account,
+            fields={"name": mark, "url": f"https://receiver.example/{mark}"},
+        )
+        delivery = Delivery.objects.create(
+            webhook=webhook, payload={"type": "ping", "data": {"mark": mark}}, status="failed"
+        )
         token = Token.objects.create(user=account, name=mark)[0]
         return {
             "auth/tokens": str(token.id),
@@ -80,6 +90,8 @@ def fill(model_version):
             "products": f"product-{mark}",
             "apps": f"app-{mark}",
             "models": str(old.pk),
+            "webhooks": str(webhook.pk),
+            "webhooks/deliveries": str(delivery.pk),
         }
 
     return fill

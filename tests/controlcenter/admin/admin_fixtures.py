@@ -18,6 +18,8 @@ from controlcenter.profiles.models import Item, Profile
 from controlcenter.registry.services import Trained, activate, register
 from controlcenter.rules.models import Rule, RuleRevision
 from controlcenter.tasks.models import Run
+from controlcenter.webhooks import services as webhooks
+from controlcenter.webhooks.models import Delivery
 from ml.data.schema import TELECOM
 
 METRICS = {
@@ -78,6 +80,11 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
         rule_hits={f"rule_{mark}": True},
         recommendations=[{"type": "app", "item_id": f"app-{mark}", "score": 1, "reasons": [mark]}],
     )
+    webhook, _ = webhooks.create(
+        workspace=workspace,
+        account=owner,
+        fields={"name": f"hook {mark}", "url": f"https://{mark}.example/{mark}"},
+    )
     rows: dict[str, Any] = {
         "accounts.Workspace": workspace,
         "accounts.Membership": Membership.objects.create(
@@ -116,6 +123,10 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             workspace=workspace, kind="validation", subject=mark, queue="ingest", status="done"
         ),
         "tasks.Task": task,
+        "webhooks.Webhook": webhook,
+        "webhooks.Delivery": Delivery.objects.create(
+            webhook=webhook, payload={"type": "ping", "data": {"name": mark}}, status="failed"
+        ),
     }
     return Filled(workspace, mark, rows)
 

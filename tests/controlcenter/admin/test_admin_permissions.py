@@ -35,6 +35,8 @@ LISTS = {
     "rules.RuleRevision": "viewer",
     "tasks.Run": "viewer",
     "tasks.Task": "viewer",
+    "webhooks.Delivery": "viewer",
+    "webhooks.Webhook": "viewer",
 }
 """Least role that sees a model's list and rows."""
 
@@ -52,6 +54,7 @@ LIST_OPERATIONS = {
     ("registry.ModelVersion", "rollback"): "operator",
     ("rules.Rule", "add"): "operator",
     ("tasks.Task", "add"): "operator",
+    ("webhooks.Webhook", "add"): "owner",
 }
 
 ROW_OPERATIONS = {
@@ -66,6 +69,11 @@ ROW_OPERATIONS = {
     ("rules.Rule", "delete"): "operator",
     ("tasks.Task", "start"): "operator",
     ("tasks.Task", "cancel"): "operator",
+    ("webhooks.Delivery", "replay"): "operator",
+    ("webhooks.Webhook", "edit"): "owner",
+    ("webhooks.Webhook", "test"): "operator",
+    ("webhooks.Webhook", "rotate"): "owner",
+    ("webhooks.Webhook", "delete"): "owner",
 }
 
 
