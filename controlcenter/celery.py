@@ -2,6 +2,7 @@
 
 import math
 import os
+from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
@@ -16,6 +17,12 @@ MEMORY_KIB = 3 * 2**20
 VISIBILITY_SECONDS = math.ceil(1.1 * HARD_LIMIT_SECONDS)
 
 app = Celery("ups")
+
+
+def every(seconds: int, task: str) -> dict[str, Any]:
+    """An entry of beat; what no worker took until the next one comes is dropped."""
+    options = {"queue": "control", "expire_seconds": seconds}  # its name in django-celery-beat
+    return {"task": task, "schedule": float(seconds), "options": options}
 
 
 def configure() -> None:
@@ -48,9 +55,12 @@ def configure() -> None:
         worker_soft_shutdown_timeout=15,
         worker_enable_soft_shutdown_on_idle=False,
         worker_hijack_root_logger=False,
+        result_expires=None,  # there are no results to clean up
+        beat_scheduler="controlcenter.schedules.beat:Scheduler",
         beat_schedule={
-            "reap": {"task": "workers.reap", "schedule": 15.0, "options": {"expires": 15}},
-            "sweep": {"task": "workers.sweep", "schedule": 3600.0, "options": {"expires": 3600}},
+            "reap": every(15, "workers.reap"),
+            "fire": every(15, "workers.fire"),
+            "sweep": every(3600, "workers.sweep"),
         },
         timezone="UTC",
     )

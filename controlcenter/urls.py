@@ -19,6 +19,7 @@ from controlcenter.profiles.views import (
 )
 from controlcenter.registry.views import ModelVersionViewSet
 from controlcenter.rules.views import RuleRevisionViewSet, RuleViewSet
+from controlcenter.schedules.views import ScheduleViewSet
 from controlcenter.tasks.views import TaskViewSet
 from controlcenter.webhooks.views import DeliveryViewSet, WebhookViewSet
 
@@ -33,6 +34,7 @@ router.register("rules/revisions", RuleRevisionViewSet, "rules-revisions")
 router.register("rules", RuleViewSet, "rules")
 router.register("events", EventViewSet, "events")
 router.register("tasks", TaskViewSet, "tasks")
+router.register("schedules", ScheduleViewSet, "schedules")
 router.register("users", ProfileViewSet, "users")
 router.register("products", ProductViewSet, "products")
 router.register("apps", AppViewSet, "apps")

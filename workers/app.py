@@ -54,6 +54,14 @@ def reap() -> dict[str, int]:
     return work()
 
 
+@app.task(name="workers.fire")
+def fire() -> dict[str, int]:
+    """Make the tasks of the schedules that are due."""
+    from controlcenter.schedules.firing import fire_due as work
+
+    return work()
+
+
 @app.task(name="workers.sweep")
 def sweep() -> dict[str, int]:
     """Remove objects that no row knows."""

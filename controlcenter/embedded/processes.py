@@ -74,7 +74,7 @@ APPLICATIONS = (
     ),
     Application(
         name="relay",
-        what="publishes the outbox to the broker",
+        what="publishes the outbox to the broker, reaps, fires schedules",
         command="python manage.py relay",
     ),
     Application(
@@ -83,7 +83,7 @@ APPLICATIONS = (
         command="python manage.py webhooks",
         grace_seconds=15.0,
     ),
-    _worker("control", "control,ingest", "validates datasets, releases lost leases", processes=2),
+    _worker("control", "control,ingest", "validates datasets, does beat's chores", processes=2),
     _worker("refresh", "refresh", "runs the stages of tasks"),
     _worker(
         "refresh-gpu",
@@ -106,7 +106,7 @@ APPLICATIONS = (
     Application(
         name="beat",
         what="wakes what happens by the clock",
-        command="celery -A workers.app beat -s {data_dir}/celerybeat-schedule --pidfile= -l INFO",
+        command="celery -A workers.app beat --pidfile= -l INFO",
     ),
     Application(
         name="flower",

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from controlcenter.common.hooks import Hook
 from controlcenter.tasks import states
 from controlcenter.tasks.claims import is_next, lock
 from controlcenter.tasks.endings import close, finish_cancel, lose_locked
@@ -18,6 +19,8 @@ from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
 from controlcenter.tasks.outbox import enqueue, forget_sent
 
 log = structlog.get_logger(__name__)
+chores: Hook[[]] = Hook()
+"""Periodic duties of rooms above, which the relay does whenever it has reaped."""
 CHORE = "reaper"
 LOCK = "SELECT {}(hashtextextended('ups reaper', 0))"
 UNCLAIMED_AFTER = timedelta(seconds=30)

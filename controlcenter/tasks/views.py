@@ -1,6 +1,5 @@
 """Create, follow, start and cancel tasks."""
 
-import uuid
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,7 +9,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +17,8 @@ from rest_framework.serializers import BaseSerializer
 
 from controlcenter.accounts.models import Role
 from controlcenter.accounts.viewsets import ReadViewSet
-from controlcenter.tasks import parameters, services, workflows
+from controlcenter.tasks import services
+from controlcenter.tasks.asking import AsksForTask
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.serializers import (
     NewTaskSerializer,
@@ -47,7 +47,7 @@ class AnyAccept(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class TaskViewSet(ReadViewSet):
+class TaskViewSet(AsksForTask, ReadViewSet):
     """The tasks of the workspace; one runs at a time, others wait their turn."""
 
     queryset = Task.objects.select_related("created_by", "model_version").prefetch_related("runs")
@@ -83,48 +83,17 @@ class TaskViewSet(ReadViewSet):
         """Create a task and (unless ``start`` is false) queue it."""
         serializer = NewTaskSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        key = request.headers.get("Idempotency-Key", "")
-        if len(key) > 200:
-            raise ValidationError({"Idempotency-Key": f"has {len(key)} characters, at most 200"})
         task, new = services.create(
             workspace=self.workspace,
             account=self.account,
             asked=self.asked(serializer.validated_data),
-            key=key,
+            key=self.idempotency_key(),
         )
         body = TaskDetailSerializer(self.get_queryset().get(pk=task.pk)).data
         query = urlencode({"workspace": self.workspace.slug})
         location = f"{request.path}{task.pk}/?{query}"
         code = status.HTTP_201_CREATED if new else status.HTTP_200_OK
         return Response(body, status=code, headers={"Location": location})
-
-    def asked(self, data: dict[str, Any]) -> services.Request:
-        told = data.get("parameters") or parameters.defaults()
-        based = workflows.needs_base(data["workflow"], told["mode"])
-        return services.Request(
-            workflow=data["workflow"],
-            parameters=dict(told),
-            dataset=self.related("dataset", data["dataset"]),
-            base_version=self.related("base_version", data["base_version"]) if based else None,
-            name=data["name"],
-            priority=data["priority"],
-            start=data["start"],
-        )
-
-    def related(self, name: str, key: uuid.UUID | None) -> Any:
-        """The row that a field names, if the account may see it.
-
-        Raises:
-            NotFound: if it is not there or not visible, which is not told apart.
-        """
-        if key is None:
-            return None
-        model: Any = Task._meta.get_field(name).related_model
-        visible = model.objects.visible_to(self.account).in_workspace(self.workspace)
-        row = visible.filter(pk=key).first()
-        if row is None:
-            raise NotFound(f"No {name.replace('_', ' ')} {key} in workspace {self.workspace.slug}.")
-        return row
 
     @extend_schema(request=None, responses=TaskDetailSerializer)
     @action(detail=True, methods=["post"])

@@ -51,6 +51,7 @@ EVENT = {
 }
 WEBHOOK = {"name": "fresh", "url": "https://receiver.example/in", "states": ["completed"]}
 WHY = {"reason": "because"}
+SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "dataset": "{dataset}"}
 
 CALLS = [
     Call("GET", "", SIGNED_IN, 200),
@@ -93,6 +94,14 @@ CALLS = [
     Call("GET", "tasks/{pk}/executions/", "viewer", 200),
     Call("GET", "tasks/{pk}/transitions/", "viewer", 200),
     Call("GET", "tasks/{pk}/events/", "viewer", 200),
+    Call("GET", "schedules/", "viewer", 200),
+    Call("POST", "schedules/", "operator", 201, SCHEDULE),
+    Call("GET", "schedules/{pk}/", "viewer", 200),
+    Call("PUT", "schedules/{pk}/", "operator", 200, SCHEDULE),
+    Call("PATCH", "schedules/{pk}/", "operator", 200, {"enabled": False}),
+    Call("DELETE", "schedules/{pk}/", "operator", 204),
+    Call("POST", "schedules/{pk}/fire/", "operator", 201, WHY),
+    Call("GET", "schedules/{pk}/fires/", "viewer", 200),
     Call("GET", "users/", "viewer", 200),
     Call("GET", "users/{user_id}/", "viewer", 200),
     Call("GET", "users/{user_id}/recommendations/", "viewer", 200),

@@ -11,9 +11,11 @@ from rest_framework.test import APIClient
 
 from controlcenter.accounts.models import Account, Membership, Role, Workspace
 from controlcenter.accounts.services import create_workspace
+from controlcenter.common.clock import now
 from controlcenter.datasets.models import Dataset, DatasetState
 from controlcenter.registry.models import ModelVersion
 from controlcenter.registry.services import Trained, activate, register
+from controlcenter.schedules.models import Schedule
 from controlcenter.tasks import parameters
 from controlcenter.tasks.models import Task
 from ml.data.schema import TELECOM
@@ -125,6 +127,13 @@ def make_task(workspace: Workspace, dataset: Dataset, **more: Any) -> Task:
     """A task's row, without runs."""
     fields = {"workflow": "refresh", "mode": "full_retrain", "parameters": parameters.defaults()}
     return Task.objects.create(workspace=workspace, dataset=dataset, **(fields | more))
+
+
+def make_schedule(workspace: Workspace, dataset: Dataset, **more: Any) -> Schedule:
+    """A schedule's row, every night at three."""
+    fields = {"name": "every night", "cron": "0 3 * * *", "workflow": "refresh"}
+    fields |= {"parameters": parameters.defaults(), "decided_until": now()}
+    return Schedule.objects.create(workspace=workspace, dataset=dataset, **(fields | more))
 
 
 MakeVersion = Callable[..., ModelVersion]

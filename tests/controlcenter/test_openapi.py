@@ -6,7 +6,7 @@ import json
 import jsonschema
 import pytest
 from api_table import CALLS, make, routes
-from controlcenter_fixtures import make_dataset, make_task
+from controlcenter_fixtures import make_dataset, make_schedule, make_task
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from drf_spectacular.generators import SchemaGenerator
@@ -16,6 +16,7 @@ from controlcenter.accounts.models import Account, Membership, Token
 from controlcenter.events.models import Event
 from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.rules.models import Rule
+from controlcenter.schedules.models import Fire
 from controlcenter.webhooks import services as webhooks
 from controlcenter.webhooks.models import Delivery
 
@@ -172,6 +173,7 @@ def ids(workspace, team, owner, model_version, settings):
         "datasets": str(make_dataset(workspace, name="free", created_by=owner).pk),
         "rules": str(Rule.objects.filter(workspace=workspace).first().pk),
         "tasks": str(make_task(workspace, base).pk),
+        "schedules": str(schedule_with_fires(workspace, base, owner).pk),
         "users": "u1",
         "products": "i1",
         "apps": "i1",
@@ -179,6 +181,23 @@ def ids(workspace, team, owner, model_version, settings):
         "webhooks": str(webhook.pk),
         "webhooks/deliveries": str(told.pk),
     }
+
+
+def schedule_with_fires(workspace, dataset, owner):
+    schedule = make_schedule(workspace, dataset, created_by=owner)
+    task = make_task(workspace, dataset, name="by the clock")
+    Fire.objects.create(
+        schedule=schedule, fire_time="2026-01-01T03:00:00Z", outcome="created", task=task
+    )
+    Fire.objects.create(
+        schedule=schedule,
+        fire_time="2026-01-02T03:00:00Z",
+        outcome="waiting",
+        reason="Waits.",
+        passed_over=2,
+        asked_by="owner",
+    )
+    return schedule
 
 
 def test_what_calls_answer_is_what_the_document_says(document, as_owner, ids):

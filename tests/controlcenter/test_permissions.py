@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 from api_table import CALLS, RANKS, SIGNED_IN, make, routes
-from controlcenter_fixtures import client_of, make_dataset, make_task
+from controlcenter_fixtures import client_of, make_dataset, make_schedule, make_task
 from django.db import transaction
 from django.db.models import Model
 
@@ -86,6 +86,7 @@ def fill(model_version):
             "datasets": str(make_dataset(workspace, name=f"free {mark}").pk),
             "rules": str(rule.pk),
             "tasks": str(make_task(workspace, base, name=mark).pk),
+            "schedules": str(make_schedule(workspace, base, name=mark).pk),
             "users": f"user-{mark}",
             "products": f"product-{mark}",
             "apps": f"app-{mark}",
@@ -186,7 +187,8 @@ def test_nothing_of_another_workspace_is_in_any_answer(
     """Pages for people too: their forms must not offer another workspace's rows to choose from."""
     mine = fill(other_workspace, stranger, "open")
     seen = 0
-    hidden = [MARK, *(i for name, i in ids.items() if name in {"datasets", "models", "tasks"})]
+    kept_apart = ("datasets", "models", "tasks", "schedules")
+    hidden = [MARK, *(ids[name] for name in kept_apart)]
     as_stranger.credentials(HTTP_ACCEPT=accept)
     for call in CALLS:
         if call.route.endswith("}/events/"):
@@ -222,6 +224,7 @@ def lists():
     ("path", "name"),
     [
         ("tasks/", "dataset"),
+        ("schedules/", "dataset"),
         ("models/", "dataset"),
         ("models/", "task"),
         ("datasets/", "source"),

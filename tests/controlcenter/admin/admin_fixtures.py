@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from controlcenter_fixtures import make_dataset, make_task
+from controlcenter_fixtures import make_dataset, make_schedule, make_task
 from django.test import Client
 
 from controlcenter.accounts.models import Account, Membership, Role, Token, Workspace
@@ -119,6 +119,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
         "rules.RuleRevision": RuleRevision.objects.create(
             workspace=workspace, revision=7, rules=[], actor=mark, change=mark
         ),
+        "schedules.Schedule": make_schedule(workspace, dataset, name=f"schedule {mark}"),
         "tasks.Run": Run.objects.create(
             workspace=workspace, kind="validation", subject=mark, queue="ingest", status="done"
         ),

@@ -1,4 +1,4 @@
-"""Publish the outbox as it fills, and reap: neither needs the other, nor the broker to reap."""
+"""Publish the outbox as it fills, reap, fire schedules; only the first needs the broker."""
 
 import signal
 import time
@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
 from controlcenter.tasks.outbox import BATCH, CHANNEL, relay
-from controlcenter.tasks.reaper import reap
+from controlcenter.tasks.reaper import chores, reap
 
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
@@ -22,7 +22,7 @@ ALIVE = settings.DATA_DIR / "relay.alive"
 class Command(BaseCommand):
     """Runs until it is told to stop. Several may run; each message is sent by one of them."""
 
-    help = "Publish the outbox to the broker and run the reaper."
+    help = "Publish the outbox to the broker, run the reaper, fire the schedules that are due."
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stopping = False
@@ -34,6 +34,7 @@ class Command(BaseCommand):
             try:
                 if time.monotonic() >= next_reap:
                     reap()
+                    chores()
                     next_reap = time.monotonic() + REAP_SECONDS
                 if relay() < BATCH:
                     self.sleep_until_notified()
