@@ -68,6 +68,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("UPS_CSRF_TRUSTED_ORIGINS", default=[
 INSTALLED_APPS = [
     "controlcenter.operations",
     "controlcenter.events",
+    "controlcenter.evaluations",
     "controlcenter.profiles",
     "controlcenter.incremental",
     "controlcenter.registry",

@@ -9,6 +9,7 @@ from rest_framework.routers import DefaultRouter
 from controlcenter.accounts.views import MemberViewSet, MeView, TokenViewSet, WorkspaceViewSet
 from controlcenter.common.api_root import ApiRoot
 from controlcenter.datasets.views import DatasetViewSet
+from controlcenter.evaluations.views import EvaluationViewSet
 from controlcenter.events.views import EventViewSet
 from controlcenter.operations import views as operations
 from controlcenter.profiles.views import (
@@ -39,6 +40,7 @@ router.register("users", ProfileViewSet, "users")
 router.register("products", ProductViewSet, "products")
 router.register("apps", AppViewSet, "apps")
 router.register("models", ModelVersionViewSet, "models")
+router.register("evaluations", EvaluationViewSet, "evaluations")
 router.register("webhooks/deliveries", DeliveryViewSet, "webhooks-deliveries")
 router.register("webhooks", WebhookViewSet, "webhooks")
 router.register("operations/audit", operations.AuditViewSet, "audit")

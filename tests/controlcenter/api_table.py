@@ -126,6 +126,8 @@ CALLS = [
     Call("GET", "webhooks/deliveries/", "viewer", 200),
     Call("GET", "webhooks/deliveries/{pk}/", "viewer", 200),
     Call("POST", "webhooks/deliveries/{pk}/replay/", "operator", 202),
+    Call("GET", "evaluations/", "viewer", 200),
+    Call("GET", "evaluations/{pk}/", "viewer", 200),
     Call("GET", "operations/status/", "viewer", 200),
     Call("GET", "operations/metrics/", "viewer", 200),
     Call("GET", "operations/audit/", "owner", 200),

@@ -13,6 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
 from controlcenter.accounts.models import Account, Membership, Token
+from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.events.models import Event
 from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.rules.models import Rule
@@ -153,6 +154,10 @@ def ids(workspace, team, owner, model_version, settings):
         target="i1",
         target_type="app",
     )
+    report = EvaluationReport.objects.create(
+        task=new.task, iteration=1, model_version=new, metrics={"links.mrr": 0.5},
+        report={"suggestions": [{"action": "augment", "factor": 2}]},
+    )  # fmt: skip
     webhook, _ = webhooks.create(
         workspace=workspace,
         account=owner,
@@ -178,6 +183,7 @@ def ids(workspace, team, owner, model_version, settings):
         "products": "i1",
         "apps": "i1",
         "models": str(old.pk),
+        "evaluations": str(report.pk),
         "webhooks": str(webhook.pk),
         "webhooks/deliveries": str(told.pk),
     }

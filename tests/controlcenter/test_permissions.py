@@ -11,6 +11,7 @@ from django.db.models import Model
 
 from controlcenter.accounts.models import Account, Membership, Token
 from controlcenter.audit.services import record
+from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.events.models import Event
 from controlcenter.profiles.models import Item, Profile
 from controlcenter.rules.models import Rule
@@ -78,6 +79,9 @@ def fill(model_version):
         delivery = Delivery.objects.create(
             webhook=webhook, payload={"type": "ping", "data": {"mark": mark}}, status="failed"
         )
+        report = EvaluationReport.objects.create(
+            task=old.task, iteration=0, model_version=old, metrics={}, report={"notes": [mark]}
+        )
         token = Token.objects.create(user=account, name=mark)[0]
         return {
             "auth/tokens": str(token.id),
@@ -91,6 +95,7 @@ def fill(model_version):
             "products": f"product-{mark}",
             "apps": f"app-{mark}",
             "models": str(old.pk),
+            "evaluations": str(report.pk),
             "webhooks": str(webhook.pk),
             "webhooks/deliveries": str(delivery.pk),
         }
@@ -227,6 +232,7 @@ def lists():
         ("schedules/", "dataset"),
         ("models/", "dataset"),
         ("models/", "task"),
+        ("evaluations/", "task"),
         ("datasets/", "source"),
         ("operations/audit/", "target_id"),
     ],

@@ -12,6 +12,7 @@ from controlcenter.accounts.models import Account, Membership, Role, Token, Work
 from controlcenter.accounts.services import create_workspace
 from controlcenter.artifacts.models import Artifact
 from controlcenter.audit.models import AuditEntry
+from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.events.models import Event, Ingestion
 from controlcenter.incremental.models import Loop
 from controlcenter.profiles.models import Item, Profile
@@ -98,6 +99,13 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             workspace=workspace, actor=mark, action="test", target_type="t", target_id=mark
         ),
         "datasets.Dataset": dataset,
+        "evaluations.EvaluationReport": EvaluationReport.objects.create(
+            task=old.task,
+            iteration=0,
+            model_version=old,
+            metrics={"links.mrr": 0.4},
+            report={**METRICS, "notes": [mark]},
+        ),
         "events.Event": Event.objects.create(
             workspace=workspace,
             event_id=uuid.uuid4(),

@@ -26,6 +26,7 @@ LISTS = {
     "audit.AuditEntry": "owner",
     "datasets.Dataset": "viewer",
     "django_celery_beat.PeriodicTask": "superuser",
+    "evaluations.EvaluationReport": "viewer",
     "events.Event": "viewer",
     "events.Ingestion": "viewer",
     "incremental.Loop": "viewer",
