@@ -30,6 +30,8 @@ ENVIRONMENT: dict[str, str] = {
     "UPS_UNPACKED_LIMIT_BYTES": "largest accepted size of an upload once unpacked",
     "UPS_LEASE_SECONDS": "length of a run's lease",
     "UPS_RUN_ATTEMPTS": "attempts at a run whose worker was lost",
+    "UPS_PRIORITY_MINUTES": "minutes of waiting that a point of priority is worth",
+    "UPS_POOL_LIMITS": "how many runs of a queue go at once, as refresh-gpu=1;refresh=4",
     "UPS_EXPLANATION_WAIT_SECONDS": "how long a request waits for an explanation",
     "UPS_STALE_READ_WAIT_MS": "how long a read of a stale profile waits for a fresh one",
     "UPS_INCREMENTAL_CHECKPOINT_SECONDS": "how often the incremental refresh saves its state",
@@ -223,6 +225,8 @@ if DEVICE not in {"auto", "gpu", "cpu"}:
     raise RuntimeError(f"UPS_DEVICE is {DEVICE!r}, expected auto, gpu or cpu")
 LEASE_SECONDS: int = env.int("UPS_LEASE_SECONDS", default=30)
 RUN_ATTEMPTS: int = env.int("UPS_RUN_ATTEMPTS", default=5)
+PRIORITY_MINUTES: int = env.int("UPS_PRIORITY_MINUTES", default=10)
+POOL_LIMITS: dict[str, int] = env.dict("UPS_POOL_LIMITS", cast={"value": int}, default={})
 EXPLANATION_WAIT_SECONDS: float = env.float("UPS_EXPLANATION_WAIT_SECONDS", default=5.0)
 STALE_READ_WAIT_MS: int = env.int("UPS_STALE_READ_WAIT_MS", default=200)
 INCREMENTAL_CHECKPOINT_SECONDS: int = env.int("UPS_INCREMENTAL_CHECKPOINT_SECONDS", default=300)

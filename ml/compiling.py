@@ -8,7 +8,7 @@ from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
-class _Named(IndexDataCacheFile):  # type: ignore[misc]
+class _Named(IndexDataCacheFile):
     """Files named after what they hold: signature, processor, code, constants, and the source.
 
     Numba numbers them, and keeps in an index of the function which number is whose. Of processes
@@ -17,11 +17,11 @@ class _Named(IndexDataCacheFile):  # type: ignore[misc]
     """
 
     def save(self, key: Any, data: Any) -> None:
-        self._save_data(self._data_name(key), data)
+        self._save_data(self._data_name(key), data)  # type: ignore[no-untyped-call]
 
     def load(self, key: Any) -> Any:
         try:
-            return self._load_data(self._data_name(key))
+            return self._load_data(self._data_name(key))  # type: ignore[no-untyped-call]
         except FileNotFoundError:
             return None
 
@@ -36,15 +36,15 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     Where no folder can be written to, every process compiles anew.
     """
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    compiled: Any = njit(nogil=True, error_model="numpy")(function)
     try:
-        cache = FunctionCache(function)
+        cache = FunctionCache(function)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
         return compiled
     locator = cache._impl.locator
-    cache._cache_file = _Named(
+    cache._cache_file = _Named(  # type: ignore[no-untyped-call]
         cache.cache_path, cache._impl.filename_base, locator.get_source_stamp()
     )
     compiled._cache = cache

@@ -12,14 +12,17 @@ import django
 from celery.signals import worker_init, worker_shutting_down
 
 from controlcenter.celery import app
+from workers import shutdown  # before the pool is forked, whose processes share its memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 django.setup()
 
 STAGES = {
+    "optimizing": "workers.optimizing",
     "building": "workers.building",
     "training": "workers.training",
     "embedding": "workers.embedding",
+    "evaluating": "workers.evaluating",
     "validation": "workers.validation",
     "synthesis": "workers.synthesis",
     "explaining": "workers.explaining",
@@ -82,8 +85,6 @@ def check_device(sender: Any = None, **_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def tell_those_that_never_end(**_: Any) -> None:
-    """Runs that last until they are told to end hand back now."""
-    from workers.shutdown import stopping
-
-    stopping.set()
+def hand_back(**_: Any) -> None:
+    """Whatever runs keeps what it has and gives its run back."""
+    shutdown.tell()

@@ -14,8 +14,14 @@ from ml.hgt.arrivals import SchemaChanged
 from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
 from workers.listening import Listening
 from workers.refreshing import Refresher
-from workers.runtime import CONNECTION_ERRORS, STORE_PATIENCE, Execution, Fault, TryAgain
-from workers.shutdown import stopping
+from workers.runtime import (
+    CONNECTION_ERRORS,
+    STORE_PATIENCE,
+    Execution,
+    Fault,
+    HandBack,
+    TryAgain,
+)
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05
@@ -33,6 +39,7 @@ EXPECTED = (
     CancelRequested,
     Fault,
     TryAgain,
+    HandBack,
     Superseded,
     StoreUnavailable,
     *CONNECTION_ERRORS,
@@ -74,7 +81,7 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
 
     Raises:
         Superseded: if a task replaced the profiles.
-        TryAgain: if this worker is to stop.
+        HandBack: if this worker is to stop; the states are stored then.
     """
     version = ModelVersion.objects.get(pk=taken.version_id)
     execution.progress(0.0, f"loading {version}")
@@ -85,9 +92,11 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
     execution.progress(0.0, f"refreshing with {version}")
     loop = Rounds(execution, refresher)
     while True:
-        execution.check()
-        if stopping.is_set():
-            raise TryAgain("the worker was asked to stop.")
+        try:
+            execution.check()
+        except HandBack:
+            loop.keep()
+            raise
         orders = execution.with_database(lambda: owning.orders(execution.claim.workspace_id))
         if orders.generation != taken.generation:
             raise Superseded(f"the profiles are of generation {orders.generation}")
@@ -131,10 +140,15 @@ class Rounds:
             self.next_audit = self.refresher.ticks + AUDIT_TICKS
             if not self.audit():
                 return False
-        if self.refresher.unsaved and time.monotonic() >= self.next_checkpoint:
-            self.checkpoint()
+        if time.monotonic() >= self.next_checkpoint:
+            self.keep()
             self.next_checkpoint = time.monotonic() + settings.INCREMENTAL_CHECKPOINT_SECONDS
         return True
+
+    def keep(self) -> None:
+        """Store the states, if events came since the last time."""
+        if self.refresher.unsaved:
+            self.checkpoint()
 
     def rest(self) -> float:
         """Seconds until there is something to do by itself."""

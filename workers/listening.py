@@ -10,7 +10,7 @@ import structlog
 from django.db import connection
 
 from controlcenter.incremental.waking import CHANNEL, URGENT
-from workers.shutdown import stopping
+from workers import shutdown
 
 log = structlog.get_logger(__name__)
 SLICE_SECONDS = 0.5
@@ -55,7 +55,7 @@ class Listening:
         ``seconds`` have, or the worker is told to stop."""
         begin = time.monotonic()
         end = begin + seconds
-        while not stopping.is_set() and (left := end - time.monotonic()) > 0:
+        while not shutdown.told() and (left := end - time.monotonic()) > 0:
             told = self.hear(min(left, SLICE_SECONDS))
             if URGENT in told:
                 return

@@ -1,13 +1,15 @@
 """A claimed run: its heartbeat, its folder, its artifacts, and the one way it ends."""
 
 import os
+import signal
 import socket
 import tempfile
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +26,16 @@ from controlcenter.artifacts.store import (
     store,
 )
 from controlcenter.tasks import claims, endings, runs
-from controlcenter.tasks.claims import CancelRequested, Claim, Fenced
+from controlcenter.tasks.claims import CancelRequested, Claim, Fenced, SuspendRequested
 from controlcenter.tasks.models import Run, RunStatus
 from controlcenter.tasks.runs import Commit
+from workers import shutdown
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
+INTERRUPT_SECONDS = 3.0
+"""What does not ask by itself whether to stop is interrupted after so long."""
+
 MAX_PROGRESS = 100
 STORE_PATIENCE = 90.0
 DATABASE_PATIENCE = 90.0
@@ -43,6 +49,10 @@ class Fault(Exception):
 
 class TryAgain(Exception):
     """The run ends here for a reason that may pass, and another attempt goes on."""
+
+
+class HandBack(Exception):
+    """The worker was asked to stop: another goes on with the run."""
 
 
 class Execution:
@@ -59,14 +69,21 @@ class Execution:
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._cancelled = threading.Event()
+        self._suspended = threading.Event()
         self._fenced = threading.Event()
+        self._worker = threading.get_ident()
+        self._interruptible = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._beat_until_done, daemon=True, name="heartbeat")
 
     def __enter__(self) -> "Execution":
+        if self._interruptible:
+            signal.signal(signal.SIGUSR2, self._interrupted)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        # The handler stays, and does nothing from here on: the default would end the process.
+        self._interruptible = False
         self._stop_heartbeat()
 
     def _stop_heartbeat(self) -> None:
@@ -81,19 +98,44 @@ class Execution:
         self.check()
 
     def should_stop(self) -> bool:
-        """Whether the run was cancelled or lost."""
-        return self._cancelled.is_set() or self._fenced.is_set()
+        """Whether the run was cancelled, suspended or lost, or the worker is to stop."""
+        ended = self._cancelled.is_set() or self._fenced.is_set()
+        return ended or self._suspended.is_set() or shutdown.told()
 
     def check(self) -> None:
-        """Raises: CancelRequested or Fenced if the run should not go on."""
+        """Raises: Fenced, CancelRequested, SuspendRequested or HandBack if the run should not go
+        on."""
+        self._check_wanted()
+        if self._suspended.is_set():
+            raise SuspendRequested(f"run {self.claim.run_id} is to be suspended")
+        if shutdown.told():
+            raise HandBack("the worker was asked to stop.")
+
+    def _check_wanted(self) -> None:
+        """Raises: Fenced or CancelRequested if nothing of the run is of use any more."""
         if self._fenced.is_set():
             raise Fenced(f"run {self.claim.run_id}: the lease was lost while it ran")
         if self._cancelled.is_set():
             raise CancelRequested(f"run {self.claim.run_id} is to be cancelled")
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """For what asks often enough whether to stop, or must not be torn apart."""
+        before, self._interruptible = self._interruptible, False
+        try:
+            yield
+        finally:
+            self._interruptible = before
+        self.check()
+
+    def _interrupted(self, *_: object) -> None:
+        """In the main thread, between two steps of the interpreter."""
+        if self._interruptible and self.should_stop():
+            self.check()
+
     def put(self, path: Path, name: str) -> tuple[Stored, str]:
         """Store a file under this claim's prefix; it is recorded at the commit."""
-        self.check()
+        self._check_wanted()
         return store(patience=STORE_PATIENCE).put_path(f"{self.claim.prefix}/{name}", path), name
 
     def put_folder(self, folder: Path, prefix: str = "") -> list[tuple[Stored, str]]:
@@ -135,6 +177,8 @@ class Execution:
                 effect(commit)
 
         # Not asking the heartbeat in between: after a commit it finds the lease gone, rightly.
+        self._check_wanted()
+        self._interruptible = False
         patiently(once)
 
     def _is_done(self) -> bool:
@@ -153,11 +197,19 @@ class Execution:
 
     def _beat_until_done(self) -> None:
         deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
+        interrupt = None
         while not self._done.wait(BEAT_SECONDS):
+            if self.should_stop():
+                interrupt = interrupt or time.monotonic() + INTERRUPT_SECONDS
+                if time.monotonic() >= interrupt and self._interruptible:
+                    signal.pthread_kill(self._worker, signal.SIGUSR2)
             progress = self._take_progress()
             try:
-                if claims.beat(self.claim, progress):
+                asked = claims.beat(self.claim, progress)
+                if asked.cancel:
                     self._cancelled.set()
+                if asked.suspend:
+                    self._suspended.set()
                 deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
             except Fenced as error:
                 log.warning("run.fenced", error=str(error))
@@ -212,7 +264,7 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
         )
         log.info("run.claimed", epoch=claim.epoch, attempt=claim.attempt)
         begin = time.monotonic()
-        outcome = attempt(claim, work)
+        outcome = attempt(claim, work if claim.reuses is None else take_over)
         log.info("run.ended", outcome=outcome, seconds=round(time.monotonic() - begin, 3))
         return outcome
     finally:
@@ -231,6 +283,11 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
         return "done"
     except CancelRequested:
         return ending("cancelled", lambda: endings.acknowledge_cancel(claim))
+    except SuspendRequested:
+        return ending("suspended", lambda: endings.acknowledge_suspend(claim))
+    except HandBack as error:
+        reason = str(error)
+        return ending("handed back", lambda: endings.hand_back(claim, reason=reason))
     except Fenced as error:
         log.warning("run.fenced", error=str(error))
         return "fenced"
@@ -252,7 +309,13 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
         )
 
 
+def take_over(execution: Execution) -> None:
+    """A stage that a failed task had done: its artifacts stand for those of this run."""
+    patiently(lambda: runs.reuse(execution.claim))
+
+
 def ending(outcome: str, end: Callable[[], None]) -> str:
+    django_connections.close_all()  # one may have been interrupted in a query
     try:
         patiently(end)
     except Fenced as error:

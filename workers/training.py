@@ -160,14 +160,15 @@ def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained
         )
 
     try:
-        return train(
-            graph,
-            config,
-            checkpoint=execution.load_checkpoint(),
-            on_progress=on_progress,
-            save_checkpoint=execution.save_checkpoint,
-            should_stop=execution.should_stop,
-        )
+        with execution.asking():
+            return train(
+                graph,
+                config,
+                checkpoint=execution.load_checkpoint(),
+                on_progress=on_progress,
+                save_checkpoint=execution.save_checkpoint,
+                should_stop=execution.should_stop,
+            )
     except Stopped:
         execution.check()
         raise

@@ -21,7 +21,8 @@ from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty, when
 from controlcenter.tasks import curves, services, states, workflows
 from controlcenter.tasks.admin_forms import TaskForm
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.tasks.models import LIVE, Run, RunStatus, Task
+from controlcenter.tasks.queueing import waiting
 
 HEAVY = ("payload", "metrics", "traceback")
 
@@ -32,6 +33,19 @@ def may_start(task: Task) -> bool:
 
 def may_cancel(task: Task) -> bool:
     return task.state in states.INCOMPLETE and task.cancel_requested_at is None
+
+
+def may_suspend(task: Task) -> bool:
+    asked = task.cancel_requested_at or task.suspend_requested_at
+    return task.state in states.ACTIVE and asked is None
+
+
+def may_resume(task: Task) -> bool:
+    return task.state == states.SUSPENDED and not any(run.status in LIVE for run in task.runs.all())
+
+
+def may_retry(task: Task) -> bool:
+    return task.state in (states.FAILED, states.CANCELLED)
 
 
 @admin.register(Task)
@@ -62,6 +76,18 @@ class TaskAdmin(ScopedAdmin):
     list_operations = (Operation("add", "Create a task", "run_add", Role.OPERATOR, TaskForm),)
     operations = (
         Operation("start", "Start", "run_start", Role.OPERATOR, offered=may_start, bulk=True),
+        Operation(
+            "suspend", "Suspend", "run_suspend", Role.OPERATOR, offered=may_suspend, bulk=True,
+            help="The worker keeps what it has and is free within seconds.",
+        ),
+        Operation(
+            "resume", "Resume", "run_resume", Role.OPERATOR, offered=may_resume, bulk=True,
+            help="Goes on from where it was suspended, when its turn comes.",
+        ),
+        Operation(
+            "retry", "Retry", "run_retry", Role.OPERATOR, offered=may_retry,
+            help="A new task that takes over the finished stages of this one.",
+        ),
         Operation(
             "cancel", "Cancel", "run_cancel", Role.OPERATOR, offered=may_cancel, bulk=True,
             danger=True, help="At once when nothing runs, else within seconds.",
@@ -98,7 +124,7 @@ class TaskAdmin(ScopedAdmin):
         return pretty(task.parameters)
 
     def panels(self, request: HttpRequest, row: Task) -> dict[str, Any]:
-        runs = list(row.runs.defer("payload", "metrics"))
+        runs = list(row.runs.defer("payload"))
         live = next((run for run in runs if run.status == RunStatus.RUNNING), None)
         found = curves.losses(row)
         version = getattr(row, "model_version", None)
@@ -115,24 +141,12 @@ class TaskAdmin(ScopedAdmin):
             "stream": f"{stream}?workspace={row.workspace.slug}",
             "last_event": row.events.aggregate(last=Max("pk"))["last"] or 0,
             "curve": curves.curve(found),
-            "waiting": self.waiting(row, runs),
+            "waiting": waits(row),
+            "takes_over": taken_over(runs),
             "transitions": transitions_table(row),
             "metrics": metric_tables(row.metrics or (version.metrics if version else {})),
             "links": version_links(version),
         }
-
-    @staticmethod
-    def waiting(task: Task, runs: list[Run]) -> str:
-        if task.state != states.PENDING:
-            return ""
-        if not runs:
-            return "Not started: press Start."
-        ahead = services.queue_place(task).count()
-        return (
-            f"Queued: {ahead} task(s) of this workspace go before it."
-            if ahead
-            else "Queued: waits for a free worker."
-        )
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
         told, workspace = data["parameters"], data["workspace"]
@@ -156,10 +170,41 @@ class TaskAdmin(ScopedAdmin):
         services.start(task=row, account=account_of(request))
         return Done(f"Task {row} is queued.")
 
+    def run_suspend(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        task = services.suspend(task=row, account=account_of(request))
+        over = task.state == states.SUSPENDED
+        return Done(f"Task {row} is suspended." if over else f"Task {row} is being suspended.")
+
+    def run_resume(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        services.resume(task=row, account=account_of(request))
+        return Done(f"Task {row} is queued again.")
+
+    def run_retry(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        task = services.retry(task=row, account=account_of(request))
+        return Done(f"Task {task} does it again.", self.row_url(task))
+
     def run_cancel(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
         task = services.cancel(task=row, account=account_of(request))
         over = task.state == states.CANCELLED
         return Done(f"Task {row} is cancelled." if over else f"Task {row} is being cancelled.")
+
+
+def waits(task: Task) -> str:
+    """What the task waits for, as a sentence; empty: nothing."""
+    found = waiting(task)
+    if found is None:
+        return ""
+    return f"{found.reason[0].upper()}{found.reason[1:]}."
+
+
+def taken_over(runs: list[Run]) -> list[str]:
+    """Which finished stages a retry took over, and from where."""
+    return [
+        f"{run.kind}: {len(run.metrics['reused']['artifacts'])} artifact(s) of task "
+        f"{run.metrics['reused']['task']}"
+        for run in runs
+        if run.status == RunStatus.DONE and run.reuses_id and "reused" in run.metrics
+    ]
 
 
 def transitions_table(task: Task) -> Table:

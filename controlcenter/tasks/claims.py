@@ -12,12 +12,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from controlcenter.tasks import states, workflows
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.tasks.queueing import WAITING, has_place, is_next, limit_of, lock_pool
 
 
 class Fenced(Exception):
@@ -26,6 +26,18 @@ class Fenced(Exception):
 
 class CancelRequested(Exception):
     """Somebody asked to cancel; cancel wins over completion."""
+
+
+class SuspendRequested(Exception):
+    """Somebody asked to suspend: the worker keeps what it has and gives the run back."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a heartbeat brings back."""
+
+    cancel: bool = False
+    suspend: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class Claim:
     task_id: uuid.UUID | None
     payload: dict[str, Any]
     request_id: str
+    reuses: uuid.UUID | None = None
 
     @property
     def prefix(self) -> str:
@@ -77,18 +90,6 @@ def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Task | N
     return run, task
 
 
-def is_next(task: Task) -> bool:
-    """Whether a pending task may start: nothing is active and it heads the workspace's queue."""
-    others = Task.objects.filter(workspace=task.workspace_id).exclude(pk=task.pk)
-    if others.filter(state__in=states.ACTIVE).exists():
-        return False
-    started = Run.objects.filter(task=models.OuterRef("pk"), status=RunStatus.QUEUED)
-    ahead = others.filter(state=states.PENDING).filter(
-        Q(priority__gt=task.priority) | Q(priority=task.priority, created_at__lt=task.created_at)
-    )
-    return not ahead.filter(models.Exists(started)).exists()
-
-
 def active_base(workspace: models.Model) -> Any:
     """The workspace's active model version, by the relation that the registry declares, or None."""
     pointer = getattr(workspace, "active", None)
@@ -109,9 +110,9 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     if run.status != RunStatus.QUEUED:
         return None
     if task is not None:
-        if task.cancel_requested_at is not None:
+        if task.cancel_requested_at is not None or task.suspend_requested_at is not None:
             return None
-        if task.state == states.PENDING:
+        if task.state in WAITING:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
@@ -120,6 +121,10 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
             if not is_next(task):
                 return None
         elif (task.state, task.iteration) != (run.kind, run.iteration):
+            return None
+    if limit_of(run.queue) is not None:
+        lock_pool(run.queue)
+        if not has_place(run):
             return None
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('tasks_run_epoch')")
@@ -134,11 +139,14 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     )
     if taken != 1:
         return None
-    if task is not None and task.state == states.PENDING:
-        if task.base_version_id is None and workflows.needs_base(task.workflow, task.mode):
+    if task is not None and task.state in WAITING:
+        again = task.state == states.SUSPENDED
+        based = workflows.needs_base(task.workflow, task.mode)
+        if not again and based and task.base_version_id is None:
             # Not when it was made: a task before it in the queue may have made a newer version.
             Task.objects.filter(pk=task.pk).update(base_version=active_base(task.workspace))
-        move(task, run.kind, expected=seen(task), actor=owner, reason=f"{run.kind} began")
+        reason = f"{run.kind} {'goes on' if again else 'began'}"
+        move(task, run.kind, expected=seen(task), actor=owner, reason=reason)
     return Claim(
         run_id=run.pk,
         epoch=epoch,
@@ -150,15 +158,16 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
         task_id=run.task_id,
         payload=run.payload,
         request_id=run.request_id,
+        reuses=run.reuses_id,
     )
 
 
 @transaction.atomic
-def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> bool:
+def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> Asked:
     """Renew the lease and carry what progress there was since the last time, oldest first.
 
     Returns:
-        Whether somebody asked to cancel.
+        What somebody asked for meanwhile.
 
     Raises:
         Fenced: if the lease is not this claim's any more.
@@ -180,7 +189,9 @@ def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> bool:
             TaskEvent(task=task, kind="progress", data={"stage": held.kind, **one})
             for one in progress
         )
-    return task is not None and task.cancel_requested_at is not None
+    if task is None:
+        return Asked()
+    return Asked(task.cancel_requested_at is not None, task.suspend_requested_at is not None)
 
 
 def held_run(held: Claim) -> tuple[Run, Task | None]:

@@ -1,4 +1,7 @@
-"""How runs end other than well: given up, lost, cancelled. (Well is ``runs.committing``.)"""
+"""How runs end other than well: given up, lost, handed back, suspended, cancelled.
+
+Well is ``runs.committing``.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -13,6 +16,7 @@ from controlcenter.tasks.claims import Claim, held_run
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
 from controlcenter.tasks.outbox import enqueue
+from controlcenter.tasks.queueing import wake_next, wake_pool
 
 log = structlog.get_logger(__name__)
 RETRY_DELAY_LIMIT = timedelta(seconds=60)
@@ -23,19 +27,7 @@ def close(run: Run, status: str, **change: Any) -> None:
     Run.objects.filter(pk=run.pk).update(
         status=status, finished_at=Now(), lease_expires_at=None, **change
     )
-
-
-def wake_next(task: Task) -> None:
-    """Send a hint for the head of the workspace's queue; the claim decides."""
-    head = (
-        Run.objects.filter(
-            task__workspace=task.workspace_id, task__state=states.PENDING, status=RunStatus.QUEUED
-        )
-        .order_by("-task__priority", "task__created_at")
-        .first()
-    )
-    if head is not None:
-        enqueue(head)
+    wake_pool(run.queue)
 
 
 @transaction.atomic
@@ -89,8 +81,78 @@ def finish_cancel(task: Task, *, actor: str) -> None:
 
 
 @transaction.atomic
+def acknowledge_suspend(held: Claim) -> None:
+    """The worker stopped because of a suspend and gave the run back: now the task is suspended.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, task = held_run(held)
+    assert task is not None
+    if task.cancel_requested_at is not None:
+        close(run, RunStatus.CANCELLED, error="Cancelled while it ran.")
+        finish_cancel(task, actor=run.lease_owner)
+        return
+    close(run, RunStatus.RELEASED, error=f"Suspended by {task.suspend_requested_by}.")
+    finish_suspend(task, actor=run.lease_owner)
+
+
+def finish_suspend(task: Task, *, actor: str) -> None:
+    """Take the edge of a locked task that has no live run any more, and let others go."""
+    reason = f"suspended by {task.suspend_requested_by}"
+    move(task, states.SUSPENDED, expected=seen(task), actor=actor, reason=reason)
+    Task.objects.filter(pk=task.pk).update(suspend_requested_at=None, suspend_requested_by="")
+    wake_next(task)
+
+
+@transaction.atomic
+def hand_back(held: Claim, *, reason: str) -> None:
+    """The worker was asked to stop: another goes on at once, and nothing counts as lost.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, task = held_run(held)
+    if task is not None and task.cancel_requested_at is not None:
+        close(run, RunStatus.CANCELLED, error=reason)
+        finish_cancel(task, actor=run.lease_owner)
+    elif task is not None and task.suspend_requested_at is not None:
+        close(run, RunStatus.RELEASED, error=reason)
+        finish_suspend(task, actor=run.lease_owner)
+    else:
+        close(run, RunStatus.RELEASED, error=reason)
+        queue_again(run, task, reason=reason)
+
+
+def queue_again(
+    run: Run, task: Task | None, *, reason: str, losses: int = 0, delay: timedelta = timedelta(0)
+) -> Run:
+    """The next attempt at a locked run that ended, from its last checkpoint."""
+    following = Run.objects.create(
+        workspace_id=run.workspace_id,
+        task=task,
+        kind=run.kind,
+        subject=run.subject,
+        payload=run.payload,
+        queue=run.queue,
+        iteration=run.iteration,
+        attempt=run.attempt + 1,
+        losses=losses,
+        checkpoint_id=run.checkpoint_id,
+        request_id=run.request_id,
+        reuses_id=run.reuses_id,
+        available_at=Now() + delay,
+    )
+    enqueue(following, delay=delay)
+    if task is not None:
+        data = {"stage": run.kind, "attempt": following.attempt, "reason": reason}
+        TaskEvent.objects.create(task=task, kind="retry", data=data)
+    return following
+
+
+@transaction.atomic
 def let_go(held: Claim, *, reason: str) -> None:
-    """The worker must stop (shutdown, a part of the system is away): another goes on.
+    """A part of the system is away: another attempt goes on later, and this one counts as lost.
 
     Raises:
         Fenced: if the run is not this claim's any more.
@@ -105,32 +167,21 @@ def lose_locked(run: Run, task: Task | None, *, reason: str) -> None:
         close(run, RunStatus.CANCELLED, error=reason)
         finish_cancel(task, actor="reaper")
         return
+    if task is not None and task.suspend_requested_at is not None:
+        close(run, RunStatus.RELEASED, error=reason)
+        finish_suspend(task, actor="reaper")
+        return
     kind = kinds.get(run.kind)
-    spent = 0 if kind.progressed is not None and kind.progressed(run) else run.attempt
-    if spent >= settings.RUN_ATTEMPTS:
+    progressed = kind.progressed is not None and kind.progressed(run)
+    losses = 0 if progressed else run.losses + 1
+    if losses >= settings.RUN_ATTEMPTS:
         sentence = (
-            f"{run.kind.capitalize()} was lost {run.attempt} times, the last time because "
+            f"{run.kind.capitalize()} was lost {losses} times, the last time because "
             f"{reason} Look at the worker's log and memory, then {kind.again}."
         )
         fail_locked(run, task, sentence=sentence, actor="reaper")
         return
     close(run, RunStatus.LOST, error=reason)
-    delay = min(timedelta(seconds=2 ** max(spent - 1, 0) - 1), RETRY_DELAY_LIMIT)
-    following = Run.objects.create(
-        workspace_id=run.workspace_id,
-        task=task,
-        kind=run.kind,
-        subject=run.subject,
-        payload=run.payload,
-        queue=run.queue,
-        iteration=run.iteration,
-        attempt=spent + 1,
-        checkpoint_id=run.checkpoint_id,
-        request_id=run.request_id,
-        available_at=Now() + delay,
-    )
-    enqueue(following, delay=delay)
-    if task is not None:
-        data = {"stage": run.kind, "attempt": following.attempt, "reason": reason}
-        TaskEvent.objects.create(task=task, kind="retry", data=data)
+    delay = min(timedelta(seconds=2 ** max(losses - 1, 0) - 1), RETRY_DELAY_LIMIT)
+    queue_again(run, task, reason=reason, losses=losses, delay=delay)
     log.warning("run.lost", run_id=str(run.pk), kind=run.kind, attempt=run.attempt, reason=reason)

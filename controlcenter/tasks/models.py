@@ -40,6 +40,15 @@ class Task(TaskMachine, Scoped):
     request_id = models.CharField(max_length=64, blank=True)
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_requested_by = models.CharField(max_length=150, blank=True)
+    suspend_requested_at = models.DateTimeField(null=True)
+    suspend_requested_by = models.CharField(max_length=150, blank=True)
+    retry_of = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="retries",
+        help_text="The task that failed, whose finished stages this one takes over.",
+    )
     error = models.TextField(blank=True, help_text="One sentence for the operator.")
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
@@ -117,6 +126,7 @@ class RunStatus(models.TextChoices):
     DONE = "done"
     FAILED = "failed", "failed by its own fault"
     LOST = "lost", "its worker was lost; tried again"
+    RELEASED = "released", "handed back; another attempt goes on from there"
     CANCELLED = "cancelled"
 
 
@@ -126,7 +136,7 @@ LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
 class Run(Scoped):
     """One leased attempt at one piece of background work.
 
-    queued → running (claimed: a new epoch and a lease) → done | failed | lost | cancelled.
+    queued → running (claimed: a new epoch and a lease) → done, failed, lost, released or cancelled.
     ``subject`` names what a run without a task works on (a dataset, a workspace's explanations).
     """
 
@@ -141,6 +151,16 @@ class Run(Scoped):
     queue = models.CharField(max_length=32)
     iteration = models.PositiveIntegerField(default=0)
     attempt = models.PositiveIntegerField(default=1)
+    losses = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Attempts before this one that were lost in a row."
+    )
+    reuses = models.ForeignKey(
+        "self",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The finished run of a task before, whose artifacts stand for those of this one.",
+    )
     status = models.CharField(
         max_length=16, choices=RunStatus.choices, default=RunStatus.QUEUED, db_index=True
     )

@@ -13,10 +13,11 @@ from django.db.models.functions import Now
 
 from controlcenter.common.hooks import Hook
 from controlcenter.tasks import states
-from controlcenter.tasks.claims import is_next, lock
-from controlcenter.tasks.endings import close, finish_cancel, lose_locked
-from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
+from controlcenter.tasks.claims import lock
+from controlcenter.tasks.endings import close, finish_cancel, finish_suspend, lose_locked
+from controlcenter.tasks.models import LIVE, Chore, Outbox, Run, RunStatus, Task
 from controlcenter.tasks.outbox import enqueue, forget_sent
+from controlcenter.tasks.queueing import WAITING, is_next
 
 log = structlog.get_logger(__name__)
 chores: Hook[[]] = Hook()
@@ -24,11 +25,11 @@ chores: Hook[[]] = Hook()
 CHORE = "reaper"
 LOCK = "SELECT {}(hashtextextended('ups reaper', 0))"
 UNCLAIMED_AFTER = timedelta(seconds=30)
-FORCE_CANCEL_AFTER = timedelta(seconds=60)
+FORCE_AFTER = timedelta(seconds=60)
 
 
 def reap() -> dict[str, int]:
-    """Release expired leases, force overdue cancels, remind of queued runs.
+    """Release expired leases, force overdue cancels and suspends, remind of queued runs.
 
     Returns:
         Counts of ``lost``, ``forced`` and ``reminded``; empty if another reaper is at work.
@@ -38,7 +39,7 @@ def reap() -> dict[str, int]:
         if not cursor.fetchone()[0]:
             return {}
         try:
-            counts = {"lost": release_expired(), "forced": force_cancels(), "reminded": remind()}
+            counts = {"lost": release_expired(), "forced": force(), "reminded": remind()}
             forget_sent()
             Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
         finally:
@@ -66,21 +67,24 @@ def release_expired() -> int:
     return released
 
 
-def force_cancels() -> int:
-    """Tasks whose cancel nobody acknowledged in time."""
+def force() -> int:
+    """Tasks whose cancel or suspend nobody acknowledged in time: their worker is fenced off."""
+    long_ago = Now() - FORCE_AFTER
     overdue = Task.objects.filter(
-        cancel_requested_at__lt=Now() - FORCE_CANCEL_AFTER, state__in=states.INCOMPLETE
+        Q(cancel_requested_at__lt=long_ago) | Q(suspend_requested_at__lt=long_ago),
+        state__in=states.INCOMPLETE,
     )
     forced = 0
     for task_id in list(overdue.values_list("pk", flat=True)):
         with transaction.atomic():
             task = Task.objects.select_for_update().get(pk=task_id)
-            if task.state in states.FINAL:
+            if not overdue.filter(pk=task_id).exists():
                 continue
-            live = [RunStatus.QUEUED, RunStatus.RUNNING]
-            for run in Run.objects.select_for_update().filter(task=task, status__in=live):
-                close(run, RunStatus.CANCELLED, error="Cancelled by force: no answer in 60 s.")
-            finish_cancel(task, actor="reaper")
+            cancelled = task.cancel_requested_at is not None
+            status = RunStatus.CANCELLED if cancelled else RunStatus.RELEASED
+            for run in Run.objects.select_for_update().filter(task=task, status__in=LIVE):
+                close(run, status, error="Ended by force: no answer in 60 s.")
+            (finish_cancel if cancelled else finish_suspend)(task, actor="reaper")
             forced += 1
     return forced
 
@@ -95,7 +99,7 @@ def remind() -> int:
     ).filter(~Exists(unsent))
     reminded = 0
     for run in forgotten.select_related("task"):
-        if run.task is not None and run.task.state == states.PENDING and not is_next(run.task):
+        if run.task is not None and run.task.state in WAITING and not is_next(run.task):
             continue
         enqueue(run)
         reminded += 1

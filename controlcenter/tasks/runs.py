@@ -10,12 +10,13 @@ from django.db import models, transaction
 from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.services import record
 from controlcenter.artifacts.store import Stored
-from controlcenter.tasks import kinds, states, workflows
+from controlcenter.tasks import kinds, looping, states, workflows
 from controlcenter.tasks.claims import CancelRequested, Claim, held_run
-from controlcenter.tasks.endings import close, wake_next
+from controlcenter.tasks.endings import close, finish_suspend
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import Run, RunStatus, Task
 from controlcenter.tasks.outbox import enqueue
+from controlcenter.tasks.queueing import wake_next
 
 CHECKPOINT = "checkpoint"
 
@@ -48,9 +49,15 @@ def queue_run(
     subject: str = "",
     payload: dict[str, Any] | None = None,
     request_id: str = "",
+    after: Run | None = None,
 ) -> Run:
-    """A queued run and the message for it, in the caller's transaction."""
+    """A queued run and the message for it, in the caller's transaction.
+
+    Args:
+        after: An attempt at the same work that was handed back: this one goes on from there.
+    """
     device = task.parameters.get("device", "auto") if task else "auto"
+    earlier = taken_over(task, kind) if task else None
     run = Run.objects.create(
         workspace_id=workspace.pk,
         task=task,
@@ -60,9 +67,33 @@ def queue_run(
         payload=payload or {},
         queue=kinds.queue_for(kind, device),
         request_id=request_id or (task.request_id if task else ""),
+        attempt=after.attempt + 1 if after else 1,
+        losses=after.losses if after else 0,
+        checkpoint_id=after.checkpoint_id if after else None,
+        reuses=earlier,
     )
     enqueue(run)
     return run
+
+
+REUSABLE = (states.OPTIMIZING, states.BUILDING, states.TRAINING)
+"""Stages whose whole effect is their artifacts and metrics: a retry takes them over."""
+
+
+def taken_over(task: Task, kind: str) -> Run | None:
+    """The finished run of a failed task whose artifacts a retry of it uses for a stage."""
+    if task.retry_of_id is None or task.iteration or kind not in REUSABLE:
+        return None
+    return finished(task.retry_of_id, 0, kind)
+
+
+def finished(task_id: Any, iteration: int, kind: str) -> Run | None:
+    """The run whose artifacts a finished stage has: its own, or that of a task before."""
+    done = Run.objects.filter(
+        task=task_id, iteration=iteration, kind=kind, status=RunStatus.DONE
+    ).select_related("reuses")
+    run = done.first()
+    return run.reuses if run is not None and run.reuses is not None else run
 
 
 @transaction.atomic
@@ -102,15 +133,45 @@ def committing(held: Claim) -> Iterator[Commit]:
             advance(task, run.kind, actor=run.lease_owner)
 
 
+def reuse(held: Claim) -> None:
+    """End a run at once with what a task before it left: nothing is done anew.
+
+    Raises:
+        Fenced, CancelRequested: as ``committing``.
+    """
+    earlier = Run.objects.select_related("task").get(pk=held.reuses)
+    with committing(held) as commit:
+        assert commit.task is not None
+        assert earlier.task is not None
+        kept = Artifact.objects.filter(run_id=earlier.pk, epoch=earlier.epoch)
+        names = sorted(kept.exclude(name=CHECKPOINT).values_list("name", flat=True))
+        about = {"task": str(earlier.task_id), "run": str(earlier.pk), "artifacts": names}
+        commit.metrics = {**earlier.metrics, "reused": about}
+        told = {**commit.task.metrics}
+        for name, value in earlier.task.metrics.items():
+            told.setdefault(name, value)
+        Task.objects.filter(pk=commit.task.pk).update(metrics=told)
+
+
 def advance(task: Task, stage: str, *, actor: str) -> None:
     """Move a task on after a stage, and queue what comes next."""
     target = workflows.next_state(task.workflow, task.mode, stage)
-    move(task, target, expected=seen(task), actor=actor, reason=f"{stage} done")
+    moved = step(task, target, actor=actor, reason=f"{stage} done")
+    if target == states.LOOPING:
+        target, reason = looping.decide(moved)
+        moved = step(moved, target, actor=actor, reason=reason)
     if target in states.FINAL:
-        wake_next(task)
-        return
-    moved = Task.objects.get(pk=task.pk)
-    queue_run(workspace=task.workspace, kind=target, task=moved)
+        wake_next(moved)
+    elif moved.suspend_requested_at is not None:
+        finish_suspend(moved, actor=actor)
+    else:
+        queue_run(workspace=moved.workspace, kind=target, task=moved)
+
+
+def step(task: Task, target: str, *, actor: str, reason: str) -> Task:
+    """Take an edge; the task as it is after it."""
+    move(task, target, expected=seen(task), actor=actor, reason=reason)
+    return Task.objects.get(pk=task.pk)
 
 
 def outputs(task: Task, kind: str) -> list[Artifact]:
@@ -119,9 +180,7 @@ def outputs(task: Task, kind: str) -> list[Artifact]:
     Raises:
         LookupError: if the stage was not done.
     """
-    done = Run.objects.filter(
-        task=task, iteration=task.iteration, kind=kind, status=RunStatus.DONE
-    ).first()
+    done = finished(task.pk, task.iteration, kind)
     if done is None:
         raise LookupError(f"task {task.pk} has no finished {kind}")
     return list(Artifact.objects.filter(run_id=done.pk, epoch=done.epoch).exclude(name=CHECKPOINT))

@@ -1,5 +1,6 @@
 """Tasks, runs and transitions on the wire."""
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -9,6 +10,7 @@ from controlcenter.common.serializers import StrictSerializer
 from controlcenter.tasks import states
 from controlcenter.tasks.models import Run, RunStatus, Task, Transition
 from controlcenter.tasks.parameters import ParametersSerializer
+from controlcenter.tasks.queueing import waiting
 from controlcenter.tasks.workflows import Workflow
 
 
@@ -24,6 +26,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "kind",
             "iteration",
             "attempt",
+            "losses",
+            "reuses",
             "status",
             "queue",
             "lease_owner",
@@ -49,7 +53,7 @@ class TransitionSerializer(serializers.ModelSerializer[Transition]):
 
 
 class WaitingSerializer(serializers.Serializer[Any]):
-    """Why a pending task does not run yet."""
+    """Why a task does not run now."""
 
     place = serializers.IntegerField(help_text="How many tasks of the workspace go before it.")
     reason = serializers.CharField()
@@ -80,6 +84,9 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "priority",
             "progress",
             "cancel_requested_at",
+            "suspend_requested_at",
+            "retry_of",
+            "iteration",
             "created_by",
             "created_at",
             "started_at",
@@ -105,19 +112,8 @@ class TaskDetailSerializer(TaskSerializer):
 
     @extend_schema_field(WaitingSerializer(allow_null=True))
     def get_waiting(self, task: Task) -> dict[str, Any] | None:
-        from controlcenter.tasks.services import queue_place
-
-        if task.state != states.PENDING:
-            return None
-        if not task.runs.all():
-            return {"place": 0, "reason": "not started: POST to start/", "behind": []}
-        ahead = list(queue_place(task).values_list("pk", flat=True))
-        reason = (
-            f"queued: {len(ahead)} task(s) of this workspace go before it"
-            if ahead
-            else f"queued: waits for a free worker of the queue {task.runs.all()[0].queue}"
-        )
-        return {"place": len(ahead), "reason": reason, "behind": ahead}
+        found = waiting(task)
+        return asdict(found) if found else None
 
 
 class NewTaskSerializer(StrictSerializer):

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import ValidationError
 
@@ -15,10 +15,11 @@ from controlcenter.audit.services import SYSTEM, record
 from controlcenter.common.errors import Conflict
 from controlcenter.tasks import states, workflows
 from controlcenter.tasks.claims import active_base
-from controlcenter.tasks.endings import close, wake_next
+from controlcenter.tasks.endings import close, finish_suspend
 from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import move, seen
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
+from controlcenter.tasks.queueing import wake_next
 from controlcenter.tasks.runs import queue_run
 from controlcenter.tasks.workflows import Mode, Workflow
 
@@ -93,12 +94,18 @@ def made_with(key: str, workspace: Workspace, asked: Request) -> Task | None:
 
 @transaction.atomic
 def create(
-    *, workspace: Workspace, account: Account | None, asked: Request, key: str = ""
+    *,
+    workspace: Workspace,
+    account: Account | None,
+    asked: Request,
+    key: str = "",
+    retry_of: Task | None = None,
 ) -> tuple[Task, bool]:
     """A task with its first run and the message for it.
 
     Args:
         key: ``Idempotency-Key``: the same key and request give the task of the first time.
+        retry_of: A task that failed, whose finished stages this one takes over.
 
     Returns:
         The task, and whether it is new.
@@ -129,6 +136,7 @@ def create(
                 created_by=account,
                 idempotency_key=key,
                 request_hash=asked.hash,
+                retry_of=retry_of,
                 request_id=str(bound.get("request_id", "")),
             )
     except IntegrityError:  # the same key at the same time
@@ -147,7 +155,8 @@ def create(
         workspace=workspace,
         action="task.create",
         target=task,
-        details={"workflow": asked.workflow, "parameters": asked.parameters},
+        details={"workflow": asked.workflow, "parameters": asked.parameters}
+        | ({"retry_of": str(retry_of.pk)} if retry_of else {}),
     )
     if asked.start:
         queue_first(task)
@@ -207,19 +216,84 @@ def cancel(*, task: Task, account: Account | None) -> Task:
     return Task.objects.get(pk=task.pk)
 
 
-def refuse_suspend(task: Task, verb: str) -> NoReturn:
-    """Raises: Conflict, always: the states are declared, no worker writes checkpoints for them."""
-    raise Conflict(
-        f"Cannot {verb} a task that is {task.state}: suspending is declared and not offered yet. "
-        "Cancel it, or let it finish."
-    )
+@transaction.atomic
+def suspend(*, task: Task, account: Account | None) -> Task:
+    """Suspend: at once when nothing runs, else when the worker has kept what it has.
+
+    Raises:
+        Conflict: if the task is over or was not begun (suspended already: no error).
+    """
+    task = locked(task)
+    if task.state in (*states.FINAL, states.PENDING):
+        raise Conflict(
+            f"The task is {task.state}: there is nothing to suspend."
+            + (" Cancel it if it shall not begin." if task.state == states.PENDING else "")
+        )
+    if task.cancel_requested_at is not None:
+        raise Conflict("The task is being cancelled: there is nothing to suspend.")
+    actor = account.username if account else SYSTEM
+    live = list(Run.objects.select_for_update().filter(task=task, status__in=LIVE))
+    if task.state == states.SUSPENDED and not live:
+        return task
+    if task.suspend_requested_at is None:
+        record(account=account, workspace=task.workspace, action="task.suspend", target=task)
+        TaskEvent.objects.create(task=task, kind="suspend", data={"by": actor})
+    if any(run.status == RunStatus.RUNNING for run in live):
+        Task.objects.filter(pk=task.pk, suspend_requested_at=None).update(
+            suspend_requested_at=Now(), suspend_requested_by=actor
+        )
+        return Task.objects.get(pk=task.pk)
+    for run in live:
+        close(run, RunStatus.RELEASED, error=f"Suspended by {actor} before it ran.")
+    if task.state != states.SUSPENDED:  # else it was to be resumed, and had not begun to
+        task.suspend_requested_by = actor
+        finish_suspend(task, actor=actor)
+    return Task.objects.get(pk=task.pk)
 
 
-def queue_place(task: Task) -> models.QuerySet[Task]:
-    """The started tasks of the workspace that go before a pending one."""
-    others = Task.objects.filter(workspace=task.workspace_id).exclude(pk=task.pk)
-    ahead = models.Q(priority__gt=task.priority) | models.Q(
-        priority=task.priority, created_at__lt=task.created_at
+@transaction.atomic
+def resume(*, task: Task, account: Account | None) -> Task:
+    """Queue a suspended task again; it goes on from its checkpoint when its turn comes.
+
+    Raises:
+        Conflict: if it is not suspended (queued again already: no error).
+    """
+    task = locked(task)
+    if task.state != states.SUSPENDED:
+        raise Conflict(f"The task is {task.state}: only a suspended one can be resumed.")
+    if not task.runs.filter(status__in=LIVE).exists():
+        last = (
+            task.runs.filter(iteration=task.iteration, kind=task.left_state)
+            .order_by("attempt")
+            .last()
+        )
+        queue_run(workspace=task.workspace, kind=task.left_state, task=task, after=last)
+        record(account=account, workspace=task.workspace, action="task.resume", target=task)
+        actor = account.username if account else SYSTEM
+        TaskEvent.objects.create(task=task, kind="resume", data={"by": actor})
+    return task
+
+
+def retry(*, task: Task, account: Account | None) -> Task:
+    """A new task that does what a failed or cancelled one was to do, from its last good stage.
+
+    Raises:
+        Conflict: if the task is neither, or its dataset can't be used any more.
+    """
+    if task.state not in (states.FAILED, states.CANCELLED):
+        raise Conflict(
+            f"The task is {task.state}: only one that failed or was cancelled is retried."
+        )
+    again = task.retries.filter(state__in=states.INCOMPLETE).first()
+    if again is not None:
+        raise Conflict(f"The task is being retried already, as task {again.pk}.")
+    asked = Request(
+        workflow=task.workflow,
+        parameters=task.parameters,
+        dataset=task.dataset,
+        base_version=task.base_version,
+        name=task.name,
+        priority=task.priority,
     )
-    waiting = models.Q(state=states.PENDING, runs__status=RunStatus.QUEUED) & ahead
-    return others.filter(models.Q(state__in=states.ACTIVE) | waiting).distinct()
+    made, _ = create(workspace=task.workspace, account=account, asked=asked, retry_of=task)
+    return made

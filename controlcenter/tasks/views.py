@@ -64,6 +64,7 @@ class TaskViewSet(AsksForTask, ReadViewSet):
         "cancel": Role.OPERATOR,
         "suspend": Role.OPERATOR,
         "resume": Role.OPERATOR,
+        "retry": Role.OPERATOR,
         "executions": Role.VIEWER,
         "transitions": Role.VIEWER,
         "events": Role.VIEWER,
@@ -110,18 +111,25 @@ class TaskViewSet(AsksForTask, ReadViewSet):
     @extend_schema(request=None, responses=TaskDetailSerializer)
     @action(detail=True, methods=["post"])
     def suspend(self, request: Request, pk: str) -> Response:
-        """Not offered yet: answers 409."""
-        services.refuse_suspend(self.get_object(), "suspend")
+        """Suspend: the worker keeps what it has and gives the run back within seconds."""
+        return self.shown(services.suspend(task=self.get_object(), account=self.account))
 
     @extend_schema(request=None, responses=TaskDetailSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
-        """Not offered yet: answers 409."""
-        services.refuse_suspend(self.get_object(), "resume")
+        """Queue a suspended task again; it goes on from its checkpoint."""
+        return self.shown(services.resume(task=self.get_object(), account=self.account))
 
-    def shown(self, task: Task) -> Response:
+    @extend_schema(request=None, responses={201: TaskDetailSerializer})
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """A new task for one that failed or was cancelled; it takes over the finished stages."""
+        task = services.retry(task=self.get_object(), account=self.account)
+        return self.shown(task, code=status.HTTP_201_CREATED)
+
+    def shown(self, task: Task, code: int = status.HTTP_200_OK) -> Response:
         fresh: QuerySet[Task] = self.get_queryset()
-        return Response(TaskDetailSerializer(fresh.get(pk=task.pk)).data)
+        return Response(TaskDetailSerializer(fresh.get(pk=task.pk)).data, status=code)
 
     @extend_schema(responses=RunSerializer(many=True))
     @action(detail=True, filter_backends=[], pagination_class=None)

@@ -91,6 +91,7 @@ CALLS = [
     Call("POST", "tasks/{pk}/cancel/", "operator", 200),
     Call("POST", "tasks/{pk}/suspend/", "operator", 409),
     Call("POST", "tasks/{pk}/resume/", "operator", 409),
+    Call("POST", "tasks/{pk}/retry/", "operator", 409),
     Call("GET", "tasks/{pk}/executions/", "viewer", 200),
     Call("GET", "tasks/{pk}/transitions/", "viewer", 200),
     Call("GET", "tasks/{pk}/events/", "viewer", 200),

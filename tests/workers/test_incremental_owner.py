@@ -29,7 +29,7 @@ from controlcenter.profiles.models import Profile
 from controlcenter.registry.services import active_version
 from controlcenter.tasks import reaper
 from controlcenter.tasks.models import Run, RunStatus
-from workers import incremental, incremental_state
+from workers import incremental, incremental_state, shutdown
 from workers import refreshing as refreshing_module
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,7 +98,7 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
     assert state(scored)["state"] == "lost"
     assert reaper.reap()["lost"] == 1
     second = Owner(scored)
-    assert second.run.attempt == (1 if Loop.objects.get(pk=scored.pk).ticks else 2)
+    assert second.run.losses == (0 if Loop.objects.get(pk=scored.pk).ticks else 1)
     wait(lambda: is_fresh(scored))
     check_against_a_full_pass(scored, tmp_path)
     send(scored, *some_events(scored, 10, 1001))
@@ -193,13 +193,13 @@ def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkey
     switching.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
-    incremental.stopping.set()
+    shutdown.tell()
     try:
-        assert owner.join() == "let go"
+        assert owner.join() == "handed back"
     finally:
-        incremental.stopping.clear()
+        shutdown._word[0] = 0
     following = switching.runs_of(scored.pk).get(status=RunStatus.QUEUED)
-    assert following.attempt == 1, "it did what it should: that is no failed attempt"
+    assert following.losses == 0, "it did what it should: that is no failed attempt"
 
 
 def test_another_schema_ends_it_with_a_sentence(scored, anna):

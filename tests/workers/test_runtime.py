@@ -3,6 +3,7 @@
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import OperationalError, connection
@@ -15,7 +16,7 @@ from controlcenter.tasks import endings, services, states
 from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
 from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
-from workers import runtime
+from workers import runtime, shutdown
 from workers.runtime import Fault, execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +107,97 @@ def test_cancel_stops_the_work_at_its_next_step(task):
 
     assert do(task, work) == "cancelled"
     assert state(task) == states.CANCELLED
+
+
+def never_asking(execution):
+    while True:
+        sum(range(1_000))
+
+
+def waiting_for_the_database(execution):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
+
+
+@pytest.fixture
+def told_to_stop():
+    yield shutdown.tell
+    shutdown._word[0] = 0
+
+
+@pytest.mark.parametrize("work", [never_asking, waiting_for_the_database])
+@pytest.mark.parametrize("asked", ["cancel", "suspend", "shutdown"])
+def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work, asked):
+    monkeypatch.setattr(runtime, "INTERRUPT_SECONDS", 0.2)
+    ask = told_to_stop if asked == "shutdown" else partial(getattr(services, asked), account=None)
+
+    def begun(execution):
+        ask(**({} if asked == "shutdown" else {"task": Task.objects.get(pk=task.pk)}))
+        work(execution)
+
+    outcomes = {"cancel": "cancelled", "suspend": "suspended", "shutdown": "handed back"}
+    assert do(task, begun) == outcomes[asked]
+    expected = {"cancel": states.CANCELLED, "suspend": states.SUSPENDED}
+    assert state(task) == expected.get(asked, states.BUILDING)
+
+
+def test_what_asks_by_itself_is_left_alone(task, monkeypatch):
+    monkeypatch.setattr(runtime, "INTERRUPT_SECONDS", 0.0)
+    steps = []
+
+    def work(execution):
+        with execution.asking():
+            services.suspend(task=Task.objects.get(pk=task.pk), account=None)
+            wait_for(execution.should_stop)
+            time.sleep(0.5)
+            steps.append("whole")
+        steps.append("never")
+
+    assert do(task, work) == "suspended"
+    assert steps == ["whole"]
+
+
+def test_what_is_done_is_committed_although_somebody_asked_to_suspend(task):
+    def work(execution):
+        services.suspend(task=Task.objects.get(pk=task.pk), account=None)
+        wait_for(execution.should_stop)
+        finish(execution)
+
+    assert do(task, work) == "done"
+    assert task.runs.get().status == RunStatus.DONE
+    task = Task.objects.get(pk=task.pk)
+    assert (task.state, task.left_state) == (states.SUSPENDED, states.TRAINING)
+
+
+def test_handed_back_with_what_it_has(task, told_to_stop):
+    def work(execution):
+        told_to_stop()
+        execution.save_checkpoint(b"half way")
+        execution.check()
+
+    assert do(task, work) == "handed back"
+    following = task.runs.get(status=RunStatus.QUEUED)
+    assert (following.losses, following.checkpoint is not None) == (0, True)
+
+
+def test_a_retry_takes_over_without_working(task):
+    endings_of = Task.objects.filter(pk=task.pk)
+    assert do(task, finish) == "done"
+    assert do(task, never_fits) == "failed"
+    again = Task.objects.create(
+        workspace=task.workspace,
+        workflow=Workflow.REFRESH,
+        parameters=defaults(),
+        retry_of=endings_of.get(),
+    )
+    services.queue_first(again)
+    assert do(again, never_fits) == "done"
+    assert again.runs.get(kind=states.BUILDING).metrics["done"] is True
+    assert state(again) == states.TRAINING
+
+
+def never_fits(execution):
+    raise Fault("It does not fit.")
 
 
 def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(task):

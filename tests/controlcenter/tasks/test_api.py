@@ -113,12 +113,24 @@ def test_workflows_to_come_are_refused_clearly(client, ready_dataset, workflow):
     assert "not offered yet" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("verb", ["suspend", "resume"])
-def test_suspending_is_refused_clearly(client, ready_dataset, verb):
+def test_suspend_resume_and_retry_by_the_api(client, ready_dataset):
     task = create(client, ready_dataset).data["id"]
-    answer = client.post(f"{URL}{task}/{verb}/")
+    answer = client.post(f"{URL}{task}/suspend/")
     assert answer.status_code == 409
-    assert "not offered yet" in answer.json()["detail"]
+    assert "Cancel it if it shall not begin" in answer.json()["detail"]
+    held = claims.claim(Task.objects.get(pk=task).runs.get().pk, owner="worker")
+    assert client.post(f"{URL}{task}/suspend/").json()["suspend_requested_at"]
+    endings.acknowledge_suspend(held)
+    told = client.get(f"{URL}{task}/").json()
+    assert (told["state"], told["waiting"]["reason"]) == (
+        "suspended",
+        "suspended: POST to resume/",
+    )
+    assert "free worker" in client.post(f"{URL}{task}/resume/").json()["waiting"]["reason"]
+    assert client.post(f"{URL}{task}/retry/").status_code == 409
+    client.post(f"{URL}{task}/cancel/")
+    again = client.post(f"{URL}{task}/retry/")
+    assert (again.status_code, again.json()["retry_of"]) == (201, task)
 
 
 def test_a_fusion_needs_a_model_version(client):

@@ -19,6 +19,14 @@ from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, Transition
 from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
 
+ENDINGS = {
+    "give_up": {"sentence": "no"},
+    "let_go": {"reason": "r."},
+    "hand_back": {"reason": "r."},
+    "acknowledge_cancel": {},
+    "acknowledge_suspend": {},
+}
+
 
 class Protocol(RuleBasedStateMachine):
     claims = Bundle("claims")
@@ -35,14 +43,17 @@ class Protocol(RuleBasedStateMachine):
     def runs(self):
         return Run.objects.filter(workspace=self.workspace)
 
-    @rule(priority=st.integers(-2, 2))
-    def create(self, priority):
+    @rule(
+        priority=st.integers(-2, 2),
+        workflow=st.sampled_from([Workflow.REFRESH, Workflow.STANDARD, Workflow.CONTINUOUS]),
+    )
+    def create(self, priority, workflow):
         if self.tasks().count() >= 4:
             return
         task = Task.objects.create(
             workspace=self.workspace,
-            workflow=Workflow.REFRESH,
-            parameters=defaults(),
+            workflow=workflow,
+            parameters=defaults() | {"max_iterations": 2},
             priority=priority,
         )
         services.queue_first(task)
@@ -63,13 +74,17 @@ class Protocol(RuleBasedStateMachine):
             except claims.Fenced:
                 assert not self.holds(held, strictly=True)
 
-    @rule(held=claims)
-    def commit(self, held):
+    @rule(held=claims, score=st.sampled_from([0.1, 0.2]))
+    def commit(self, held, score):
         if held is None:
             return
         try:
             with runs.committing(held) as commit:
-                commit.metrics = {"epoch": held.epoch}
+                commit.metrics = {
+                    "epoch": held.epoch,
+                    "metrics": {"links.mrr": score},
+                    "suggestions": [{"action": "augment"}],
+                }
         except claims.Fenced:
             assert not self.holds(held)
         except claims.CancelRequested:
@@ -77,14 +92,16 @@ class Protocol(RuleBasedStateMachine):
         else:
             self.committed.append((held.task_id, held.iteration, held.kind))
 
-    @rule(held=claims, how=st.sampled_from(["give_up", "let_go", "acknowledge_cancel"]))
+    @rule(held=claims, how=st.sampled_from(sorted(ENDINGS)))
     def end_otherwise(self, held, how):
         if held is None:
             return
-        cancelled = Task.objects.get(pk=held.task_id).cancel_requested_at is not None
-        if how == "acknowledge_cancel" and not cancelled:
+        task = Task.objects.get(pk=held.task_id)
+        if how == "acknowledge_cancel" and task.cancel_requested_at is None:
             return
-        told = {"give_up": {"sentence": "no"}, "let_go": {"reason": "r."}}.get(how, {})
+        if how == "acknowledge_suspend" and task.suspend_requested_at is None:
+            return
+        told = ENDINGS[how]
         try:
             getattr(endings, how)(held, **told)
         except claims.Fenced:
@@ -105,20 +122,29 @@ class Protocol(RuleBasedStateMachine):
         long_ago = Now() - timedelta(minutes=5)
         self.runs().update(available_at=long_ago)
         Outbox.objects.update(sent_at=long_ago)
-        self.tasks().filter(cancel_requested_at__isnull=False).update(cancel_requested_at=long_ago)
+        for name in ("cancel_requested_at", "suspend_requested_at"):
+            self.tasks().filter(**{f"{name}__isnull": False}).update(**{name: long_ago})
 
     @rule()
     def reap(self):
         reaper.reap()
 
-    @rule(index=st.integers(0, 3))
-    def cancel(self, index):
+    @rule(index=st.integers(0, 3), verb=st.sampled_from(["cancel", "suspend", "resume"]))
+    def ask(self, index, verb):
         tasks = list(self.tasks().order_by("created_at", "pk"))
-        if tasks:
-            try:
-                services.cancel(task=tasks[index % len(tasks)], account=None)
-            except Conflict:
-                assert tasks[index % len(tasks)].state in states.FINAL
+        if not tasks:
+            return
+        task = tasks[index % len(tasks)]
+        try:
+            getattr(services, verb)(task=task, account=None)
+        except Conflict:
+            refused = {
+                "cancel": task.state in states.FINAL,
+                "suspend": task.state in (*states.FINAL, states.PENDING)
+                or task.cancel_requested_at is not None,
+                "resume": task.state != states.SUSPENDED,
+            }
+            assert refused[verb]
 
     @invariant()
     def at_most_one_live_epoch_a_task_and_one_active_task(self):
@@ -138,8 +164,15 @@ class Protocol(RuleBasedStateMachine):
             if task.state in states.FINAL:
                 self.was_final[task.pk] = task.state
                 assert not task.runs.filter(status__in=["queued", "running"]).exists()
+            elif task.state == states.SUSPENDED:
+                assert not task.runs.filter(status=RunStatus.RUNNING).exists()
+                assert task.left_state in states.STAGES
+                assert task.suspend_requested_at is None
             elif not task.runs.filter(status=RunStatus.RUNNING).exists():
-                assert task.runs.filter(status=RunStatus.QUEUED).exists(), "nobody works on it"
+                queued = task.runs.filter(status=RunStatus.QUEUED)
+                assert queued.exists(), "nobody works on it"
+                told = Outbox.objects.filter(run_id=queued.get().pk)
+                assert told.exists(), "nobody is told of it"
         done = self.runs().filter(status=RunStatus.DONE).order_by()
         doubled = done.values("task", "iteration", "kind").annotate(n=Count("pk")).filter(n__gt=1)
         assert not doubled.exists()
@@ -150,6 +183,8 @@ class Protocol(RuleBasedStateMachine):
         if not hasattr(self, "workspace"):
             return
         for task in self.tasks():
+            assert Transition.objects.filter(task=task).count() == task.version
+            assert task.iteration < 2
             state = states.PENDING
             for row in Transition.objects.filter(task=task).order_by("pk"):
                 assert row.source == state
@@ -161,8 +196,8 @@ class Protocol(RuleBasedStateMachine):
 @pytest.mark.django_db
 def test_the_protocol_holds_in_any_order():
     Protocol.TestCase.settings = settings(
-        max_examples=25,
-        stateful_step_count=30,
+        max_examples=30,
+        stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
