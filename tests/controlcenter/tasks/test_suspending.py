@@ -162,7 +162,7 @@ def test_a_suspended_task_is_cancelled_at_once(task, resumed):
 
 
 def test_what_was_not_begun_or_is_over_is_not_suspended(task):
-    with pytest.raises(Conflict, match="pending: there is nothing to suspend. Cancel it"):
+    with pytest.raises(Conflict, match=r"pending: there is nothing to suspend\. Cancel it"):
         suspend(task)
     with pytest.raises(Conflict, match="only a suspended one"):
         resume(task)
