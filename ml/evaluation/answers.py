@@ -1,6 +1,6 @@
 """The model's answers to the held-out questions, pair by pair."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,10 @@ from ml.evaluation.report import all_queries
 from ml.graph.splits import Split
 
 WAYS = ("filtered", "new")
+
+
+OnProgress = Callable[[float, str], None]
+"""Told a share from 0 to 1 and what comes next; may raise to stop."""
 
 
 class OtherData(ValueError):
@@ -39,13 +43,18 @@ class Answers:
 
 
 def answer(
-    split: Split, model: Mapping[EdgeKey, Scorer], measured: Mapping[str, Any]
+    split: Split,
+    model: Mapping[EdgeKey, Scorer],
+    measured: Mapping[str, Any],
+    *,
+    on_progress: OnProgress | None = None,
 ) -> list[Answers]:
     """Ask what the link report of the training asked, and keep every answer.
 
     Args:
         model: Scores by edge type, from what was known at the test cut.
         measured: That link report, which says with which seed it asked.
+        on_progress: Told before each edge type what share is done.
 
     Returns:
         One a measured edge type, in the order of the schema.
@@ -54,7 +63,10 @@ def answer(
         OtherData: if the split holds out other pairs than the report says.
     """
     found = []
-    for edge, queries in all_queries(split, seed=measured["seed"]):
+    edges = len(split.observed.schema.edges)
+    for number, (edge, queries) in enumerate(all_queries(split, seed=measured["seed"])):
+        if on_progress is not None:
+            on_progress(number / edges, f"asking for held-out links of {edge.name}")
         _check(edge, queries, measured["edge_types"].get(edge.name, {}))
         targets = split.observed.num_nodes[edge.target]
         if not len(queries) or targets < 2:

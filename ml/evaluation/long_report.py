@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ml.data.schema import EdgeKey
-from ml.evaluation.answers import Answers, answer
+from ml.evaluation.answers import Answers, OnProgress, answer
 from ml.evaluation.intervals import LEVEL
 from ml.evaluation.metrics import Scorer
 from ml.evaluation.named import flat_metrics
@@ -34,6 +34,7 @@ def long_report(
     facts: pl.DataFrame,
     *,
     seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """What a version can do, where it fails, and what may help. The same for the same input.
 
@@ -47,6 +48,7 @@ def long_report(
         held_out: Of ``ml.artifact.Artifact``.
         facts: Of ``ml.profile.facts.user_facts``, of the graph that the score knew.
         seed: Of the intervals.
+        on_progress: Told what share is done, from 0 to 1, and what comes next.
 
     Returns:
         ``format``, ``metrics`` (flat), ``links`` and ``score`` (of the training), ``slices``
@@ -56,13 +58,18 @@ def long_report(
     Raises:
         ml.evaluation.answers.OtherData: if the split holds out other pairs than the training did.
     """
-    answers = answer(split, model, metrics["links"])
+    tell = on_progress or (lambda share, message: None)
+    answers = answer(
+        split, model, metrics["links"], on_progress=lambda share, message: tell(share / 2, message)
+    )
+    tell(0.5, "slices")
     users = facts.head(0) if held_out is None else _of(facts, held_out)
     answered = pl.DataFrame() if held_out is None else held_out
     slices = {
         "links": link_slices(answers, metrics["links"]),
         "users": user_slices(answered, users, seed=seed),
     }
+    tell(0.8, "worst cases and suggestions")
     return {
         "format": FORMAT,
         "metrics": flat_metrics(metrics),

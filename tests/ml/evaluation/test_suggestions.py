@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.data.schema import TELECOM
 from ml.evaluation.intervals import share_of
 from ml.evaluation.suggestions import factor, suggest
+from ml.optimizing.actions import parse
 
 
 def sliced(name, value, *, low, high, pairs=400, sources=200, **more):
@@ -58,6 +60,12 @@ def test_weak_evidence_suggests_nothing(cool, warm):
 
 def test_the_factor_is_the_ratio_within_its_bounds():
     assert [factor(v, 0.3) for v in (0.29, 0.15, 0.1, 0.05, 0.0)] == [2, 2, 3, 4, 4]
+
+
+def test_the_stage_that_optimizes_can_carry_it_out():
+    (found,) = told([COOL, WARM])
+    action = parse(found, TELECOM)
+    assert (action.edge.name, action.factor, action.sources) == ("user-orders-product", 4, (1, 4))
 
 
 def test_sources_without_edges_are_advice_for_people():
