@@ -74,14 +74,14 @@ def post(
         return Answer(error=f"no connection: {error or type(error).__name__}")
     watch = Watch(link, seconds=started + total - time.monotonic())
     try:
-        return exchange(link, target, body=body, headers=headers)
+        answer = exchange(link, target, body=body, headers=headers)
     except (OSError, http.client.HTTPException) as error:
-        if watch.over:
-            return Answer(error=f"no whole answer within {total:g} s")
-        return Answer(error=f"no answer: {error or type(error).__name__}")
+        answer = Answer(error=f"no answer: {error or type(error).__name__}")
     finally:
         watch.end()
         link.close()
+    # A connection that was cut may look like a short answer.
+    return Answer(error=f"no whole answer within {total:g} s") if watch.over else answer
 
 
 class Watch:
