@@ -43,20 +43,21 @@ def parse(url: str) -> Target:
     Raises:
         BadAddress: if it is not http(s), has no host, has credentials, or is not well formed.
     """
+    shown = "a URL" if "@" in url else repr(url)  # a password is not repeated
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode("ascii")
     except ValueError as error:
-        raise BadAddress(f"got {url!r}, which is no URL: {error}") from error
+        raise BadAddress(f"got {shown}, which is no URL") from error
     if parts.scheme not in PORTS:
-        raise BadAddress(f"got {url!r}, expected a URL that begins with https:// or http://")
+        raise BadAddress(f"got {shown}, expected a URL that begins with https:// or http://")
     if "@" in parts.netloc:
         raise BadAddress("has a user name or password: receivers know deliveries by the signature")
     if not VISIBLE.fullmatch(host) or port == 0:
-        raise BadAddress(f"got {url!r}, which names no host that can be reached")
+        raise BadAddress(f"got {shown}, which names no host that can be reached")
     if any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
-        raise BadAddress(f"got {url!r}, which has a space or a control character")
+        raise BadAddress(f"got {shown}, which has a space or a control character")
     named = f"[{host}]" if ":" in host else host
     path = quote(parts.path or "/", safe="/:@!$&'()*+,;=-._~%")
     query = quote(parts.query, safe="/?:@!$&'()*+,;=-._~%")

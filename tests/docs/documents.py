@@ -10,7 +10,14 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 CURL = re.compile(r'\bcurl\b((?:(?!\bcurl\b).)*?)"\$BASE(/[^"\s]*)"', re.S)
 SERVED = r"/(?:api|admin|health|livez|readyz|metrics)\b[\w{}$./?=&-]*"
 CALL = re.compile(rf"^(?:(GET|POST|PUT|PATCH|DELETE) )?({SERVED})$")
-SAMPLES = {"TASK": "id", "DATASET": "id", "VERSION": "id", "TOKEN_ID": "id", "USER_ID": "name"}
+SAMPLES = {
+    "TASK": "id",
+    "DATASET": "id",
+    "VERSION": "id",
+    "TOKEN_ID": "id",
+    "USER_ID": "name",
+    "WEBHOOK": "id",
+}
 ID = "00000000-0000-4000-8000-000000000001"
 
 
