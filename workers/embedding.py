@@ -1,7 +1,7 @@
 """Embed every node, score and advise every user, and complete the task."""
 
-import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,12 +9,13 @@ import polars as pl
 from controlcenter.profiles.merging import EmbeddedItem, ScoredUser, merge
 from controlcenter.registry.models import ModelVersion
 from controlcenter.registry.services import Trained, activate, register
-from controlcenter.tasks import states
+from controlcenter.tasks import looping, states
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.runs import Commit
 from controlcenter.tasks.workflows import path
 from ml.artifact import Artifact as Model
 from ml.data.schema import USER
+from ml.evaluation.named import flat_metrics
 from ml.graph.graph import Graph
 from ml.hgt.model import embed
 from ml.profile.evidence import COUNT_PREFIX, profile_frame
@@ -24,7 +25,7 @@ from workers.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.device import for_task
 from workers.inputs import built_files, fetch, load_model, load_whole_graph, trained_files
 from workers.runtime import Execution
-from workers.training import read_about
+from workers.training import read_about, version_id
 
 
 def work(execution: Execution) -> None:
@@ -32,10 +33,13 @@ def work(execution: Execution) -> None:
     task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
     execution.progress(0.0, "fetching model and graph")
     graph_files, model_files = built_files(task), trained_files(task)
-    built = fetch(execution, graph_files, "in")
     model_folder = fetch(execution, model_files, "model")
-    graph = load_whole_graph(built)
     model = load_model(model_folder, for_task(task.parameters["device"]))
+    if not best_so_far(task, model):
+        register_alone(execution, task, model, model_folder, model_files, graph_files)
+        return
+    built = fetch(execution, graph_files, "in")
+    graph = load_whole_graph(built)
     execution.progress(0.2, f"embedding {sum(graph.num_nodes.values())} nodes")
     embeddings = embed(model.model, model.encoder, graph)
     execution.progress(0.4, "scoring")
@@ -55,7 +59,7 @@ def work(execution: Execution) -> None:
 
     def effect(commit: Commit) -> None:
         if about is not None:
-            version = register(task, trained_from(about, model, model_files, graph_files))
+            version = register(task, trained_from(task, about, model, model_files, graph_files))
         else:
             version = task.base_version
         assert isinstance(version, ModelVersion)
@@ -75,11 +79,33 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
+def best_so_far(task: Task, model: Model) -> bool:
+    """Whether the profiles are to be of this iteration: it beats those before it."""
+    earlier = looping.best(looping.scores(task))
+    if earlier is None:
+        return True
+    value = flat_metrics(model.metrics).get(looping.metric_of(task))
+    return value is not None and value > earlier.value
+
+
+def register_alone(
+    execution: Execution, task: Task, model: Model, folder: Path, files: Any, graph_files: Any
+) -> None:
+    """Keep the version of an iteration that is not the best; profiles stay as they are."""
+    about = read_about(folder)
+
+    def effect(commit: Commit) -> None:
+        version = register(task, trained_from(task, about, model, files, graph_files))
+        commit.metrics = {"version": str(version.pk), "kept": False}
+
+    execution.commit(effect)
+
+
 def trained_from(
-    about: dict[str, Any], model: Model, files: list[Any], graph_files: list[Any]
+    task: Task, about: dict[str, Any], model: Model, files: list[Any], graph_files: list[Any]
 ) -> Trained:
     return Trained(
-        version_id=uuid.UUID(about["version_id"]),
+        version_id=version_id(task, about),
         schema=model.schema.to_dict(),
         schema_hash=model.schema.hash,
         rule_revision=about["rule_revision"],

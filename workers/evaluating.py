@@ -1,6 +1,5 @@
 """Evaluate what was trained: the long report, with worst cases and suggestions."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from ml.profile.facts import user_facts
 from workers.device import for_task
 from workers.inputs import built_files, fetch, load_model, load_training_graph, trained_files
 from workers.runtime import Execution, Fault
-from workers.training import read_about
+from workers.training import read_about, version_id
 
 FUTURE = "future behaviour"
 
@@ -34,11 +33,11 @@ def work(execution: Execution) -> None:
     folder = fetch(execution, trained_files(task), "model")
     graph = load_training_graph(built)
     model = load_model(folder, for_task(task.parameters["device"]))
-    version_id = uuid.UUID(read_about(folder)["version_id"])
+    version = version_id(task, read_about(folder))
     report = report_on(execution, model, graph)
 
     def effect(commit: Commit) -> None:
-        record_report(commit, report=report, version_id=version_id)
+        record_report(commit, report=report, version_id=version)
         commit.metrics = {"metrics": report["metrics"], "suggestions": report["suggestions"]}
 
     execution.commit(effect)

@@ -11,8 +11,9 @@ from typing import Any
 from controlcenter.accounts.models import Workspace
 from controlcenter.common.code_version import code_version
 from controlcenter.rules.queries import applicable, current_revision
+from controlcenter.tasks import states
 from controlcenter.tasks.models import Task
-from controlcenter.tasks.runs import Commit
+from controlcenter.tasks.runs import Commit, finished
 from controlcenter.tasks.workflows import Workflow
 from ml.artifact import Artifact, save_artifact
 from ml.graph.graph import Graph
@@ -30,6 +31,7 @@ from workers.inputs import (
     MODEL,
     built_files,
     fetch,
+    learning_graph,
     load_model,
     load_training_graph,
 )
@@ -55,7 +57,7 @@ def work(execution: Execution) -> None:
     if task.workflow == Workflow.FUSION:
         artifact = fuse_anew(execution, task, graph, rules, device)
     else:
-        artifact = train_all(execution, task, graph, rules, device)
+        artifact = train_all(execution, task, graph, built, rules, device)
     lineage = {
         "task": str(task.pk),
         "seed": task.parameters["seed"],
@@ -114,11 +116,11 @@ def fusion_config(parameters: dict[str, Any]) -> FusionConfig:
 
 
 def train_all(
-    execution: Execution, task: Task, graph: Graph, rules: RuleSet, device: str
+    execution: Execution, task: Task, graph: Graph, built: Path, rules: RuleSet, device: str
 ) -> Artifact:
     config = training_config(task.parameters, device)
     split = split_graph(graph, seed=config.seed)
-    trained = learn(execution, split.train, config)
+    trained = learn(execution, learning_graph(split, built), config)
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")
@@ -214,6 +216,13 @@ def hash_of(task: Task) -> str:
     for artifact in sorted(built_files(task), key=lambda file: file.name):
         digest.update(f"{artifact.name} {artifact.sha256}\n".encode())
     return digest.hexdigest()
+
+
+def version_id(task: Task, about: dict[str, Any]) -> uuid.UUID:
+    """Id of the version that the task's training made; a retry that took it over has its own."""
+    made = uuid.UUID(about["version_id"])
+    run = finished(task.pk, task.iteration, states.TRAINING)
+    return made if run is None or run.task_id == task.pk else uuid.uuid5(made, str(task.pk))
 
 
 def read_about(folder: Path) -> dict[str, Any]:

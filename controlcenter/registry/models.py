@@ -16,7 +16,10 @@ class ModelVersion(Scoped):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.PROTECT, related_name="+")
     number = models.PositiveIntegerField(help_text="Counts up within the workspace.")
-    task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="model_version")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="model_versions")
+    iteration = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of the task; only the workflow continuous has several."
+    )
     dataset = models.ForeignKey("datasets.Dataset", on_delete=models.PROTECT, related_name="+")
     base = models.ForeignKey(
         "self",
@@ -40,7 +43,8 @@ class ModelVersion(Scoped):
     class Meta:
         ordering = ["-number"]
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "number"], name="one_version_a_number")
+            models.UniqueConstraint(fields=["workspace", "number"], name="one_version_a_number"),
+            models.UniqueConstraint(fields=["task", "iteration"], name="one_version_an_iteration"),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from controlcenter.accounts.models import Account, Workspace
 from controlcenter.artifacts.models import Artifact
 from controlcenter.audit.services import record
 from controlcenter.common.errors import Conflict
+from controlcenter.datasets.deriving import working_dataset
 from controlcenter.datasets.models import DatasetState
 from controlcenter.registry.models import ActiveVersion, ModelVersion
 from controlcenter.tasks import parameters, services, states
@@ -52,7 +53,10 @@ def register(task: Task, trained: Trained) -> ModelVersion:
     Workspace.objects.select_for_update().get(pk=task.workspace_id)
     mine = ModelVersion.objects.filter(workspace=task.workspace_id)
     number = (mine.aggregate(last=Max("number"))["last"] or 0) + 1
-    dataset_id = task.dataset_id or (task.base_version.dataset_id if task.base_version else None)
+    working = working_dataset(task)
+    dataset_id = working.pk if working else None
+    if dataset_id is None and task.base_version is not None:
+        dataset_id = task.base_version.dataset_id
     if dataset_id is None:
         raise LookupError(f"task {task.pk} names no dataset, nor does its base version")
     version = ModelVersion.objects.create(
@@ -60,6 +64,7 @@ def register(task: Task, trained: Trained) -> ModelVersion:
         workspace_id=task.workspace_id,
         number=number,
         task=task,
+        iteration=task.iteration,
         dataset_id=dataset_id,
         base=task.base_version if task.workflow == Workflow.FUSION else None,
         seed=task.parameters["seed"],

@@ -19,7 +19,7 @@ from controlcenter.accounts.console import (
 from controlcenter.accounts.models import Role
 from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.presenting import NONE, Table, badge, bar, duration, pretty, when
-from controlcenter.tasks import curves, services, states, workflows
+from controlcenter.tasks import curves, looping, services, states, workflows
 from controlcenter.tasks.admin_forms import TaskForm
 from controlcenter.tasks.models import LIVE, Run, RunStatus, Task
 from controlcenter.tasks.queueing import waiting
@@ -127,7 +127,7 @@ class TaskAdmin(ScopedAdmin):
         runs = list(row.runs.defer("payload"))
         live = next((run for run in runs if run.status == RunStatus.RUNNING), None)
         found = curves.losses(row)
-        version = getattr(row, "model_version", None)
+        version = looping.kept_version(row)
         stream = reverse("tasks-events", args=[row.pk])
         return {
             "stages": [

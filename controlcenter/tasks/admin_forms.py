@@ -8,10 +8,7 @@ from rest_framework import serializers
 from controlcenter.accounts.console_forms import ConsoleForm, workspace_field, workspaces_for
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.parameters import ParametersSerializer, Ranged
-from controlcenter.tasks.workflows import OFFERED, Workflow
-
-LATER = {"max_iterations", "performance_threshold"}
-"""Parameters of a workflow that is not offered yet."""
+from controlcenter.tasks.workflows import Workflow
 
 
 def related(name: str) -> Any:
@@ -51,10 +48,10 @@ class TaskForm(ConsoleForm):
 
     save_label = "Create the task"
     workspace = workspace_field()
-    workflow = forms.ChoiceField(choices=[(w.value, w.value) for w in Workflow if w in OFFERED])
+    workflow = forms.ChoiceField(choices=[(w.value, w.value) for w in Workflow])
     name = forms.CharField(max_length=200, required=False)
     dataset = RowField(
-        None, required=False, help_text="Needed by a refresh; those that are ready are shown."
+        None, required=False, help_text="Needed but by a fusion; those that are ready are shown."
     )
     base_version = RowField(
         None,
@@ -78,8 +75,7 @@ class TaskForm(ConsoleForm):
             assert isinstance(choice, forms.ModelChoiceField)
             choice.queryset = rows.select_related("workspace")
         for name, field in known_parameters().items():
-            if name not in LATER:
-                self.fields[name] = form_field(field)
+            self.fields[name] = form_field(field)
 
     def groups(self) -> list[tuple[str | None, dict[str, Any]]]:
         """What it does first, then how."""

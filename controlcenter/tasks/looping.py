@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from controlcenter.tasks import states
 from controlcenter.tasks.models import Run, RunStatus, Task
@@ -40,6 +41,18 @@ def scores(task: Task) -> list[Score]:
 def best(found: list[Score]) -> Score | None:
     """The best iteration, of equal ones the first."""
     return max(found, key=lambda score: (score.value, -score.iteration), default=None)
+
+
+def kept_version(task: Task) -> Any:
+    """The model version that the task left, of several the best; None if there is none.
+
+    The room of versions stands above this one: what is known of them is their relation.
+    """
+    versions = sorted(task.model_versions.all(), key=lambda version: version.number)
+    if len(versions) < 2:
+        return versions[0] if versions else None
+    top = best(scores(task))
+    return next((v for v in versions if top and v.iteration == top.iteration), versions[-1])
 
 
 def decide(task: Task) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from controlcenter.common.serializers import StrictSerializer
+from controlcenter.tasks.looping import METRIC
 from controlcenter.tasks.workflows import Mode
 
 
@@ -89,10 +90,18 @@ class ParametersSerializer(StrictSerializer):
         1, 64, default=1, about="Processes on the worker's machine that share the training."
     )
     max_iterations = RangedInteger(
-        1, 100, required=False, about="Bound of the workflow continuous."
+        1, 100, default=5, about="The workflow continuous ends after so many."
+    )
+    performance_metric = serializers.RegexField(
+        r"^(links|score)\.[\w.-]+$",
+        default=METRIC,
+        max_length=100,
+        help_text="What iterations are compared by, as an evaluation report names it: links.mrr, "
+        "links.user-orders-product.mrr, score.auc.",
+        error_messages={"invalid": "expected a metric of a report, as links.mrr or score.auc"},
     )
     performance_threshold = RangedFloat(
-        0.0, 1.0, required=False, about="Score at which the workflow continuous ends."
+        0.0, 1.0, required=False, about="The workflow continuous ends once its metric reaches it."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

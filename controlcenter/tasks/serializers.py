@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlcenter.common.serializers import StrictSerializer
-from controlcenter.tasks import states
+from controlcenter.tasks import looping, states
 from controlcenter.tasks.models import Run, RunStatus, Task, Transition
 from controlcenter.tasks.parameters import ParametersSerializer
 from controlcenter.tasks.queueing import waiting
@@ -66,7 +66,9 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
         source="created_by.username", default=None, allow_null=True, read_only=True
     )
     progress = serializers.SerializerMethodField(help_text="Of the stage that runs now.")
-    model_version = serializers.SerializerMethodField()
+    model_version = serializers.SerializerMethodField(
+        help_text="Of several iterations the one that is kept: the best."
+    )
 
     class Meta:
         model = Task
@@ -99,21 +101,40 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
         return {"stage": live[0].kind, **live[0].progress} if live else {}
 
     def get_model_version(self, task: Task) -> str | None:
-        version = getattr(task, "model_version", None)
+        version = looping.kept_version(task)
         return str(version.pk) if version else None
+
+
+class IterationSerializer(serializers.Serializer[Any]):
+    """What an iteration reached in the metric that the task's iterations are compared by."""
+
+    iteration = serializers.IntegerField()
+    metric = serializers.CharField()
+    value = serializers.FloatField()
+    best = serializers.BooleanField()
 
 
 class TaskDetailSerializer(TaskSerializer):
     waiting = serializers.SerializerMethodField()
+    iterations = serializers.SerializerMethodField()
 
     class Meta(TaskSerializer.Meta):
-        fields = [*TaskSerializer.Meta.fields, "waiting", "metrics"]
+        fields = [*TaskSerializer.Meta.fields, "waiting", "iterations", "metrics"]
         read_only_fields = fields
 
     @extend_schema_field(WaitingSerializer(allow_null=True))
     def get_waiting(self, task: Task) -> dict[str, Any] | None:
         found = waiting(task)
         return asdict(found) if found else None
+
+    @extend_schema_field(IterationSerializer(many=True))
+    def get_iterations(self, task: Task) -> list[dict[str, Any]]:
+        found, metric = looping.scores(task), looping.metric_of(task)
+        top = looping.best(found)
+        return [
+            {"iteration": one.iteration, "metric": metric, "value": one.value, "best": one == top}
+            for one in found
+        ]
 
 
 class NewTaskSerializer(StrictSerializer):

@@ -56,17 +56,12 @@ class Request:
 
 def check(asked: Request, workspace: Workspace) -> None:
     """Raises: ValidationError or Conflict if the request can't be a task."""
-    if asked.workflow not in workflows.OFFERED:
-        offered = ", ".join(sorted(workflows.OFFERED))
-        raise Conflict(
-            f"Workflow {asked.workflow!r} is declared and not offered yet; offered are {offered}."
-        )
     mode = asked.parameters["mode"]
     if (asked.workflow, mode) not in workflows.PATHS:
         raise ValidationError({"parameters.mode": f"workflow {asked.workflow} has no mode {mode}"})
     own_graph = mode == Mode.EMBEDDING_ONLY and asked.base_version is not None
-    if asked.dataset is None and asked.workflow == Workflow.REFRESH and not own_graph:
-        raise ValidationError({"dataset": "a refresh needs a dataset"})
+    if asked.dataset is None and asked.workflow != Workflow.FUSION and not own_graph:
+        raise ValidationError({"dataset": f"the workflow {asked.workflow} needs a dataset"})
     if asked.dataset is not None and asked.dataset.state != "ready":
         raise Conflict(
             f"Dataset {asked.dataset.name!r} is {asked.dataset.state}; a task needs one that is "

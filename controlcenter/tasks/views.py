@@ -50,7 +50,7 @@ class AnyAccept(BaseContentNegotiation):
 class TaskViewSet(AsksForTask, ReadViewSet):
     """The tasks of the workspace; one runs at a time, others wait their turn."""
 
-    queryset = Task.objects.select_related("created_by", "model_version").prefetch_related("runs")
+    queryset = Task.objects.select_related("created_by").prefetch_related("runs", "model_versions")
     filterset_fields = {
         "state": ["exact", "in"],
         "workflow": ["exact"],

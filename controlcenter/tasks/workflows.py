@@ -37,9 +37,6 @@ PATHS: dict[tuple[str, str], tuple[str, ...]] = {
     (Workflow.CONTINUOUS, Mode.FULL_RETRAIN): (*FULL_PATH, states.LOOPING),
 }
 
-OFFERED = frozenset({Workflow.REFRESH, Workflow.FUSION})
-"""Workflows whose every stage has a worker; the others are declared and refused."""
-
 
 def path(workflow: str, mode: str) -> tuple[str, ...]:
     """The stages between pending and completed.

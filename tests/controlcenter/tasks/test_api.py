@@ -21,7 +21,7 @@ def client(as_operator):
 
 
 def create(client, dataset, **more):
-    body = {"dataset": str(dataset.pk), **more}
+    body = {"dataset": str(dataset.pk) if dataset else None, **more}
     return client.post(URL, body, format="json")
 
 
@@ -107,10 +107,11 @@ def test_a_refresh_without_a_dataset(client):
 
 
 @pytest.mark.parametrize("workflow", ["standard", "continuous"])
-def test_workflows_to_come_are_refused_clearly(client, ready_dataset, workflow):
+def test_the_long_workflows_begin_with_optimizing(client, ready_dataset, workflow):
     answer = create(client, ready_dataset, workflow=workflow)
-    assert answer.status_code == 409
-    assert "not offered yet" in answer.json()["detail"]
+    assert answer.status_code == 201
+    assert Task.objects.get().runs.get().kind == "optimizing"
+    assert create(client, None, workflow=workflow).status_code == 400
 
 
 def test_suspend_resume_and_retry_by_the_api(client, ready_dataset):

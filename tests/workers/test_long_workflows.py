@@ -1,0 +1,147 @@
+"""The workflows standard and continuous, stage by stage as workers do them."""
+
+import pytest
+from rest_framework.test import APIClient
+
+from controlcenter.accounts.models import Account
+from controlcenter.accounts.services import create_workspace
+from controlcenter.datasets.models import Dataset
+from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.profiles.models import Profile
+from controlcenter.registry.models import ModelVersion
+from controlcenter.registry.services import active_version
+from controlcenter.tasks import looping, states
+from controlcenter.tasks.models import Run, RunStatus, Task
+from workers import evaluating
+from workers.app import STAGES
+from workers.runtime import execute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SYNTHESIS = {"users": 80, "events": 2500, "products": 10, "apps": 6, "seed": 3}
+QUICK = {"epochs": 1, "fusion_epochs": 5}
+
+
+@pytest.fixture
+def client(db):
+    account = Account.objects.create_user("anna")
+    create_workspace(slug="alpha", name="Alpha", owner=account)
+    found = APIClient()
+    found.force_authenticate(account)
+    answer = found.post("/api/v1/datasets/synthesize/", SYNTHESIS, format="json")
+    assert answer.status_code == 202
+    do_queued()
+    return found
+
+
+def do_queued(expected="done"):
+    while (run := Run.objects.filter(status=RunStatus.QUEUED).first()) is not None:
+        module = __import__(STAGES[run.kind], fromlist=["work"])
+        assert execute(str(run.pk), module.work) == expected, Run.objects.get(pk=run.pk).error
+
+
+def begin(client, workflow, **parameters):
+    body = {
+        "workflow": workflow,
+        "dataset": str(Dataset.objects.get(source=None).pk),
+        "parameters": QUICK | parameters,
+    }
+    answer = client.post("/api/v1/tasks/", body, format="json")
+    assert answer.status_code == 201, answer.content
+    return Task.objects.get(pk=answer.data["id"])
+
+
+def test_standard_passes_the_path_once(client):
+    raw = Dataset.objects.get()
+    before = (raw.sha256, raw.report, raw.checked_epoch)
+    task = begin(client, "standard")
+    do_queued()
+    states_seen = list(task.transitions.values_list("target", flat=True))
+    assert states_seen[1:] == [
+        "optimizing", "building", "training", "embedding", "evaluating", "completed",
+    ]  # fmt: skip
+    raw.refresh_from_db()
+    assert (raw.sha256, raw.report, raw.checked_epoch) == before
+    derived = Dataset.objects.get(source=raw)
+    version = ModelVersion.objects.get()
+    assert version.dataset == derived
+    assert active_version(task.workspace) == version
+    assert EvaluationReport.objects.get().model_version == version
+    assert Profile.objects.filter(model_version=version).count() >= SYNTHESIS["users"]
+    told = client.get(f"/api/v1/tasks/{task.pk}/").json()
+    assert told["model_version"] == str(version.pk)
+    assert [one["iteration"] for one in told["iterations"]] == [0]
+
+
+def scored(monkeypatch, values):
+    """Iterations that reach these values, as far as training and the report say."""
+    original, training = evaluating.report_on, __import__("workers.embedding").embedding
+
+    def report_on(execution, model, graph):
+        report = original(execution, model, graph)
+        report["metrics"]["links.mrr"] = values[execution.claim.iteration]
+        report["suggestions"] = [
+            {"action": "augment", "edge_type": "user-orders-product", "factor": 2, "because": "x"}
+        ]
+        return report
+
+    def flat_metrics(metrics):
+        done = Run.objects.filter(kind=states.EMBEDDING, status=RunStatus.DONE).count()
+        return {"links.mrr": values[done]}
+
+    monkeypatch.setattr(evaluating, "report_on", report_on)
+    monkeypatch.setattr(training, "flat_metrics", flat_metrics)
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "iterations", "best", "reason"),
+    [
+        (
+            [0.2, 0.3, 0.1],
+            {"max_iterations": 3},
+            3,
+            1,
+            "3 iterations are done: iteration 1 is kept",
+        ),
+        ([0.2, 0.3], {"performance_threshold": 0.25}, 2, 1, "links.mrr reached 0.25"),
+        ([0.4, 0.3, 0.2, 0.1], {"max_iterations": 9}, 4, 0, "it got worse 3 times in a row"),
+    ],
+)
+def test_continuous_goes_on_until_a_bound_and_keeps_the_best(
+    client, monkeypatch, values, bounds, iterations, best, reason
+):
+    scored(monkeypatch, values)
+    task = begin(client, "continuous", **bounds)
+    do_queued()
+    task = Task.objects.get(pk=task.pk)
+    assert task.state == states.COMPLETED
+    assert task.iteration == iterations - 1
+    assert reason in task.transitions.last().reason
+    assert EvaluationReport.objects.filter(task=task).count() == iterations
+    assert ModelVersion.objects.filter(task=task).count() == iterations
+    kept = ModelVersion.objects.get(task=task, iteration=best)
+    assert active_version(task.workspace) == kept == looping.kept_version(task)
+    assert set(Profile.objects.values_list("model_version", flat=True)) == {kept.pk}
+    derived = Dataset.objects.filter(source__isnull=False).order_by("created_at")
+    assert derived.count() == iterations
+    added = (
+        [d.report["optimization"] for d in derived] if "optimization" in derived[0].report else []
+    )
+    assert len(added) in (0, iterations)
+
+
+def test_without_a_suggestion_the_loop_ends(client, monkeypatch):
+    monkeypatch.setattr(evaluating, "report_on", nothing_to_do(evaluating.report_on))
+    task = begin(client, "continuous", max_iterations=4)
+    do_queued()
+    task = Task.objects.get(pk=task.pk)
+    assert (task.state, task.iteration) == (states.COMPLETED, 0)
+    assert "suggests nothing more" in task.transitions.last().reason
+
+
+def nothing_to_do(original):
+    def report_on(execution, model, graph):
+        return original(execution, model, graph) | {
+            "suggestions": [{"action": "collect", "automatic": False, "because": "few"}]
+        }
+
+    return report_on
