@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from controlcenter.common.link_tables import METHODS
@@ -137,8 +138,17 @@ def worst_users_table(report: Any, keys: Keys) -> Table:
     )  # fmt: skip
 
 
-def edges_of(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in part(row, "edges").items()) or "none"
+def edges_of(row: Mapping[str, Any]) -> SafeString | str:
+    """How many neighbours the user had, by type behind a click."""
+    found = part(row, "edges")
+    told = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    if not told:
+        return "0"
+    return format_html(
+        '<details class="ups-more"><summary>{}</summary>{}</details>',
+        number(sum(found.values())),
+        format_html_join("", "{} {}<br>", told),
+    )
 
 
 def worst_links_table(report: Any, keys: Keys) -> Table:

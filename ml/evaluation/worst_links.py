@@ -89,7 +89,7 @@ def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, 
         "rank": float(answers.ranks[query]),
         "of": int(answers.candidates[query]),
         **facts,
-        "why": reasons(facts, edge.source, edge.target),
+        "why": reasons(facts, edge.source),
     }
 
 
@@ -101,28 +101,28 @@ def common(known: Known, source: int, target: int) -> int:
     return len(np.setdiff1d(np.intersect1d(mine, theirs), [target]))
 
 
-def reasons(facts: dict[str, Any], source: str, target: str) -> list[str]:
+def reasons(facts: dict[str, Any], source_type: str) -> list[str]:
     """What sets a pair apart, in words."""
     found = []
     if not facts["source_edges"]:
-        found.append(f"the {source} has no edges at all")
+        found.append("the source has no edges at all")
     elif facts["source_targets"] < FEW_EDGES:
-        found.append(f"the {source} has {_count(facts['source_targets'], 'edge')} of this type")
+        found.append(f"the source has {_count(facts['source_targets'], 'edge')} of this type")
     if not facts["target_sources"]:
-        found.append(f"the {target} is new: no edge of this type before")
+        found.append("the target is new: no edge of this type before")
     elif facts["target_place"] > facts["targets"] / 2:
         found.append(
-            f"the {target} is rare: edges of {_count(facts['target_sources'], source)}, place "
+            f"the target is rare: edges of {_count(facts['target_sources'], source_type)}, place "
             f"{facts['target_place']:,} of {facts['targets']:,}"
         )
     if facts["source_targets"] and facts["target_sources"] and not facts["common"]:
         found.append(
-            f"no common neighbours: nobody linked to this {target} is linked to anything that the "
-            f"{source} is linked to"
+            f"no common neighbours: no {source_type} with an edge to the target shares another "
+            "one with the source"
         )
     if facts["known_before"]:
         found.append("the pair was there before")
-    return found or [f"nothing sets it apart: the {source} turned to something unlike its past"]
+    return found or ["nothing sets it apart: the source turned to something unlike its past"]
 
 
 def _count(number: int, word: str) -> str:

@@ -101,13 +101,13 @@ def test_reasons_are_said_in_words():
         "known_before": False, "source_targets": 1, "source_edges": 4, "target_sources": 0,
         "target_place": 9, "targets": 9, "common": 0,
     }  # fmt: skip
-    assert reasons(facts, "user", "product") == [
-        "the user has 1 edge of this type", "the product is new: no edge of this type before",
+    assert reasons(facts, "user") == [
+        "the source has 1 edge of this type", "the target is new: no edge of this type before",
     ]  # fmt: skip
     usual = facts | {"source_targets": 7, "target_sources": 5, "target_place": 2, "common": 2}
-    (only,) = reasons(usual, "user", "product")
+    (only,) = reasons(usual, "user")
     assert only.startswith("nothing sets it apart")
-    repeated = reasons(usual | {"known_before": True, "common": 0}, "user", "app")
+    repeated = reasons(usual | {"known_before": True, "common": 0}, "user")
     assert len(repeated) == 2
     assert repeated[-1] == "the pair was there before"
 
