@@ -100,7 +100,7 @@ def scored(monkeypatch, values):
             {"max_iterations": 3},
             3,
             1,
-            "3 iterations are done: iteration 1 is kept",
+            "3 iterations are done",
         ),
         ([0.2, 0.3], {"performance_threshold": 0.25}, 2, 1, "links.mrr reached 0.25"),
         ([0.4, 0.3, 0.2, 0.1], {"max_iterations": 9}, 4, 0, "it got worse 3 times in a row"),
@@ -123,10 +123,10 @@ def test_continuous_goes_on_until_a_bound_and_keeps_the_best(
     assert set(Profile.objects.values_list("model_version", flat=True)) == {kept.pk}
     derived = Dataset.objects.filter(source__isnull=False).order_by("created_at")
     assert derived.count() == iterations
-    added = (
-        [d.report["optimization"] for d in derived] if "optimization" in derived[0].report else []
-    )
-    assert len(added) in (0, iterations)
+    assert not [step for step in derived[0].report["steps"] if step["name"] == "augment"]
+    for later in derived[1:]:
+        (augment,) = [step for step in later.report["steps"] if step["name"] == "augment"]
+        assert sum(change["rows"] for change in augment["changes"]) > 0
 
 
 def test_without_a_suggestion_the_loop_ends(client, monkeypatch):
