@@ -12,9 +12,10 @@ from controlcenter.accounts.console import ScopedAdmin, WorkspaceFilter
 from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.metric_tables import sentences
 from controlcenter.common.plots import reliability
-from controlcenter.common.presenting import NONE, Table, link, number, pretty, when
+from controlcenter.common.presenting import NONE, Table, badge, link, number, pretty, when
 from controlcenter.evaluations import queries, tables
 from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.tasks import looping
 
 
 @admin.register(EvaluationReport)
@@ -73,13 +74,14 @@ class EvaluationReportAdmin(ScopedAdmin):
         told = row.report
         keys = queries.profiles_of(row.task.workspace_id, tables.users_named(told))
         siblings = queries.iterations(row.task)
-        metric = queries.watched_metric(row.task)
+        metric = looping.metric_of(row.task)
+        scores = queries.scores(siblings, metric)
         return {
             "links": page_links(row),
             "notes": sentences(told),
             "suggestions": tables.suggestions_table(told),
-            "plot": tables.iterations_plot(metric, queries.scores(siblings, metric)),
-            "iterations": self.iterations_table(row, siblings, metric),
+            "plot": tables.iterations_plot(metric, scores),
+            "iterations": self.iterations_table(row, siblings, metric, looping.best(scores)),
             "metrics": metric_tables(told),
             "reliability": reliability(told),
             "slices": [tables.link_slices_table(told), tables.user_slices_table(told)],
@@ -87,21 +89,27 @@ class EvaluationReportAdmin(ScopedAdmin):
         }
 
     def iterations_table(
-        self, row: EvaluationReport, siblings: list[EvaluationReport], metric: str
+        self,
+        row: EvaluationReport,
+        siblings: list[EvaluationReport],
+        metric: str,
+        best: looping.Score | None,
     ) -> Table:
-        """The other iterations of the task; empty where there is one alone."""
-        columns = ["iteration", metric, "links.mrr", "score.auc"]
-        names = [name for at, name in enumerate(columns) if name not in columns[:at]]
+        """All iterations of the task; empty where there is one alone."""
+        names = list(dict.fromkeys([metric, "links.mrr", "score.auc"]))
         rows = [
             [
-                f"{one.iteration} (this one)" if one.pk == row.pk
+                f"{one.iteration} (this one)"
+                if one.pk == row.pk
                 else link(self.row_url(one), one.iteration),
-                *(number(one.metrics.get(name)) for name in names[1:]),
+                *(number(one.metrics.get(name)) for name in names),
+                badge("active", "best") if best and best.iteration == one.iteration else "",
             ]
             for one in siblings
-        ]  # fmt: skip
+        ]
         shown = rows if len(rows) > 1 else []
-        return Table("Iterations of this task", names, shown, numeric=range(1, len(names)))
+        columns = ["iteration", *names, ""]
+        return Table("Iterations of this task", columns, shown, numeric=range(1, 1 + len(names)))
 
 
 def page_links(report: EvaluationReport) -> list[dict[str, str]]:

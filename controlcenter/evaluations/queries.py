@@ -4,9 +4,8 @@ from typing import Any
 
 from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.profiles.models import Profile
+from controlcenter.tasks.looping import Score
 from controlcenter.tasks.models import Task
-
-DEFAULT_METRIC = "links.mrr"
 
 
 def iterations(task: Task) -> list[EvaluationReport]:
@@ -14,16 +13,10 @@ def iterations(task: Task) -> list[EvaluationReport]:
     return list(EvaluationReport.objects.filter(task=task).order_by("iteration").defer("report"))
 
 
-def watched_metric(task: Task) -> str:
-    """The metric that the task is judged by."""
-    told = task.parameters.get("performance_metric") if isinstance(task.parameters, dict) else None
-    return str(told or DEFAULT_METRIC)
-
-
-def scores(reports: list[EvaluationReport], metric: str) -> dict[int, float]:
+def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:
     """The metric by iteration, where it was measured."""
-    found = {one.iteration: one.metrics.get(metric) for one in reports}
-    return {number: float(v) for number, v in found.items() if isinstance(v, int | float)}
+    found = [(one.iteration, one.metrics.get(metric)) for one in reports]
+    return [Score(number, float(v)) for number, v in found if isinstance(v, int | float)]
 
 
 def profiles_of(workspace_id: Any, user_ids: set[str]) -> dict[str, Any]:

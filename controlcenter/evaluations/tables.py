@@ -1,6 +1,6 @@
 """What the page of a report shows, as tables and a plot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from controlcenter.common.link_tables import METHODS
 from controlcenter.common.metric_tables import part, rows_of
 from controlcenter.common.presenting import NONE, Table, badge, link, number
 from controlcenter.tasks.curves import Curve, curve
+from controlcenter.tasks.looping import Score
 
 Keys = Mapping[str, Any]
 """Key of a user's row by user id."""
@@ -37,15 +38,15 @@ class Iterations:
     dots: list[Dot]
 
 
-def iterations_plot(metric: str, found: Mapping[int, float]) -> Iterations | None:
+def iterations_plot(metric: str, found: Sequence[Score]) -> Iterations | None:
     """The plot of a metric by iteration; None where there are less than two."""
-    drawn = curve(dict(found))
+    drawn = curve({score.iteration: score.value for score in found})
     if drawn is None:
         return None
     places = [point.split(",") for point in drawn.points.split(" ")]
     dots = [
-        Dot(x, y, f"iteration {iteration}: {value:.4f}")
-        for (x, y), (iteration, value) in zip(places, found.items(), strict=True)
+        Dot(x, y, f"iteration {score.iteration}: {score.value:.4f}")
+        for (x, y), score in zip(places, found, strict=True)
     ]
     return Iterations(metric, drawn, dots)
 

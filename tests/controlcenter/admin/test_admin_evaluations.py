@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from controlcenter.evaluations import tables
 from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.tasks.looping import Score
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"
@@ -148,18 +149,32 @@ def test_several_iterations_are_drawn_and_linked(alpha, as_):
     assert "links.mrr by iteration; iteration 0: 0.4000; iteration 1: 0.6000" in shown
     assert shown.count('r="4"') == 3
     assert "0 (this one)" in shown
+    best = shown[: shown.index(">best<")].rindex("<tr>")
+    assert "0.6000" in shown[best : shown.index(">best<")]
     for other in others:
         there = reverse("admin:evaluations_evaluationreport_change", args=[other.pk])
         assert f'<a href="{there}">{other.iteration}</a>' in shown
 
 
+def test_the_plot_is_of_the_metric_that_the_task_names(alpha, as_):
+    row = alpha.rows["evaluations.EvaluationReport"]
+    row.task.parameters = {**row.task.parameters, "performance_metric": "score.auc"}
+    row.task.save(update_fields=["parameters"])
+    for number, value in ((1, 0.6), (2, 0.5)):
+        EvaluationReport.objects.create(
+            task=row.task, iteration=number, metrics={"score.auc": value}, report={}
+        )
+    shown = page(as_("viewer"), row.pk)
+    assert 'aria-label="score.auc by iteration; iteration 1: 0.6000; iteration 2: 0.5000"' in shown
+
+
 def test_the_plot_has_a_point_an_iteration():
-    plot = tables.iterations_plot("m", {0: 0.2, 1: 0.4, 3: 0.3})
+    plot = tables.iterations_plot("m", [Score(0, 0.2), Score(1, 0.4), Score(3, 0.3)])
     assert [(dot.x, dot.y) for dot in plot.dots] == [
         ("46.0", "190.0"), ("240.7", "10.0"), ("630.0", "100.0"),
     ]  # fmt: skip
     assert plot.dots[2].text == "iteration 3: 0.3000"
-    assert tables.iterations_plot("m", {0: 0.2}) is None
+    assert tables.iterations_plot("m", [Score(0, 0.2)]) is None
 
 
 def test_a_report_of_an_odd_shape_is_shown_all_the_same(alpha, as_):

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from controlcenter.evaluations import queries
 from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.evaluations.services import record_report
+from controlcenter.tasks.looping import Score
 from controlcenter.tasks.models import Run
 from controlcenter.tasks.runs import Commit
 
@@ -61,16 +62,10 @@ def test_a_run_without_a_task_has_no_report(workspace):
         record_report(Commit(claim=None, run=run, task=None), report=REPORT, version_id=run.pk)
 
 
-def test_the_watched_metric_is_the_one_that_the_task_names(task):
-    assert queries.watched_metric(task) == "links.mrr"
-    task.parameters = {"performance_metric": "score.auc"}
-    assert queries.watched_metric(task) == "score.auc"
-
-
 def test_scores_are_those_that_were_measured(task):
     for iteration, metrics in enumerate(({"m": 0.1}, {}, {"m": 0.3})):
         EvaluationReport.objects.create(task=task, iteration=iteration, metrics=metrics, report={})
-    assert queries.scores(queries.iterations(task), "m") == {0: 0.1, 2: 0.3}
+    assert queries.scores(queries.iterations(task), "m") == [Score(0, 0.1), Score(2, 0.3)]
 
 
 @pytest.fixture
