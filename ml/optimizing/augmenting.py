@@ -16,7 +16,7 @@ from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, Ints
 from ml.graph.splits import Split
 from ml.optimizing.actions import Augment
 from ml.optimizing.added import PREFIX, next_number, separate
-from ml.optimizing.similarity import chunks, cosine, incidence
+from ml.optimizing.similarity import chunks, cosine, incidence, nearest
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,8 +27,8 @@ def augment(
     """Events to add, with the columns of ``EVENT_COLUMNS`` and ids ``augmented-<n>``.
 
     A new target is drawn with a chance in proportion to the sum of its cosine similarities to the
-    targets that the source has (item-kNN), among those that are similar at all; its time is that
-    of a random event at this target in the train part.
+    targets that the source has (item-kNN), among the nearest of each; its time is that of a random
+    event at this target in the train part.
 
     Args:
         tables: What the events are added to; both ends of each are nodes of it.
@@ -41,7 +41,7 @@ def augment(
     least, most = action.sources
     few = (size >= least) & (size <= most) & _in_tables(graph, tables, key[0])
     seen = incidence(pairs, sources, targets)
-    similar = cosine(pairs, sources, targets, generator)
+    similar = nearest(cosine(pairs, sources, targets, generator))
     taken = _taken(tables, split, action)
     allowed = _in_tables(graph, tables, key[2])
     drawn = []

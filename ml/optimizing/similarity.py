@@ -10,6 +10,9 @@ from ml.graph.graph import Ints, Pairs
 MAX_PRODUCTS = 20_000_000
 """Σ (targets of a source)² over the sources that are compared; beyond it some are drawn."""
 
+NEIGHBOURS = 20
+"""Targets that count as similar to one: the nearest. Far ones are many, and weigh more together."""
+
 
 def cosine(
     pairs: Pairs,
@@ -28,6 +31,20 @@ def cosine(
     norm = np.sqrt(np.maximum(np.bincount(compared.indices, minlength=num_targets), 1))
     scaled = sparse.csr_array(compared.multiply((1 / norm.astype(np.float32))[None, :]))
     return sparse.csr_array(scaled.T @ scaled)
+
+
+def nearest(similar: sparse.csr_array, count: int = NEIGHBOURS) -> sparse.csr_array:
+    """Each row's largest values beside the diagonal; of equal ones those with the lower index."""
+    ordered = similar.sorted_indices()
+    kept = ordered.indices != np.repeat(np.arange(ordered.shape[0]), np.diff(ordered.indptr))
+    for row in np.flatnonzero(np.diff(ordered.indptr) > count):
+        start, stop = ordered.indptr[row], ordered.indptr[row + 1]
+        values = np.where(kept[start:stop], ordered.data[start:stop], -1.0)
+        kept[start + np.argsort(-values, kind="stable")[count:]] = False
+    rows = np.repeat(np.arange(ordered.shape[0]), np.diff(ordered.indptr))[kept]
+    return sparse.csr_array(
+        (ordered.data[kept], (rows, ordered.indices[kept])), shape=ordered.shape
+    )
 
 
 def incidence(pairs: Pairs, num_sources: int, num_targets: int) -> sparse.csr_array:

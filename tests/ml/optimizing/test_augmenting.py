@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from optimizing_cases import NOW, balanced
+from scipy import sparse
 
 from ml.data.frames import make_tables
 from ml.data.schema import TELECOM
@@ -48,6 +49,19 @@ def same(one, other):
     )
 
 
+def nearest_by_name(graph, edge):
+    """For each target the ids of its nearest, from the whole matrix."""
+    pairs, names = graph.pairs(edge.key), graph.node_ids[edge.target]
+    generator = np.random.default_rng(0)
+    similar = similarity.cosine(pairs, graph.num_nodes[edge.source], len(names), generator)
+    near = {}
+    for row, values in enumerate(similar.toarray()):
+        order = sorted(range(len(values)), key=lambda other: (-values[other], other))
+        others = [other for other in order if values[other] > 0 and other != row]
+        near[names[row]] = {names[other] for other in others[: similarity.NEIGHBOURS]}
+    return near
+
+
 @pytest.mark.parametrize("keep_timestamps", [True, False])
 @pytest.mark.parametrize(("scope", "ratio"), [("full", 1.0), ("sampled", 0.6)])
 def test_the_split_is_that_of_the_cleaned_raw_data(raw, keep_timestamps, scope, ratio):
@@ -85,10 +99,10 @@ def test_added_events_are_new_pairs_of_the_train_part(raw):
         train = named(split.train, edge.key, split.train.edges[edge.key])
         held = named(split.train, edge.key, split.validation[edge.key])
         held |= named(split.train, edge.key, split.test[edge.key])
-        targets, sources = defaultdict(set), defaultdict(set)
+        near = nearest_by_name(split.train, edge)
+        targets = defaultdict(set)
         for source, target in train:
             targets[source].add(target)
-            sources[target].add(source)
         events = added.filter(type=edge.event, target_type=edge.target)
         made = defaultdict(set)
         for source, target in events.select("actor", "target").iter_rows():
@@ -96,7 +110,7 @@ def test_added_events_are_new_pairs_of_the_train_part(raw):
             made[source].add(target)
         least, most = parse(action, TELECOM).sources
         for source, mine in targets.items():
-            similar = {t for own in mine for other in sources[own] for t in targets[other]}
+            similar = {t for own in mine for t in near[own]}
             free = {t for t in similar - mine if (source, t) not in held and t != source}
             wanted = math.ceil((action["factor"] - 1) * len(mine))
             wanted *= least <= len(mine) <= most
@@ -157,6 +171,34 @@ def test_scores_are_those_of_item_knn(population, monkeypatch):
     monkeypatch.setattr(augmenting, "chunks", lambda *a: similarity.chunks(*a, limit=500))
     cut, _ = optimize(population, [asked()], 1, now=LATER, split=split)
     assert cut.events.equals(whole.events)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 100])
+def test_the_nearest_are_the_largest_and_of_equals_the_first(count):
+    generator = np.random.default_rng(count)
+    dense = generator.integers(0, 4, (30, 30)) / 4
+    found = similarity.nearest(sparse.csr_array(dense), count).toarray()
+    for row, values in enumerate(dense):
+        order = sorted(range(30), key=lambda other: (-values[other], other))
+        kept = [other for other in order if other != row and values[other] > 0][:count]
+        expected = np.zeros(30)
+        expected[kept] = values[kept]
+        assert np.array_equal(found[row], expected)
+
+
+def test_a_bound_on_products_draws_sources(population):
+    pairs = build_graph(population).pairs(KEY)
+    users, products = len(population.users), len(population.products)
+
+    def cosine(seed, limit):
+        generator = np.random.default_rng(seed)
+        found = similarity.cosine(pairs, users, products, generator, max_products=limit)
+        return found.toarray()
+
+    assert np.array_equal(cosine(1, 1000), cosine(1, 1000))
+    assert not np.array_equal(cosine(1, 1000), cosine(2, 1000))
+    assert not np.array_equal(cosine(1, 1000), cosine(1, 10**9))
+    assert np.allclose(np.diag(cosine(1, 10**9)), 1.0)
 
 
 def test_targets_are_drawn_in_proportion_to_their_score():
