@@ -8,21 +8,29 @@ from typing import Any
 
 import polars as pl
 
+from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.services import fetch_all
+from controlcenter.common.errors import Conflict
+from controlcenter.datasets.deriving import working_dataset
 from controlcenter.datasets.services import checked_tables
 from controlcenter.events.queries import COLUMNS, log_rows
 from controlcenter.incremental import marks
 from controlcenter.incremental.marks import Mark
+from controlcenter.tasks import states
 from controlcenter.tasks.models import Task
-from controlcenter.tasks.runs import Commit
+from controlcenter.tasks.runs import Commit, finished
 from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
 from ml.data.linking import link_events
 from ml.data.quality import LINE, QualityReport
 from ml.graph.graph import build_graph
 from ml.graph.storage import save_graph
+from ml.optimizing.added import separate
 from workers.runtime import STORE_PATIENCE, Execution, Fault
 
 COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
+ADDED = "added.parquet"
+"""Events that optimizing made: only training sees them, they are no part of the graph."""
+
 MARK = "log.json"
 """Up to which place in the event log the graph knows it."""
 
@@ -32,18 +40,23 @@ GRAPH, SAMPLE = "graph/", "sample/"
 def work(execution: Execution) -> None:
     """The stage ``building``: dataset and event log → graph, counts, call peers."""
     task = Task.objects.select_related("dataset", "base_version").get(pk=execution.claim.task_id)
-    if task.dataset is None:
+    try:
+        working = working_dataset(task)
+        artifacts = checked_tables(working) if working else []
+    except Conflict as error:
+        raise Fault(str(error)) from error
+    if working is None:
         take_graph_of_base(execution, task)
         return
     execution.progress(0.05, "fetching the checked tables")
-    artifacts = checked_tables(task.dataset)
-    dataset = load_tables(fetch_all(artifacts, execution.folder / "in", patience=STORE_PATIENCE))
+    checked = load_tables(fetch_all(artifacts, execution.folder / "in", patience=STORE_PATIENCE))
+    dataset, added = separate(checked)
     if task.base_version is not None and task.base_version.schema_hash != dataset.schema.hash:
         raise Fault(
             f"The dataset has schema {dataset.schema.hash[:12]}, {task.base_version} was trained "
             f"on {task.base_version.schema_hash[:12]}: run a full refresh instead."
         )
-    mark = marks.present()
+    mark = mark_of(task, execution)
     log = read_log(execution.claim.workspace_id, until=mark)
     tables = join(dataset, log)
     execution.progress(0.4, f"{tables.users.height} users, {tables.events.height} events")
@@ -62,12 +75,15 @@ def work(execution: Execution) -> None:
         save_graph(sample, out / SAMPLE)
     save_counts(dataset, log, execution)
     save_mark(mark, out)
+    if added.height:
+        added.write_parquet(out / ADDED)
     execution.progress(0.8, "storing the graph")
     files = execution.put_folder(out)
     metrics = {
         "nodes": graph.num_nodes,
         "events": graph.num_events,
         "events_of_the_log": log.height,
+        "added_events": added.height,
         "dropped_events": graph.dropped_events,
         "pairs": {edge.name: len(graph.pairs(edge.key)) for edge in graph.schema.edges},
     }
@@ -79,6 +95,19 @@ def work(execution: Execution) -> None:
         Task.objects.filter(pk=task.pk).update(metrics={**task.metrics, "graph": metrics})
 
     execution.commit(effect)
+
+
+def mark_of(task: Task, execution: Execution) -> Mark:
+    """Up to which place in the log this iteration reads it: as far as the first one did.
+
+    Each iteration holds out the same events then, and their metrics can be compared.
+    """
+    first = finished(task.pk, 0, states.BUILDING) if task.iteration else None
+    if first is None:
+        return marks.present()
+    files = Artifact.objects.filter(run_id=first.pk, epoch=first.epoch, name=MARK)
+    folder = fetch_all(files, execution.folder / "first", patience=STORE_PATIENCE)
+    return load_mark(folder) or marks.present()
 
 
 def take_graph_of_base(execution: Execution, task: Task) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.services import fetch_all
 from controlcenter.tasks import states
@@ -11,8 +13,9 @@ from controlcenter.tasks.workflows import Workflow, path
 from ml.artifact import Artifact as Model
 from ml.artifact import load_artifact
 from ml.graph.graph import Graph
+from ml.graph.splits import Split, with_added
 from ml.graph.storage import load_graph
-from workers.building import GRAPH, SAMPLE
+from workers.building import ADDED, GRAPH, SAMPLE
 from workers.runtime import STORE_PATIENCE, Execution, Fault
 
 MODEL = "model/"
@@ -45,6 +48,18 @@ def load_training_graph(folder: Path) -> Graph:
     """The graph to train on: the sample if there is one."""
     sample = folder / SAMPLE
     return load_graph(sample if sample.is_dir() else folder / GRAPH)
+
+
+def learning_graph(split: Split, folder: Path) -> Graph:
+    """What a network learns from: the train part, and what optimizing added to it, if anything.
+
+    Everything else (decoder, fusion, metrics, profiles) is made of the split and the graph, which
+    know nothing of added events.
+    """
+    path = folder / ADDED
+    if not path.is_file():
+        return split.train
+    return with_added(split, split.train.edges_of(pl.read_parquet(path)))
 
 
 def load_whole_graph(folder: Path) -> Graph:

@@ -217,6 +217,7 @@ class DatasetAdmin(ScopedAdmin):
         return {
             "report": report,
             "tables": report_tables(report),
+            "made_by": report.get("made_by"),
             "working": row.state in working,
             "state_badge": badge(row.state),
         }

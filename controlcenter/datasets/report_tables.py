@@ -12,8 +12,36 @@ def report_tables(report: dict[str, Any]) -> list[Table]:
     """Counts by table, reasons, the first rejected entries, files, and what else was found."""
     if not report:
         return []
+    if "steps" in report:
+        return [steps(report), step_changes(report)]
     tables = [counts(report), reasons(report), rejected(report), found(report), files(report)]
     return [tables[0], *[table for table in tables[1:] if table.rows]]
+
+
+def steps(report: dict[str, Any]) -> Table:
+    """A row a step and table or edge type that it changed; one row where it changed nothing."""
+    rows = []
+    for step in report["steps"]:
+        before, after = step["before"], step["after"]
+        told = ", ".join(f"{name} {value}" for name, value in step["parameters"].items())
+        changed = [name for name in before if before[name] != after[name]]
+        for name in changed or ["events"]:
+            numbers = [number(before[name]), number(after[name])]
+            rows.append([step["name"], told, name, *numbers, step["because"]])
+    columns = ["step", "parameters", "table or edge type", "before", "after", "because"]
+    note = "Made from its source, which stays as it is. A step with equal counts found nothing."
+    return Table("Steps", columns, rows, numeric=(3, 4), note=note, wide=True)
+
+
+def step_changes(report: dict[str, Any]) -> Table:
+    rows = [
+        [step["name"], change["table"], change["what"], change["reason"], number(change["rows"]),
+         ", ".join(change["examples"])]
+        for step in report["steps"]
+        for change in step["changes"]
+    ]  # fmt: skip
+    columns = ["step", "table", "what was done", "reason", "rows", "for example"]
+    return Table("What was removed and added", columns, rows, numeric=[4], wide=True)
 
 
 def counts(report: dict[str, Any]) -> Table:

@@ -8,6 +8,29 @@ from rest_framework import serializers
 from controlcenter.datasets.models import Dataset, DatasetState
 
 
+class ChangeSerializer(serializers.Serializer[Any]):
+    """Rows of one table that a step removed or added, for one reason."""
+
+    what = serializers.ChoiceField(choices=["removed", "added"])
+    table = serializers.CharField()
+    reason = serializers.CharField()
+    rows = serializers.IntegerField()
+    examples = serializers.ListField(child=serializers.CharField())
+
+
+class StepSerializer(serializers.Serializer[Any]):
+    """One step that made a derived dataset; its keys are those of ``ml.optimizing.steps``."""
+
+    name = serializers.CharField()
+    parameters = serializers.JSONField()
+    before = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Rows by table and events by edge type."
+    )
+    after = serializers.DictField(child=serializers.IntegerField())
+    changes = ChangeSerializer(many=True)
+    because = serializers.CharField(help_text="The evidence of the suggestion; empty: always done.")
+
+
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     state = serializers.ChoiceField(choices=DatasetState.choices, read_only=True)
     mapping = serializers.JSONField(
@@ -17,6 +40,12 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         source="created_by.username", default=None, allow_null=True, read_only=True
     )
     rows = serializers.SerializerMethodField(help_text="Rows kept, by table; null until checked.")
+    derived = serializers.PrimaryKeyRelatedField[Dataset](
+        many=True, read_only=True, help_text="Datasets that were made from this one."
+    )
+    steps = serializers.SerializerMethodField(
+        help_text="How it was made from its source; empty for an upload."
+    )
 
     class Meta:
         model = Dataset
@@ -34,6 +63,8 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "schema_hash",
             "synthesis",
             "source",
+            "derived",
+            "steps",
             "created_by",
             "created_at",
             "validated_at",
@@ -46,6 +77,11 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         if tables is None:
             return None
         return {name: table["rows_kept"] for name, table in tables.items()}
+
+    @extend_schema_field(StepSerializer(many=True))
+    def get_steps(self, dataset: Dataset) -> list[dict[str, Any]]:
+        steps: list[dict[str, Any]] = (dataset.report or {}).get("steps", [])
+        return steps
 
 
 class UploadNameSerializer(serializers.Serializer[Any]):

@@ -14,8 +14,9 @@ from controlcenter.artifacts.services import record as record_artifact
 from controlcenter.artifacts.store import Stored, StoreUnavailable, store
 from controlcenter.audit.services import record
 from controlcenter.common.errors import Conflict, Unavailable
+from controlcenter.datasets.deriving import tasks_in_need
 from controlcenter.datasets.models import Dataset, DatasetState
-from controlcenter.tasks import kinds, states
+from controlcenter.tasks import kinds
 from controlcenter.tasks.endings import close
 from controlcenter.tasks.models import LIVE, Run, RunStatus
 from controlcenter.tasks.runs import Commit, queue_run
@@ -199,7 +200,7 @@ def run_failed(run: Run, sentence: str) -> None:
 
 
 def checked_tables(dataset: Dataset) -> list[Artifact]:
-    """The Parquet files that the validation left.
+    """The Parquet files that the validation, or the task that derived the dataset, left.
 
     Raises:
         Conflict: if the dataset is not ready.
@@ -213,6 +214,7 @@ def checked_tables(dataset: Dataset) -> list[Artifact]:
 def delete(*, dataset: Dataset, account: Account) -> None:
     """Forget a dataset's objects; its row stays for the lineage of what was made from it.
 
+    A derived dataset has objects of its own: deleting it or its source leaves the other one whole.
     A validation or generation that waits or runs is cancelled: its worker finds the run taken
     away at its next heartbeat.
 
@@ -222,8 +224,8 @@ def delete(*, dataset: Dataset, account: Account) -> None:
     for run in live_runs(dataset.workspace).select_for_update().filter(subject=str(dataset.pk)):
         close(run, RunStatus.CANCELLED, error=f"Its dataset was deleted by {account.username}.")
     dataset = Dataset.objects.select_for_update(of=("self",)).get(pk=dataset.pk)
-    needing = dataset.tasks.filter(state__in=states.INCOMPLETE)
-    if needing.exists():
+    needing = tasks_in_need(dataset)
+    if needing:
         names = ", ".join(str(task.pk) for task in needing[:5])
         raise Conflict(f"Dataset {dataset.name!r} is needed by task {names}: cancel it first.")
     if dataset.checked_run_id:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Prefetch
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -46,7 +47,9 @@ def mapping_of(request: Request) -> str:
 class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
     """The datasets of the workspace. An upload is checked in the background: follow ``state``."""
 
-    queryset = Dataset.objects.select_related("created_by")
+    queryset = Dataset.objects.select_related("created_by").prefetch_related(
+        Prefetch("derived", Dataset.objects.only("source_id", "created_at"))
+    )
     serializer_class = DatasetSerializer
     parser_classes = [MultiPartParser, BoundedJSONParser]
     filterset_fields = {
