@@ -157,8 +157,8 @@ def _off_bins(score: Row) -> Iterator[Suggestion]:
 def _review(name: str, row: Row, low: float, high: float) -> Suggestion:
     return {
         "action": REVIEW, "automatic": False, "what": "calibration",
-        "because": f"{name}: predicted {short(row['predicted'])}, observed "
-        f"{short(row['observed'])} ({short(low)} to {short(high)}, {row['users']:,} users)",
+        "because": f"{name}: predicted {short(row['predicted'], 3)}, observed "
+        f"{short(row['observed'], 3)} ({short(low, 3)} to {short(high, 3)}) of {row['users']:,}",
         "evidence": {
             "metric": "observed", "gap": abs(row["predicted"] - row["observed"]),
             "slice": {"name": row["slice"], "predicted": row["predicted"], "users": row["users"],
@@ -218,6 +218,6 @@ def _area(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def short(value: float) -> str:
-    """A share with two digits: .08, 1.00."""
-    return f"{value:.2f}".removeprefix("0")
+def short(value: float, digits: int = 2) -> str:
+    """A share as .08 or 1.00."""
+    return f"{value:.{digits}f}".removeprefix("0")

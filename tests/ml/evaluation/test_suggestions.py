@@ -105,10 +105,10 @@ def test_probabilities_that_do_not_hold_are_reviewed():
     off = users_row("rules", "a rule hits", 0.8, predicted=0.5)
     (found,) = told(users=[off])
     assert (found["action"], found["what"]) == ("review", "calibration")
-    assert found["because"].startswith("users, a rule hits: predicted .50, observed .20 (")
+    assert found["because"].startswith("users, a rule hits: predicted .500, observed .200 (")
     bins = [{"from": 0.8, "to": 0.9, "count": 200, "predicted": 0.85, "observed": 0.6}]
     (found,) = told(score={"reliability": bins})
-    assert found["because"].startswith("users scored 0.8 to 0.9: predicted .85, observed .60")
+    assert found["because"].startswith("users scored 0.8 to 0.9: predicted .850, observed .600")
     assert told(score={"reliability": [bins[0] | {"count": 99}]}) == []
     assert told(score={"reliability": [bins[0] | {"observed": 0.84}]}) == []
 
