@@ -134,6 +134,8 @@ class TaskAdmin(ScopedAdmin):
                 (stage, [curves.attempt_row(run) for run in stage.runs])
                 for stage in curves.stages(row, runs)
             ],
+            "earlier": [curves.attempt_row(run) for run in runs if run.iteration < row.iteration],
+            "iterations": iterations_table(row),
             "state_badge": badge(row.state),
             "live": live,
             "share": curves.share_done(row, runs),
@@ -205,6 +207,16 @@ def taken_over(runs: list[Run]) -> list[str]:
         for run in runs
         if run.status == RunStatus.DONE and run.reuses_id and "reused" in run.metrics
     ]
+
+
+def iterations_table(task: Task) -> Table | None:
+    """What each iteration reached; None where there is but one."""
+    found = looping.scores(task)
+    if len(found) < 2:
+        return None
+    top = looping.best(found)
+    rows = [[one.iteration, f"{one.value:.4f}", "kept" if one == top else ""] for one in found]
+    return Table("Iterations", ["iteration", looping.metric_of(task), ""], rows, numeric=[0, 1])
 
 
 def transitions_table(task: Task) -> Table:

@@ -28,6 +28,8 @@ def form_field(field: Any) -> forms.Field:
         shared["initial"] = field.default
     if isinstance(field, serializers.BooleanField):
         return forms.BooleanField(**shared)
+    if isinstance(field, serializers.CharField):
+        return forms.CharField(**shared)
     if isinstance(field, serializers.ChoiceField):
         return forms.ChoiceField(choices=list(field.choices.items()), **shared)
     assert isinstance(field, Ranged)

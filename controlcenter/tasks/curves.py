@@ -90,13 +90,19 @@ def path_of(task: Task) -> tuple[str, ...]:
     return workflows.PATHS.get((workflows.Workflow(task.workflow), workflows.Mode(task.mode)), ())
 
 
+def worked(task: Task) -> tuple[str, ...]:
+    """The stages of the path that a worker does."""
+    return tuple(stage for stage in path_of(task) if stage in states.STAGES)
+
+
 def stages(task: Task, runs: Iterable[Run]) -> list[Stage]:
-    """The stages of the task's path in order, those that were not begun included."""
+    """The stages of the present iteration in order, those that were not begun included."""
     by_kind: dict[str, list[Run]] = {}
     for run in runs:
-        by_kind.setdefault(run.kind, []).append(run)
+        if run.iteration == task.iteration:
+            by_kind.setdefault(run.kind, []).append(run)
     found = []
-    for name in path_of(task):
+    for name in worked(task):
         attempts = by_kind.get(name, [])
         waiting = "waiting" if task.state not in states.FINAL else "not reached"
         found.append(Stage(name, attempts[-1].status if attempts else waiting, attempts))
@@ -104,8 +110,9 @@ def stages(task: Task, runs: Iterable[Run]) -> list[Stage]:
 
 
 def share_done(task: Task, runs: Iterable[Run]) -> float:
-    """How much of the path is done, 0 to 1; each stage counts the same."""
-    path = path_of(task)
+    """How much of the present iteration is done, 0 to 1; each stage counts the same."""
+    path = worked(task)
+    runs = [run for run in runs if run.iteration == task.iteration]
     if task.state == states.COMPLETED:
         return 1.0
     if not path:

@@ -1,0 +1,96 @@
+"""A task that is suspended again and again ends as one that was not, to the last bit."""
+
+import pytest
+from rest_framework.test import APIClient
+
+from controlcenter.accounts.models import Account
+from controlcenter.accounts.services import create_workspace
+from controlcenter.datasets.models import Dataset
+from controlcenter.tasks import services, states
+from controlcenter.tasks.models import Run, RunStatus, Task
+from workers import runtime, shutdown
+from workers.app import STAGES
+from workers.runtime import execute
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SYNTHESIS = {"users": 80, "events": 2500, "products": 10, "apps": 6, "seed": 3}
+PARAMETERS = {"epochs": 3, "fusion_epochs": 5}
+
+
+@pytest.fixture
+def client(db, monkeypatch):
+    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.02)
+    account = Account.objects.create_user("anna")
+    create_workspace(slug="alpha", name="Alpha", owner=account)
+    found = APIClient()
+    found.force_authenticate(account)
+    assert found.post("/api/v1/datasets/synthesize/", SYNTHESIS, format="json").status_code == 202
+    do_queued()
+    return found
+
+
+def do_queued():
+    outcomes = []
+    while (run := Run.objects.filter(status=RunStatus.QUEUED).first()) is not None:
+        module = __import__(STAGES[run.kind], fromlist=["work"])
+        outcomes.append(execute(str(run.pk), module.work))
+    return outcomes
+
+
+def refresh(client):
+    body = {"dataset": str(Dataset.objects.get().pk), "parameters": PARAMETERS}
+    return Task.objects.get(pk=client.post("/api/v1/tasks/", body, format="json").data["id"])
+
+
+def measured(task):
+    """Everything that the task measured."""
+    task = Task.objects.get(pk=task.pk)
+    assert task.state == states.COMPLETED, task.error
+    return task.metrics
+
+
+def interrupting(monkeypatch, ask, every):
+    """Training asks whether to stop at each step: after every so many somebody says so."""
+    original, asked = runtime.Execution.should_stop, []
+
+    def should_stop(execution):
+        if execution.claim.kind == states.TRAINING and not execution._interruptible:
+            asked.append(execution.claim.attempt)
+            if asked.count(execution.claim.attempt) > every:
+                ask(execution)
+        return original(execution)
+
+    monkeypatch.setattr(runtime.Execution, "should_stop", should_stop)
+
+
+@pytest.mark.parametrize("how", ["suspended", "handed back"])
+def test_it_ends_as_one_that_was_not_interrupted(client, monkeypatch, how):
+    whole = refresh(client)
+    assert set(do_queued()) == {"done"}
+
+    def suspend(execution):
+        services.suspend(task=Task.objects.get(pk=execution.claim.task_id), account=None)
+        execution._suspended.wait(10)
+
+    def stop(execution):
+        shutdown.tell()
+
+    again, ends = refresh(client), []
+    with monkeypatch.context() as patch:
+        interrupting(patch, suspend if how == "suspended" else stop, every=4)
+        while Task.objects.get(pk=again.pk).state not in states.FINAL:
+            ends += do_once()
+            shutdown._word[0] = 0
+            task = Task.objects.get(pk=again.pk)
+            if task.state == states.SUSPENDED:
+                services.resume(task=task, account=None)
+    assert ends.count(how) >= 2, ends
+    assert again.runs.filter(kind=states.TRAINING, status=RunStatus.RELEASED).count() >= 2
+    assert not again.runs.filter(losses__gt=0).exists()
+    assert measured(again) == measured(whole)
+
+
+def do_once():
+    run = Run.objects.filter(status=RunStatus.QUEUED).first()
+    module = __import__(STAGES[run.kind], fromlist=["work"])
+    return [execute(str(run.pk), module.work)]
