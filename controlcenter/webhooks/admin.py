@@ -129,7 +129,7 @@ class DeliveryAdmin(ScopedAdmin):
     """What webhooks were told, or are to be. A replay has the same id and the same payload."""
 
     list_display = ("id", "webhook", "what", "state", "attempts", "last_error", "created_at")
-    list_filter = ("status", "created_at")
+    list_filter = (WorkspaceFilter, "status", "created_at")
     list_select_related = ("webhook__workspace",)
     search_fields = ("id", "webhook__name", "task__id")
     fields = (

@@ -174,6 +174,22 @@ def test_a_replay_has_the_same_key_and_body(task, owner, receiver, hook, sender,
     assert [entry.details["was"] for entry in replays] == ["failed", "failed", "delivered"]
 
 
+def test_a_replay_has_all_its_attempts_again(task, owner, receiver, hook, sender, settings):
+    settings.WEBHOOK_ATTEMPTS = 2
+    hook(receiver.url)
+    receiver.answer = lambda handler, got: 500
+    step(task, "building")
+    statuses = []
+    for attempt in range(4):
+        if attempt == 2:
+            services.replay(delivery=Delivery.objects.get(), account=owner)
+        send_all(sender)
+        statuses.append(Delivery.objects.get().status)
+        make_due()
+    assert statuses == ["pending", "failed", "pending", "failed"]
+    assert Delivery.objects.get().attempts == 4
+
+
 def test_gone_disables_the_webhook_and_drops_what_waits(task, owner, receivers, hook, sender):
     gone, well = receivers(), receivers()
     webhook, _ = hook(gone.url, "gone")
