@@ -25,6 +25,7 @@ from ml.profile.rules import DEFAULT_RULES, compile_rule
 
 OPERATORS, ANALYSTS = document("docs/operators.md"), document("docs/analysts.md")
 CLIENTS, DATASETS = document("docs/api-clients.md"), document("docs/datasets.md")
+TASKS = document("docs/tasks.md")
 OUTSIDE_SETTINGS = {"UPS_OWNER_PASSWORD", "UPS_SHARED_DATA"}
 LIST_QUERY = {"page", "page_size", "workspace", "limit", "format", "view", "background"}
 MADE_LATER = (".venv/", "var/")
@@ -192,7 +193,7 @@ def test_metrics_and_alerts_are_those_that_there_are():
 
 
 def test_every_state_of_a_task_is_told():
-    assert set(OPERATORS.names("state")) == {state for state, _ in states.CHOICES}
+    assert set(TASKS.names("state")) == {state for state, _ in states.CHOICES}
 
 
 def test_parameters_of_a_task_are_all_told():
