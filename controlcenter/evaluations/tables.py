@@ -169,7 +169,7 @@ def end_of(row: Mapping[str, Any], end: str, keys: Keys) -> SafeString | str:
     if row.get(f"{end}_type") == "user":
         return user_link(row[end], keys)
     name = row.get(f"{end}_name")
-    return f"{row[end]} ({name})" if name else str(row[end])
+    return f"{row[end]} ({name})" if name and name != row[end] else str(row[end])
 
 
 def user_link(user_id: str, keys: Keys) -> SafeString | str:

@@ -51,7 +51,7 @@ def degrees(graph: Graph, node_type: str) -> Ints:
 
 
 def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[dict[str, Any]]:
-    """The pairs with the worst rank; equal ones in the order of their ids.
+    """The pairs with the worst rank, none that came first; equal ones in the order of the nodes.
 
     Args:
         graph: What was known at the test cut.
@@ -63,7 +63,8 @@ def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[di
     """
     queries, known = answers.queries, Known.of(graph, answers)
     order = np.lexsort((queries.dst, queries.src, -answers.ranks))
-    return [_row(graph, answers, known, int(query)) for query in order[:most]]
+    wrong = order[answers.ranks[order] > 1]
+    return [_row(graph, answers, known, int(query)) for query in wrong[:most]]
 
 
 def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, Any]:
@@ -112,8 +113,8 @@ def reasons(facts: dict[str, Any], source_type: str) -> list[str]:
         found.append("the target is new: no edge of this type before")
     elif facts["target_place"] > facts["targets"] / 2:
         found.append(
-            f"the target is rare: edges of {_count(facts['target_sources'], source_type)}, place "
-            f"{facts['target_place']:,} of {facts['targets']:,}"
+            f"the target is less popular: edges of {_count(facts['target_sources'], source_type)}, "
+            f"place {facts['target_place']:,} of {facts['targets']:,}"
         )
     if facts["source_targets"] and facts["target_sources"] and not facts["common"]:
         found.append(

@@ -1,5 +1,7 @@
 """The worst pairs and users, compared with what a plain loop finds."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -76,6 +78,16 @@ def test_the_worst_pairs_have_the_largest_ranks_and_true_facts(answers, fitted):
             assert row["why"]
 
 
+def test_a_pair_in_the_first_place_is_no_bad_case(answers, fitted):
+    found = answers[0]
+    first = replace(found, ranks=np.ones_like(found.ranks))
+    assert worst_links(fitted.split.observed, first) == []
+    ranks = np.ones_like(found.ranks)
+    ranks[3] = 1.5
+    (row,) = worst_links(fitted.split.observed, replace(found, ranks=ranks))
+    assert row["rank"] == 1.5
+
+
 def test_degrees_count_both_directions_of_every_edge_type(fitted):
     graph = fitted.split.observed
     expected = np.zeros(graph.num_nodes["user"], int)
@@ -107,6 +119,8 @@ def test_reasons_are_said_in_words():
     usual = facts | {"source_targets": 7, "target_sources": 5, "target_place": 2, "common": 2}
     (only,) = reasons(usual, "user")
     assert only.startswith("nothing sets it apart")
+    unpopular = reasons(usual | {"target_place": 6, "target_sources": 1711}, "user")
+    assert unpopular == ["the target is less popular: edges of 1,711 users, place 6 of 9"]
     repeated = reasons(usual | {"known_before": True, "common": 0}, "user")
     assert len(repeated) == 2
     assert repeated[-1] == "the pair was there before"
