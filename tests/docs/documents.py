@@ -14,6 +14,7 @@ SAMPLES = {
     "TASK": "id",
     "DATASET": "id",
     "VERSION": "id",
+    "SCHEDULE": "id",
     "TOKEN_ID": "id",
     "USER_ID": "name",
     "WEBHOOK": "id",
