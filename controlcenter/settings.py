@@ -69,6 +69,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("UPS_CSRF_TRUSTED_ORIGINS", default=[
 
 INSTALLED_APPS = [
     "controlcenter.operations",
+    "controlcenter.lineage",
     "controlcenter.events",
     "controlcenter.evaluations",
     "controlcenter.profiles",

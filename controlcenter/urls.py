@@ -11,6 +11,7 @@ from controlcenter.common.api_root import ApiRoot
 from controlcenter.datasets.views import DatasetViewSet
 from controlcenter.evaluations.views import EvaluationViewSet
 from controlcenter.events.views import EventViewSet
+from controlcenter.lineage.views import LineageView, OpenLineageView
 from controlcenter.operations import views as operations
 from controlcenter.profiles.views import (
     AppViewSet,
@@ -69,6 +70,8 @@ urlpatterns = [
     path("metrics", operations.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/v1/accounts/me/", MeView.as_view(), name="me"),
+    path("api/v1/lineage/", LineageView.as_view(), name="lineage"),
+    path("api/v1/lineage/openlineage/", OpenLineageView.as_view(), name="lineage-openlineage"),
     path("api/v1/operations/", include(operation_routes)),
     path("api/v1/", include(router.urls)),
     path("api/auth/", include("rest_framework.urls")),

@@ -129,6 +129,8 @@ CALLS = [
     Call("POST", "webhooks/deliveries/{pk}/replay/", "operator", 202),
     Call("GET", "evaluations/", "viewer", 200),
     Call("GET", "evaluations/{pk}/", "viewer", 200),
+    Call("GET", "lineage/", "viewer", 200),
+    Call("GET", "lineage/openlineage/", "viewer", 200),
     Call("GET", "operations/status/", "viewer", 200),
     Call("GET", "operations/metrics/", "viewer", 200),
     Call("GET", "operations/audit/", "owner", 200),

@@ -209,7 +209,7 @@ def schedule_with_fires(workspace, dataset, owner):
 def test_what_calls_answer_is_what_the_document_says(document, as_owner, ids):
     checked = 0
     for call in CALLS:
-        if f"/api/v1/{call.route}" in {"/api/v1/"} or call.route.endswith("}/events/"):
+        if call.route in {"", "lineage/openlineage/"} or call.route.endswith("}/events/"):
             continue
         with transaction.atomic():
             answer = make(as_owner, call, ids)

@@ -1,0 +1,91 @@
+"""What runs left, read for many rows at once: which graph, which dataset, which scores."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.fields.json import KT
+
+from controlcenter.profiles.models import Profile
+from controlcenter.registry.models import ModelVersion
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Run, RunStatus, Task
+
+Iteration = tuple[uuid.UUID, int]
+"""A task and one of its iterations."""
+
+
+def done(workspace_id: Any, kind: str) -> Any:
+    """Finished runs of one kind."""
+    return Run.objects.filter(workspace=workspace_id, kind=kind, status=RunStatus.DONE)
+
+
+def finished_runs(workspace_id: Any, kind: str, tasks: Collection[Any]) -> dict[Iteration, Any]:
+    """Id of the run whose artifacts a stage has, by task and iteration; as ``runs.finished``."""
+    rows = done(workspace_id, kind).filter(task__in=tasks)
+    return {
+        (task, iteration): reuses or pk
+        for pk, task, iteration, reuses in rows.values_list("pk", "task", "iteration", "reuses")
+    }
+
+
+def derived_datasets(workspace_id: Any, tasks: Collection[Any]) -> dict[Iteration, str]:
+    """Id of the derived dataset that an iteration of a task works on, where it has one."""
+    rows = done(workspace_id, states.OPTIMIZING).filter(task__in=tasks)
+    told = rows.values_list("task", "iteration", KT("metrics__dataset"))
+    return {(task, iteration): dataset for task, iteration, dataset in told if dataset}
+
+
+def graphs_of(workspace_id: Any, versions: Collection[Any]) -> dict[uuid.UUID, uuid.UUID]:
+    """The run that built the graph a version was trained on, by version."""
+    rows = ModelVersion.objects.filter(
+        workspace=workspace_id, pk__in=versions, graph_files__run_id__isnull=False
+    )
+    return dict(rows.order_by().values_list("pk", "graph_files__run_id").distinct())
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The run that wrote the profiles of a version, the last of several."""
+
+    run: uuid.UUID
+    task: uuid.UUID
+    iteration: int
+    at: datetime | None
+    users: int
+
+
+def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]:
+    """Who wrote the profiles last, by version; none for a version that never was in force."""
+    if not versions:
+        return {}
+    own = ModelVersion.objects.filter(pk__in=versions).values("task")
+    tasks = Task.objects.filter(Q(pk__in=own) | Q(base_version__in=versions))
+    rows = (
+        done(workspace_id, states.EMBEDDING)
+        .filter(task__in=tasks, metrics__has_key="users")
+        .order_by("finished_at", "pk")
+        .values_list(
+            KT("metrics__version"), "pk", "task", "iteration", "finished_at",
+            "metrics__users",
+        )
+    )  # fmt: skip
+    wanted = set(versions)
+    return {version: Scoring(*told) for version, *told in rows if version in wanted}
+
+
+def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:
+    """The versions that profiles are of now."""
+    mine = Profile.objects.filter(workspace=workspace_id, model_version=OuterRef("pk"))
+    rows = ModelVersion.objects.filter(Exists(mine), workspace=workspace_id, pk__in=versions)
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
+
+
+def made_by(told: Any) -> tuple[str, int] | None:
+    """Task and iteration, from ``made_by`` in the report of a derived dataset."""
+    if not isinstance(told, dict) or "task" not in told:
+        return None
+    return str(told["task"]), int(told.get("iteration", 0))

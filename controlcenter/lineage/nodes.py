@@ -1,0 +1,306 @@
+"""What is known of each thing of the lineage."""
+
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Sum
+
+from controlcenter.artifacts.models import Artifact
+from controlcenter.datasets.models import Dataset, DatasetState
+from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.lineage import facts
+from controlcenter.lineage.refs import (
+    DATASET,
+    EVALUATION,
+    GRAPH,
+    PROFILE,
+    PROFILES,
+    VERSION,
+    Ref,
+    by_kind,
+    ref,
+)
+from controlcenter.profiles.models import Profile
+from controlcenter.registry.models import ActiveVersion, ModelVersion
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Run
+from controlcenter.tasks.runs import CHECKPOINT
+
+DERIVED = "derived_dataset"
+"""How a dataset that names its source is shown."""
+
+TABLES = ("users", "products", "apps", "events")
+Ids = Collection[Any]
+Found = dict[Ref, "Node"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One thing of the lineage.
+
+    Args:
+        kind: As of its ref, and ``derived_dataset`` for a dataset that was made from another.
+        state: What its room says of it: ready, deleted, active; empty: nothing.
+        run, task, iteration: Who made it; None where nobody wrote that down.
+        exists: Whether it can still be had: objects that are there, profiles that are of it.
+        numbers: Counts and metrics by name.
+        hashes: SHA-256 and revisions by name.
+    """
+
+    ref: Ref
+    kind: str
+    name: str
+    at: datetime | None
+    state: str = ""
+    run: str | None = None
+    task: str | None = None
+    iteration: int | None = None
+    exists: bool = True
+    numbers: dict[str, float] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.ref.key
+
+    @property
+    def id(self) -> str:
+        return self.ref.id
+
+
+def describe(workspace_id: Any, refs: Iterable[Ref]) -> list[Node]:
+    """A node for each ref that has a row, in their order."""
+    refs = list(refs)
+    ids = by_kind(refs)
+    known: Found = {}
+    for kind, of in OF_KIND.items():
+        if ids[kind]:
+            known |= {node.ref: node for node in of(workspace_id, ids[kind])}
+    return [known[one] for one in refs if one in known]
+
+
+def datasets(workspace_id: Any, ids: Ids) -> list[Node]:
+    rows = list(
+        Dataset.objects.filter(workspace=workspace_id, pk__in=ids).values(
+            "pk", "name", "state", "source", "created_at", "sha256", "schema_hash", "size",
+            "checked_run_id", "report__tables", "report__made_by",
+        )
+    )  # fmt: skip
+    makers = {row["pk"]: facts.made_by(row["report__made_by"]) for row in rows}
+    tasks = {maker[0] for maker in makers.values() if maker}
+    runs = facts.finished_runs(workspace_id, states.OPTIMIZING, tasks)
+    return [dataset_node(row, makers[row["pk"]], runs) for row in rows]
+
+
+def dataset_node(row: dict[str, Any], maker: tuple[str, int] | None, runs: Any) -> Node:
+    run = row["checked_run_id"]
+    if run is None and maker is not None:
+        run = runs.get((uuid.UUID(maker[0]), maker[1]))
+    return Node(
+        ref=ref(DATASET, row["pk"]),
+        kind=DERIVED if row["source"] else DATASET,
+        name=row["name"],
+        at=row["created_at"],
+        state=row["state"],
+        run=text(run),
+        task=maker[0] if maker else None,
+        iteration=maker[1] if maker else None,
+        exists=row["state"] != DatasetState.DELETED,
+        numbers=rows_kept(row["report__tables"]) | numbers(bytes=row["size"]),
+        hashes=texts(sha256=row["sha256"], schema=row["schema_hash"]),
+    )
+
+
+def rows_kept(tables: Any) -> dict[str, float]:
+    """Rows by table, from a quality report."""
+    told = tables if isinstance(tables, dict) else {}
+    return numbers(**{name: told.get(name, {}).get("rows_kept") for name in TABLES})
+
+
+def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
+    rows = Run.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
+    files = files_of(ids)
+    return [
+        Node(
+            ref=ref(GRAPH, run.pk),
+            kind=GRAPH,
+            name=f"graph of {run.task}, iteration {run.iteration}",
+            at=run.finished_at,
+            run=text(run.pk),
+            task=text(run.task_id),
+            iteration=run.iteration,
+            exists=bool(files[run.pk]),
+            numbers=sizes(run.metrics) | files_size(files[run.pk]),
+            hashes=texts(files=digest(files[run.pk])),
+        )
+        for run in rows
+    ]
+
+
+def sizes(metrics: Any) -> dict[str, float]:
+    """Nodes by type, and events, from the metrics of a building."""
+    told = metrics if isinstance(metrics, dict) else {}
+    nodes = told.get("nodes")
+    counts = {f"{name} nodes": n for name, n in nodes.items()} if isinstance(nodes, dict) else {}
+    return numbers(
+        **counts, events=told.get("events"), events_of_the_log=told.get("events_of_the_log")
+    )
+
+
+def versions(workspace_id: Any, ids: Ids) -> list[Node]:
+    rows = (
+        ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
+        .annotate(count=Count("files"), bytes=Sum("files__size"))
+        .values(
+            "pk", "number", "task", "iteration", "created_at", "schema_hash", "code_version",
+            "rule_revision", "count", "bytes",
+        )
+    )  # fmt: skip
+    trained = facts.finished_runs(workspace_id, states.TRAINING, {row["task"] for row in rows})
+    active = set(
+        ActiveVersion.objects.filter(workspace=workspace_id).values_list("version", flat=True)
+    )
+    return [
+        Node(
+            ref=ref(VERSION, row["pk"]),
+            kind=VERSION,
+            name=f"version {row['number']}",
+            at=row["created_at"],
+            state="active" if row["pk"] in active else "",
+            run=text(trained.get((row["task"], row["iteration"]))),
+            task=text(row["task"]),
+            iteration=row["iteration"],
+            numbers=numbers(
+                files=row["count"], bytes=row["bytes"], rule_revision=row["rule_revision"]
+            ),
+            hashes=texts(schema=row["schema_hash"], code=row["code_version"]),
+        )
+        for row in rows
+    ]
+
+
+def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
+    rows = list(
+        EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids).values(
+            "pk", "task", "iteration", "created_at", "metrics", "report__suggestions"
+        )
+    )
+    runs = facts.finished_runs(workspace_id, states.EVALUATING, {row["task"] for row in rows})
+    return [
+        Node(
+            ref=ref(EVALUATION, row["pk"]),
+            kind=EVALUATION,
+            name=f"evaluation of iteration {row['iteration']}",
+            at=row["created_at"],
+            run=text(runs.get((row["task"], row["iteration"]))),
+            task=text(row["task"]),
+            iteration=row["iteration"],
+            numbers=headline(row["metrics"], row["report__suggestions"]),
+        )
+        for row in rows
+    ]
+
+
+def headline(metrics: Any, suggestions: Any) -> dict[str, float]:
+    """The metrics that people ask for first, and how much is suggested."""
+    told = metrics if isinstance(metrics, dict) else {}
+    first = {name: told.get(name) for name in ("links.mrr", "score.auc")}
+    return numbers(**first, suggestions=len(suggestions) if isinstance(suggestions, list) else None)
+
+
+def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
+    wrote = facts.scorings(workspace_id, ids)
+    there = facts.with_profiles(workspace_id, ids)
+    rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
+    found = []
+    for pk, number in rows.values_list("pk", "number"):
+        one = wrote.get(str(pk))
+        found.append(
+            Node(
+                ref=ref(PROFILES, pk),
+                kind=PROFILES,
+                name=f"profiles of version {number}",
+                at=one.at if one else None,
+                run=text(one.run) if one else None,
+                task=text(one.task) if one else None,
+                iteration=one.iteration if one else None,
+                exists=str(pk) in there,
+                numbers=numbers(users=one.users) if one else {},
+            )
+        )
+    return found
+
+
+def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
+    rows = Profile.objects.filter(workspace=workspace_id, user_id__in=ids).values(
+        "user_id", "model_version", "scored_at", "created_at", "revision", "final_score"
+    )
+    of = {str(row["model_version"]) for row in rows if row["model_version"]}
+    wrote = facts.scorings(workspace_id, of)
+    found = []
+    for row in rows:
+        one = wrote.get(str(row["model_version"]))
+        found.append(
+            Node(
+                ref=ref(PROFILE, row["user_id"]),
+                kind=PROFILE,
+                name=row["user_id"],
+                at=row["scored_at"] or row["created_at"],
+                run=text(one.run) if one else None,
+                task=text(one.task) if one else None,
+                iteration=one.iteration if one else None,
+                numbers=numbers(revision=row["revision"], score=row["final_score"]),
+            )
+        )
+    return found
+
+
+def files_of(run_ids: Collection[Any]) -> dict[Any, list[Artifact]]:
+    """The files of runs, by run, in the order of their names."""
+    found: dict[Any, list[Artifact]] = defaultdict(list)
+    rows = Artifact.objects.filter(run_id__in=run_ids).exclude(name=CHECKPOINT)
+    for artifact in sorted(rows, key=lambda file: file.name):
+        found[artifact.run_id].append(artifact)
+    return found
+
+
+def files_size(files: list[Artifact]) -> dict[str, float]:
+    return {"files": len(files), "bytes": sum(file.size for file in files)} if files else {}
+
+
+def digest(files: list[Artifact]) -> str:
+    """SHA-256 over the names and hashes of files: what a model keeps as the hash of its data."""
+    if not files:
+        return ""
+    lines = "".join(f"{file.name} {file.sha256}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def numbers(**told: Any) -> dict[str, float]:
+    """Those that are numbers."""
+    whole = (int, float)
+    return {n: v for n, v in told.items() if isinstance(v, whole) and not isinstance(v, bool)}
+
+
+def texts(**told: str) -> dict[str, str]:
+    """Those that say something."""
+    return {name: value for name, value in told.items() if value}
+
+
+def text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+OF_KIND = {
+    DATASET: datasets,
+    GRAPH: graphs,
+    VERSION: versions,
+    EVALUATION: evaluations,
+    PROFILES: profiles,
+    PROFILE: one_profile,
+}

@@ -1,0 +1,168 @@
+"""Runs and tasks as OpenLineage events: https://openlineage.io/spec/2-0-2/OpenLineage.json."""
+
+import heapq
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from controlcenter.accounts.models import Workspace
+from controlcenter.lineage import facets
+from controlcenter.lineage.facets import SPEC, producer
+from controlcenter.lineage.ports import Ports, Wiring
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Run, RunStatus, Task
+
+LIMIT, MAX_LIMIT = 500, 1000
+Event = dict[str, Any]
+Last = tuple[datetime, uuid.UUID]
+"""Where a page ended: when the last run or task of it ended (else began), and its id."""
+
+ENDS = {
+    RunStatus.DONE: "COMPLETE",
+    RunStatus.FAILED: "FAIL",
+    RunStatus.LOST: "FAIL",
+    RunStatus.RELEASED: "ABORT",
+    RunStatus.CANCELLED: "ABORT",
+}
+TASK_ENDS = {states.COMPLETED: "COMPLETE", states.FAILED: "FAIL", states.CANCELLED: "ABORT"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events of some runs and tasks; ``last`` where there are more."""
+
+    events: list[Event]
+    last: Last | None = None
+
+
+def page(
+    workspace: Workspace,
+    *,
+    since: datetime | None = None,
+    after: uuid.UUID | None = None,
+    task: str | None = None,
+    limit: int = LIMIT,
+) -> Page:
+    """START and, once it is over, the end of each run and task that was begun, oldest first.
+
+    One that still runs is told again, with its end, once it is over.
+
+    Args:
+        since: Only those that ended (else began) then or later.
+        after: Of those at ``since`` only those with a greater id.
+        limit: Runs and tasks together.
+    """
+    runs = Run.objects.filter(workspace=workspace).select_related("task")
+    tasks = Task.objects.filter(workspace=workspace)
+    if task is not None:
+        runs, tasks = runs.filter(task=task), tasks.filter(pk=task)
+    both = [begun(runs, since, after)[: limit + 1], begun(tasks, since, after)[: limit + 1]]
+    rows = list(islice(heapq.merge(*both, key=lambda row: (row.moment, row.pk)), limit + 1))
+    shown = rows[:limit]
+    last = (shown[-1].moment, shown[-1].pk) if len(rows) > limit else None
+    return Page(list(events(workspace, shown)), last)
+
+
+def pages(workspace: Workspace, **asked: Any) -> Iterator[Page]:
+    """All pages, one after the other."""
+    found = page(workspace, **asked)
+    yield found
+    while found.last is not None:
+        since, after = found.last
+        found = page(workspace, **(asked | {"since": since, "after": after}))
+        yield found
+
+
+def begun(rows: QuerySet[Any], since: datetime | None, after: uuid.UUID | None) -> QuerySet[Any]:
+    """Those that were begun, by when they ended or else began."""
+    rows = rows.filter(started_at__isnull=False)
+    rows = rows.annotate(moment=Coalesce("finished_at", "started_at")).order_by("moment", "pk")
+    if since is None:
+        return rows
+    if after is None:
+        return rows.filter(moment__gte=since)
+    return rows.filter(Q(moment__gt=since) | Q(moment=since, pk__gt=after))
+
+
+def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
+    """The events of runs and tasks, in the order of the rows."""
+    runs = [row for row in rows if isinstance(row, Run)]
+    wiring = Wiring(workspace.pk, runs)
+    ports = {run.pk: wiring.ports(run) for run in runs}
+    known = facets.Known(workspace.pk, runs, ports.values())
+    for row in rows:
+        if isinstance(row, Run):
+            yield from run_events(workspace, row, ports[row.pk], known)
+        else:
+            yield from task_events(workspace, row)
+
+
+def run_events(
+    workspace: Workspace, run: Run, ports: Ports, known: facets.Known
+) -> Iterator[Event]:
+    name = f"{run.task.workflow}.{run.kind}" if run.task else run.kind
+    inputs = [known.input(namespace(workspace), one) for one in ports.inputs]
+    told: Event = {
+        "run": {"runId": str(run.pk), "facets": parent(workspace, run.task)},
+        "job": job(workspace, name, facets.job_type("STAGE") | known.code(run)),
+        "inputs": inputs,
+        "outputs": [],
+    }
+    yield event("START", run.started_at, told)
+    if run.status in ENDS:
+        outputs = [known.output(namespace(workspace), one) for one in ports.outputs]
+        ended = told | {"outputs": outputs}
+        ended["run"] = with_error(told["run"], ENDS[RunStatus(run.status)], run.error)
+        yield event(ENDS[RunStatus(run.status)], run.finished_at, ended)
+
+
+def task_events(workspace: Workspace, task: Task) -> Iterator[Event]:
+    """A task is the parent of its runs; what is read and written is theirs."""
+    told: Event = {
+        "run": {"runId": str(task.pk), "facets": {}},
+        "job": job(workspace, task.workflow, facets.job_type("WORKFLOW")),
+        "inputs": [],
+        "outputs": [],
+    }
+    yield event("START", task.started_at, told)
+    if task.state in TASK_ENDS:
+        kind = TASK_ENDS[task.state]
+        yield event(
+            kind, task.finished_at, told | {"run": with_error(told["run"], kind, task.error)}
+        )
+
+
+def event(kind: str, at: datetime | None, told: Event) -> Event:
+    assert at is not None
+    return {
+        "eventType": kind,
+        "eventTime": at.isoformat(),
+        **told,
+        "producer": producer(),
+        "schemaURL": f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent",
+    }
+
+
+def namespace(workspace: Workspace) -> str:
+    """The namespace of the jobs and datasets of a workspace."""
+    return f"ups:{workspace.slug}"
+
+
+def job(workspace: Workspace, name: str, told: Event) -> Event:
+    return {"namespace": namespace(workspace), "name": name, "facets": told}
+
+
+def parent(workspace: Workspace, task: Task | None) -> Event:
+    return facets.parent(str(task.pk), namespace(workspace), task.workflow) if task else {}
+
+
+def with_error(run: Event, kind: str, error: str) -> Event:
+    if kind == "COMPLETE" or not error:
+        return run
+    return run | {"facets": run["facets"] | facets.error_message(error)}

@@ -1,0 +1,113 @@
+"""What each run reads and writes, by the names that OpenLineage events give them."""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.lineage import facts
+from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref
+from controlcenter.registry.models import ModelVersion
+from controlcenter.tasks import states
+from controlcenter.tasks.models import Run, RunStatus
+from controlcenter.tasks.workflows import Workflow
+
+MODEL, UPLOAD, LOG = "model", "upload", "event-log"
+"""Names beside those of refs: the files a training left, a file as it was uploaded, the events."""
+
+VALIDATION, SYNTHESIS = "validation", "synthesis"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The names of what a run reads and of what it wrote."""
+
+    inputs: list[Ref] = field(default_factory=list)
+    outputs: list[Ref] = field(default_factory=list)
+
+
+class Wiring:
+    """Knows what the runs of some tasks read and wrote; a handful of queries for all of them."""
+
+    def __init__(self, workspace_id: Any, runs: Collection[Run]) -> None:
+        tasks = {run.task_id for run in runs if run.task_id}
+        bases = {run.task.base_version_id for run in runs if run.task and run.task.base_version_id}
+        self.bases: dict[Any, facts.Iteration] = {
+            pk: (task, iteration)
+            for pk, task, iteration in ModelVersion.objects.filter(
+                workspace=workspace_id, pk__in=bases
+            ).values_list("pk", "task", "iteration")
+        }
+        trained_by = tasks | {task for task, _ in self.bases.values()}
+        self.base_graphs: dict[Any, Any] = facts.graphs_of(workspace_id, bases)
+        self.derived: dict[Any, str] = facts.derived_datasets(workspace_id, tasks)
+        self.built: dict[Any, Any] = facts.finished_runs(workspace_id, states.BUILDING, tasks)
+        self.trained: dict[Any, Any] = facts.finished_runs(
+            workspace_id, states.TRAINING, trained_by
+        )
+        reports = EvaluationReport.objects.filter(task__workspace=workspace_id, task__in=tasks)
+        self.reports: dict[Any, Any] = {
+            (t, i): pk for pk, t, i in reports.values_list("pk", "task", "iteration")
+        }
+
+    def ports(self, run: Run) -> Ports:
+        """What a run reads; what it wrote, once it is done. A stage that was taken over read what
+        the earlier one wrote, and wrote nothing."""
+        if run.task is None:
+            inputs, outputs = self.of_subject(run)
+        else:
+            inputs, outputs = self.of_stage(run)
+        if run.reuses_id is not None:
+            return Ports(outputs)
+        return Ports(inputs, outputs if run.status == RunStatus.DONE else [])
+
+    def of_subject(self, run: Run) -> tuple[list[Ref], list[Ref]]:
+        if run.kind == VALIDATION:
+            return named((UPLOAD, run.subject)), named((DATASET, run.subject))
+        if run.kind == SYNTHESIS:
+            return [], named((UPLOAD, run.subject))
+        return [], []
+
+    def of_stage(self, run: Run) -> tuple[list[Ref], list[Ref]]:
+        key, made = (run.task_id, run.iteration), run.reuses_id or run.pk
+        assert run.task is not None
+        if run.kind == states.OPTIMIZING:
+            before = self.reports.get((run.task_id, run.iteration - 1))
+            told = named((DATASET, run.task.dataset_id), (EVALUATION, before))
+            return told, named((DATASET, run.metrics.get("dataset")))
+        if run.kind == states.BUILDING:
+            return self.of_building(run), named((GRAPH, made))
+        graph, model = self.graph(run), self.trained.get(key)
+        if run.kind == states.TRAINING:
+            base = self.base_model(run) if run.task.workflow == Workflow.FUSION else None
+            return named((GRAPH, graph), (MODEL, base)), named((MODEL, made))
+        read = named((GRAPH, graph), (MODEL, model or self.base_model(run)))
+        if run.kind == states.EMBEDDING:
+            wrote = run.metrics.get("version") if "users" in run.metrics else None
+            return read, named((PROFILES, wrote))
+        return read, named((EVALUATION, self.reports.get(key)))
+
+    def of_building(self, run: Run) -> list[Ref]:
+        assert run.task is not None
+        dataset = self.derived.get((run.task_id, run.iteration)) or run.task.dataset_id
+        log = run.workspace_id if run.metrics.get("events_of_the_log") else None
+        if dataset is None:
+            return named((GRAPH, self.base_graphs.get(run.task.base_version_id)))
+        return named((DATASET, dataset), (LOG, log))
+
+    def graph(self, run: Run) -> uuid.UUID | None:
+        assert run.task is not None
+        own = self.built.get((run.task_id, run.iteration))
+        return own or self.base_graphs.get(run.task.base_version_id)
+
+    def base_model(self, run: Run) -> uuid.UUID | None:
+        """The training that made the base version of the run's task."""
+        assert run.task is not None
+        made = self.bases.get(run.task.base_version_id)
+        return self.trained.get(made) if made else None
+
+
+def named(*pairs: tuple[str, Any]) -> list[Ref]:
+    """Refs of those that have an id."""
+    return [Ref(kind, str(pk)) for kind, pk in pairs if pk is not None]

@@ -1,0 +1,81 @@
+"""Everything that something was made from, and everything that was made from it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from controlcenter.lineage.children import children
+from controlcenter.lineage.parents import parents
+from controlcenter.lineage.refs import Edge, Ref
+
+LIMIT = 200
+"""Things in one answer."""
+
+STEPS = 30
+"""How far from what was asked for."""
+
+Step = Callable[[list[Ref]], tuple[list[Ref], bool]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """A part of the lineage.
+
+    Args:
+        asked: What it is around.
+        refs: All of its things, in the order they were found: the nearest first.
+        edges: Between those.
+        truncated: Whether there is more than it shows.
+    """
+
+    asked: list[Ref]
+    refs: list[Ref] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    truncated: bool = False
+
+
+def surroundings(
+    workspace_id: Any, asked: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
+) -> Surroundings:
+    """The lineage around some things, upstream and downstream.
+
+    What else was made from their ancestors is left out, as are other ancestors of what was made
+    from them.
+
+    Args:
+        inputs: Things whose ancestors belong to the answer, but not what was made from them.
+        limit: Things in the answer; half of them at most are upstream.
+    """
+
+    def up(refs: list[Ref]) -> tuple[list[Ref], bool]:
+        return [edge.source for edge in parents(workspace_id, refs)], False
+
+    def down(refs: list[Ref]) -> tuple[list[Ref], bool]:
+        return children(workspace_id, refs, limit)
+
+    starts = list(dict.fromkeys(asked))
+    above, more_above = reach([*starts, *inputs], up, max(limit // 2, 1))
+    below, more_below = reach(starts, down, max(limit - len(above) + len(starts), 1))
+    refs = list(dict.fromkeys([*above, *below]))
+    known = set(refs)
+    edges = {edge for edge in parents(workspace_id, refs) if edge.source in known}
+    return Surroundings(starts, refs, sorted(edges), more_above or more_below)
+
+
+def reach(starts: Iterable[Ref], step: Step, limit: int) -> tuple[list[Ref], bool]:
+    """What can be reached, breadth first, and whether something was left out."""
+    found = list(dict.fromkeys(starts))
+    cut = len(found) > limit
+    found = found[:limit]
+    known, front = set(found), found
+    for _ in range(STEPS):
+        if not front:
+            return found, cut
+        following, more = step(front)
+        front = [one for one in dict.fromkeys(following) if one not in known]
+        room = limit - len(found)
+        cut |= more or len(front) > room
+        front = front[:room]
+        known |= set(front)
+        found = found + front
+    return found, cut or bool(front)
