@@ -186,4 +186,6 @@ def save_counts(dataset: Tables, log: pl.DataFrame, execution: Execution) -> Non
     last = mine.group_by("actor").agg(pl.col("timestamp").max()).drop_nulls()
     last.rename({"actor": "user_id"}).write_parquet(out / LAST_EVENTS)
     calls = mine.filter(type="call", target_type="user")
-    calls.select(user_id="actor", peer_id="target").unique().write_parquet(out / PEERS)
+    calls.select(user_id="actor", peer_id="target").unique().sort(
+        "user_id", "peer_id"
+    ).write_parquet(out / PEERS)
