@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
 
-from controlcenter.tasks import states, workflows
+from controlcenter.tasks import protocol, states, workflows
 from controlcenter.tasks.machine import move, seen
-from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, TaskEvent
+from controlcenter.tasks.outbox import enqueue
 from controlcenter.tasks.queueing import WAITING, has_place, is_next, limit_of, lock_pool
+
+log = structlog.get_logger(__name__)
+TOO_NEW_DELAY = timedelta(seconds=2)
+"""After so long the hint about a run that a worker was too old for is sent again."""
 
 
 class Fenced(Exception):
@@ -96,6 +102,13 @@ def active_base(workspace: models.Model) -> Any:
     return pointer.version if pointer else None
 
 
+def leave_to_newer(run: Run) -> None:
+    """This code is too old for a queued run: send another hint, which a newer worker may get."""
+    log.warning("run.too_new", run_id=str(run.pk), run=run.protocol, worker=protocol.PROTOCOL)
+    if not Outbox.objects.filter(run_id=run.pk, sent_at__isnull=True).exists():
+        enqueue(run, delay=TOO_NEW_DELAY)
+
+
 @transaction.atomic
 def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     """Take a queued run, or None: done, held by another, or not its turn. Then drop the message.
@@ -108,6 +121,9 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
     except Run.DoesNotExist:
         return None
     if run.status != RunStatus.QUEUED:
+        return None
+    if run.protocol > protocol.PROTOCOL:
+        leave_to_newer(run)
         return None
     if task is not None:
         if task.cancel_requested_at is not None or task.suspend_requested_at is not None:

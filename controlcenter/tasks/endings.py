@@ -141,6 +141,7 @@ def queue_again(
         checkpoint_id=run.checkpoint_id,
         request_id=run.request_id,
         reuses_id=run.reuses_id,
+        protocol=run.protocol,
         available_at=Now() + delay,
     )
     enqueue(following, delay=delay)

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from controlcenter.artifacts.models import Artifact
 from controlcenter.common.scoping import Scoped
-from controlcenter.tasks import states
+from controlcenter.tasks import protocol, states
 from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import TaskMachine
 
@@ -153,6 +153,11 @@ class Run(Scoped):
     attempt = models.PositiveIntegerField(default=1)
     losses = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Attempts before this one that were lost in a row."
+    )
+    protocol = models.PositiveSmallIntegerField(
+        default=protocol.current,
+        db_default=1,
+        help_text="Workers whose code speaks an older protocol leave the run to others.",
     )
     reuses = models.ForeignKey(
         "self",
