@@ -1,0 +1,51 @@
+"""The workers' Celery application with faults and scripted stages: ``-A tests.chaos.worker``."""
+
+import importlib
+import os
+
+from tests.chaos import clock
+
+clock.shift(float(os.environ.get("CHAOS_CLOCK_SECONDS", "0")))
+
+from workers import app as stages  # noqa: E402  # it sets Django up
+
+app = stages.app
+
+from controlcenter.tasks import protocol, states  # noqa: E402
+from controlcenter.tasks.models import Task  # noqa: E402
+from tests.chaos import faults, frozen, scripted  # noqa: E402
+from workers import runtime  # noqa: E402
+
+if "CHAOS_VISIBILITY_SECONDS" in os.environ:
+    seconds = int(os.environ["CHAOS_VISIBILITY_SECONDS"])
+    app.conf.broker_transport_options |= {"visibility_timeout": seconds}
+protocol.PROTOCOL += int(os.environ.get("CHAOS_NEWER", "0"))
+faults.install_in_worker()
+frozen.install()
+
+
+def scripted_or_real(execution: runtime.Execution) -> None:
+    """Do what the task's name says, or what workers do."""
+    claim = execution.claim
+    task = Task.objects.filter(pk=claim.task_id).first()
+    script = scripted.script_of(task, claim.kind) if task else None
+    if script is None:
+        importlib.import_module(stages.STAGES[claim.kind]).work(execution)
+    else:
+        scripted.work(execution, script)
+
+
+class Work:
+    """Stands where the modules of the stages stand."""
+
+    work = staticmethod(scripted_or_real)
+
+
+execute = runtime.execute
+runtime.execute = lambda run_id, _: execute(run_id, Work.work)
+
+
+if os.environ.get("CHAOS_LOAD"):
+    # Before the pool is forked: a process that follows a killed one is not slow with its first run.
+    for stage in states.STAGES:
+        importlib.import_module(stages.STAGES[stage])
