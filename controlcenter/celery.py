@@ -14,6 +14,9 @@ SOFT_LIMIT_SECONDS = int(0.9 * HARD_LIMIT_SECONDS)
 MEMORY_KIB = 3 * 2**20
 """A pool process that is larger after a job is replaced by a fresh one."""
 
+DATABASE_REUSE = 1000
+"""Jobs that a worker's process does on one connection to the database."""
+
 VISIBILITY_SECONDS = math.ceil(1.1 * HARD_LIMIT_SECONDS)
 
 app = Celery("ups")
@@ -63,6 +66,7 @@ def configure() -> None:
             "sweep": every(3600, "workers.sweep"),
         },
         timezone="UTC",
+        CELERY_DB_REUSE_MAX=DATABASE_REUSE,  # its name in Celery's part for Django
     )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import django
 from celery.signals import worker_init, worker_shutting_down
+from django.db import connections
 
 from controlcenter.celery import app
 from workers import shutdown  # before the pool is forked, whose processes share its memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 django.setup()
+connections.settings["default"] |= {"CONN_MAX_AGE": 300, "CONN_HEALTH_CHECKS": True}
 
 STAGES = {
     "optimizing": "workers.optimizing",

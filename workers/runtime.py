@@ -1,5 +1,6 @@
 """A claimed run: its heartbeat, its folder, its artifacts, and the one way it ends."""
 
+import itertools
 import os
 import signal
 import socket
@@ -65,6 +66,7 @@ class Execution:
     def __init__(self, claim: Claim, folder: Path) -> None:
         self.claim = claim
         self.folder = folder
+        self._renewed = time.monotonic()
         self._progress: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -169,10 +171,13 @@ class Execution:
         this epoch means that it did.
         """
 
+        tries = itertools.count()
+
         def once() -> None:
-            if self._is_done():
+            if next(tries) and self._is_done():
                 return
-            claims.beat(self.claim, self._take_progress())
+            if self._progress or time.monotonic() > self._renewed + BEAT_SECONDS:
+                self._beat(self._take_progress())
             with runs.committing(self.claim) as commit:
                 effect(commit)
 
@@ -195,6 +200,11 @@ class Execution:
             taken, self._progress = self._progress[-MAX_PROGRESS:], []
         return taken
 
+    def _beat(self, progress: list[dict[str, Any]]) -> claims.Asked:
+        asked = claims.beat(self.claim, progress)
+        self._renewed = time.monotonic()
+        return asked
+
     def _beat_until_done(self) -> None:
         deadline = time.monotonic() + settings.LEASE_SECONDS * 0.8
         interrupt = None
@@ -205,7 +215,7 @@ class Execution:
                     signal.pthread_kill(self._worker, signal.SIGUSR2)
             progress = self._take_progress()
             try:
-                asked = claims.beat(self.claim, progress)
+                asked = self._beat(progress)
                 if asked.cancel:
                     self._cancelled.set()
                 if asked.suspend:
@@ -254,11 +264,13 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
     close_old_connections()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(run_id=run_id)
+    outcome = ""
     try:
         claim = patiently(lambda: claims.claim(uuid.UUID(run_id), owner=owner()))
         if claim is None:
             log.info("run.dropped", why="done, held by another worker, or not its turn")
-            return "dropped"
+            outcome = "dropped"
+            return outcome
         structlog.contextvars.bind_contextvars(
             request_id=claim.request_id, task_id=str(claim.task_id or ""), kind=claim.kind
         )
@@ -269,6 +281,8 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
         return outcome
     finally:
         structlog.contextvars.clear_contextvars()
+        if outcome not in ("done", "dropped"):
+            django_connections.close_all()  # one may have been interrupted in a query
         close_old_connections()
 
 

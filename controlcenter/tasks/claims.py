@@ -87,11 +87,12 @@ def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Task | N
     Raises:
         Run.DoesNotExist, Task.DoesNotExist: if there is no such row.
     """
-    task_id = Run.objects.values_list("task_id", flat=True).get(pk=run_id)
-    tasks = Task.objects.select_for_update(skip_locked=skip_locked)
-    task = tasks.get(pk=task_id) if task_id else None
+    tasks = Task.objects.select_for_update(of=("self",), skip_locked=skip_locked)
+    task = next(iter(tasks.filter(runs=run_id)), None)
     locked = Run.objects.select_for_update(of=("self",), skip_locked=skip_locked)
     run = locked.select_related("workspace").get(pk=run_id)
+    if task is None and run.task_id is not None:
+        raise Task.DoesNotExist(f"the task of run {run_id} is locked by somebody else")
     run.task = task
     return run, task
 

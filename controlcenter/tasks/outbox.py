@@ -1,6 +1,7 @@
 """The transactional outbox: what a transaction decided to send is sent, at least once."""
 
 from datetime import timedelta
+from itertools import takewhile
 
 import structlog
 from django.db import connection, transaction
@@ -45,15 +46,15 @@ def relay(limit: int = BATCH) -> int:
             .filter(sent_at__isnull=True, available_at__lte=Now())
             .order_by("available_at", "id")[:limit]
         )
-        sent = 0
-        for row in due:
-            if not publish(row):
-                break
-            sent += 1
-    return sent
+        sent = list(takewhile(publish, due))
+        Outbox.objects.filter(pk__in=[row.pk for row in sent]).update(
+            sent_at=Now(), tries=F("tries") + 1, error=""
+        )
+    return len(sent)
 
 
 def publish(row: Outbox) -> bool:
+    """Whether the broker has the message; if not, the row says why and when to try again."""
     try:
         app.send_task(
             row.job,
@@ -71,7 +72,6 @@ def publish(row: Outbox) -> bool:
         )
         log.warning("outbox.not_sent", outbox=row.pk, error=str(error))
         return False
-    Outbox.objects.filter(pk=row.pk).update(sent_at=Now(), tries=F("tries") + 1, error="")
     return True
 
 

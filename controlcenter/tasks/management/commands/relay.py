@@ -26,6 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stopping = False
+        self.listening: object = None
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self.stop)
         next_reap = 0.0
@@ -36,6 +37,7 @@ class Command(BaseCommand):
                     reap()
                     chores()
                     next_reap = time.monotonic() + REAP_SECONDS
+                self.listen()  # before looking: nothing is missed
                 if relay() < BATCH:
                     self.sleep_until_notified()
             except (DatabaseError, psycopg.Error) as error:
@@ -46,10 +48,16 @@ class Command(BaseCommand):
     def stop(self, *_: object) -> None:
         self.stopping = True
 
+    def listen(self) -> None:
+        connection.ensure_connection()
+        if self.listening is not connection.connection:
+            connection.connection.execute(f"LISTEN {CHANNEL}")
+            self.listening = connection.connection
+
     def sleep_until_notified(self) -> None:
         """Wait for a NOTIFY of the outbox, at most ``IDLE_SECONDS`` (delayed rows have none)."""
-        connection.ensure_connection()
         link = connection.connection
-        link.execute(f"LISTEN {CHANNEL}")
         for _ in link.notifies(timeout=IDLE_SECONDS, stop_after=1):
+            pass
+        for _ in link.notifies(timeout=0):  # one look answers all of them
             pass
