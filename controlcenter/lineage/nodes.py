@@ -129,7 +129,7 @@ def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
         Node(
             ref=ref(GRAPH, run.pk),
             kind=GRAPH,
-            name=f"graph of {run.task}, iteration {run.iteration}",
+            name=f"graph of {run.task}" + (f", iteration {run.iteration}" if run.iteration else ""),
             at=run.finished_at,
             run=text(run.pk),
             task=text(run.task_id),

@@ -1,0 +1,197 @@
+"""The lineage as a picture: boxes in columns by kind, lines from what was read to what was made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+
+from controlcenter.common.presenting import Table, link, number, when
+from controlcenter.lineage.nodes import DERIVED, Node
+from controlcenter.lineage.queries import Lineage
+from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILE, PROFILES, VERSION, Edge
+
+COLUMNS = [(DATASET,), (DERIVED,), (GRAPH,), (VERSION,), (EVALUATION, PROFILES, PROFILE)]
+TITLES = {
+    DATASET: "dataset", DERIVED: "derived dataset", GRAPH: "graph", VERSION: "model version",
+    EVALUATION: "evaluation", PROFILES: "profiles", PROFILE: "profile",
+}  # fmt: skip
+WIDTH, HEIGHT, GAP, ROW, MARGIN = 172, 46, 44, 62, 8
+LETTERS = 25
+PAGES: dict[str, Callable[[Node], str]] = {
+    DATASET: lambda node: reverse("admin:datasets_dataset_change", args=[node.id]),
+    DERIVED: lambda node: reverse("admin:datasets_dataset_change", args=[node.id]),
+    GRAPH: lambda node: reverse("admin:tasks_run_change", args=[node.id]),
+    VERSION: lambda node: reverse("admin:registry_modelversion_change", args=[node.id]),
+    EVALUATION: lambda node: reverse("admin:evaluations_evaluationreport_change", args=[node.id]),
+    PROFILES: lambda node: reverse("admin:profiles_profile_changelist"),
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node where it is drawn; ``style`` says whether it is asked for, or gone."""
+
+    node: Node
+    x: float
+    y: float
+    label: str
+    below: str
+    url: str
+    style: str
+
+    @property
+    def middle(self) -> float:
+        return self.y + HEIGHT / 2
+
+    @property
+    def text_x(self) -> float:
+        return self.x + 8
+
+
+@dataclass(frozen=True)
+class Line:
+    """An edge where it is drawn."""
+
+    path: str
+    back: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The drawing, its size, and the same as a table."""
+
+    boxes: list[Box]
+    lines: list[Line]
+    width: int
+    height: int
+    text: str
+    table: Table
+    truncated: bool
+
+
+def picture(lineage: Lineage) -> Picture | None:
+    """The drawing of a lineage; None where there is nothing to draw."""
+    if not lineage.nodes:
+        return None
+    boxes = place(lineage)
+    lines = [line(boxes[e.source.key], boxes[e.target.key], e) for e in drawn(lineage, boxes)]
+    return Picture(
+        boxes=list(boxes.values()),
+        lines=lines,
+        width=int(max(box.x for box in boxes.values())) + WIDTH + 2 * MARGIN,
+        height=int(max(box.y for box in boxes.values())) + HEIGHT + MARGIN,
+        text=summary(lineage),
+        table=as_table(lineage),
+        truncated=lineage.truncated,
+    )
+
+
+def drawn(lineage: Lineage, boxes: dict[str, Box]) -> list[Edge]:
+    return [e for e in lineage.edges if e.source.key in boxes and e.target.key in boxes]
+
+
+def place(lineage: Lineage) -> dict[str, Box]:
+    """Columns from left to right; each box beside the middle of what it was made from."""
+    parents: dict[str, list[str]] = {}
+    for edge in lineage.edges:
+        parents.setdefault(edge.target.key, []).append(edge.source.key)
+    boxes: dict[str, Box] = {}
+    x = float(MARGIN)
+    for kinds in COLUMNS:
+        column = [node for node in lineage.nodes if node.kind in kinds]
+        wanted = {}
+        for node in column:
+            above = [boxes[key].y for key in parents.get(node.key, []) if key in boxes]
+            wanted[node.key] = sum(above) / len(above) if above else float(MARGIN)
+        y = float(MARGIN)
+        for node in sorted(column, key=lambda n: (wanted[n.key], str(n.at or ""), n.key)):
+            y = max(y, wanted[node.key])
+            boxes[node.key] = box(node, x, y, asked=node.key in lineage.asked)
+            y += ROW
+        x += (WIDTH + GAP) if column else 0
+    return boxes
+
+
+def box(node: Node, x: float, y: float, *, asked: bool) -> Box:
+    said = node.state if node.exists else "gone"
+    styles = (("ups-asked", asked), ("ups-gone", not node.exists))
+    return Box(
+        node=node,
+        x=round(x, 1),
+        y=round(y, 1),
+        label=node.name if len(node.name) <= LETTERS else f"{node.name[: LETTERS - 1]}…",
+        below=", ".join(part for part in (TITLES[node.kind], said) if part),
+        url=page_of(node),
+        style=" ".join(name for name, on in styles if on),
+    )
+
+
+def page_of(node: Node) -> str:
+    """Where the admin shows it; empty: nowhere."""
+    return PAGES[node.kind](node) if node.kind in PAGES else ""
+
+
+def line(source: Box, target: Box, edge: Edge) -> Line:
+    """A curve to the right; to the left where a later iteration takes something up."""
+    text = f"{source.node.name} → {target.node.name}: {edge.how}"
+    if source.x == target.x:
+        x = source.x + WIDTH
+        bend = x + GAP * 0.8
+        path = (
+            f"M{x} {source.middle} C{bend} {source.middle} {bend} {target.middle} "
+            f"{x} {target.middle}"
+        )
+        return Line(path, False, text)
+    back = target.x < source.x
+    begin = source.x if back else source.x + WIDTH
+    end = target.x + WIDTH if back else target.x
+    bend = GAP * (-1 if back else 1)
+    path = (
+        f"M{begin} {source.middle} C{begin + bend} {source.middle} "
+        f"{end - bend} {target.middle} {end} {target.middle}"
+    )
+    return Line(path, back, text)
+
+
+def summary(lineage: Lineage) -> str:
+    """The picture in one sentence."""
+    counts: dict[str, int] = {}
+    for node in lineage.nodes:
+        counts[TITLES[node.kind]] = counts.get(TITLES[node.kind], 0) + 1
+    told = ", ".join(f"{count} × {title}" for title, count in counts.items())
+    return f"Lineage: {told}; {len(lineage.edges)} lines. The table below says the same."
+
+
+def as_table(lineage: Lineage) -> Table:
+    """The picture for those who don't see it."""
+    names = {node.key: node for node in lineage.nodes}
+    sources: dict[str, list[str]] = {}
+    for edge in lineage.edges:
+        if edge.source.key in names:
+            told = f"{names[edge.source.key].name} ({edge.how})"
+            sources.setdefault(edge.target.key, []).append(told)
+    rows = [table_row(node, sources.get(node.key, [])) for node in lineage.nodes]
+    columns = ["what", "name", "made", "by", "from", "numbers", "is there"]
+    return Table("Lineage as a table", columns, rows, wide=True)
+
+
+def table_row(node: Node, sources: list[str]) -> list[Any]:
+    url = page_of(node)
+    made_by = ""
+    if node.task:
+        made_by = link(
+            reverse("admin:tasks_task_change", args=[node.task]),
+            f"task {node.task[:8]}, iteration {node.iteration}",
+        )
+    numbers = ", ".join(f"{name} {number(value)}" for name, value in node.numbers.items())
+    return [
+        TITLES[node.kind],
+        link(url, node.name) if url else node.name,
+        when(node.at),
+        made_by,
+        "; ".join(sources),
+        numbers,
+        "yes" if node.exists else "no",
+    ]
