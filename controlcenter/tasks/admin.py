@@ -147,7 +147,7 @@ class TaskAdmin(ScopedAdmin):
             "takes_over": taken_over(runs),
             "transitions": transitions_table(row),
             "metrics": metric_tables(row.metrics or (version.metrics if version else {})),
-            "links": version_links(version),
+            "links": [*version_links(version), *report_links(row)],
         }
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
@@ -236,6 +236,18 @@ def version_links(version: Any) -> list[dict[str, str]]:
     except NoReverseMatch:
         return []
     return [{"url": url, "label": f"Model {version}"}]
+
+
+def report_links(task: Task) -> list[dict[str, str]]:
+    """Where the evaluation reports of a task are shown, if it has any and a room shows them."""
+    done = [run for run in task.runs.all() if run.status == RunStatus.DONE]
+    if not any(run.kind == states.EVALUATING for run in done):
+        return []
+    try:
+        url = reverse("admin:evaluations_evaluationreport_changelist")
+    except NoReverseMatch:
+        return []
+    return [{"url": f"{url}?task__id__exact={task.pk}", "label": "Evaluation reports"}]
 
 
 @admin.register(Run)

@@ -93,12 +93,14 @@ class ParametersSerializer(StrictSerializer):
         1, 100, default=5, about="The workflow continuous ends after so many."
     )
     performance_metric = serializers.RegexField(
-        r"^(links|score)\.[\w.-]+$",
+        r"^(links|score)\.(?!brier$|calibration_error$)[\w.-]+$",
         default=METRIC,
         max_length=100,
         help_text="What iterations are compared by, as an evaluation report names it: links.mrr, "
         "links.user-orders-product.mrr, score.auc.",
-        error_messages={"invalid": "expected a metric of a report, as links.mrr or score.auc"},
+        error_messages={
+            "invalid": "expected a metric of a report of which more is better, as links.mrr"
+        },
     )
     performance_threshold = RangedFloat(
         0.0, 1.0, required=False, about="The workflow continuous ends once its metric reaches it."

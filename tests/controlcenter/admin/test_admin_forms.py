@@ -134,7 +134,7 @@ def test_a_task_is_created_with_its_run_and_its_parameters(alpha, as_):
         ({"dataset": ""}, "dataset", "needs a dataset"),
         ({"dataset": "00000000-0000-0000-0000-000000000000"}, "dataset", "valid choice"),
         ({"workflow": "eternal"}, "workflow", "valid choice"),
-        ({"performance_metric": "luck"}, "performance_metric", "expected a metric"),
+        ({"performance_metric": "score.brier"}, "performance_metric", "more is better"),
         ({"workspace": "beta"}, "workspace", "valid choice"),
         ({"priority": 1000}, "priority", "less than or equal"),
     ],
