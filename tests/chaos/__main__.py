@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.chaos.system import running
 
-CASES = ("kills",)
+CASES = ("frozen", "broker", "database", "store", "versions", "kills")
 
 
 def main() -> int:

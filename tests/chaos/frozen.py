@@ -1,54 +1,47 @@
 """What a worker tries that was stopped past its lease: written down, try by try."""
 
 import json
-import time
 from typing import Any
 
 from tests.chaos.markers import Markers
 
-GAP_SECONDS = 1.5
-"""So long without a turn of the loop means that the process was stopped."""
-
 
 def install() -> None:
-    """Watch for the gap between two steps of a run whose task is told to be frozen."""
+    """Have a run try everything at its next step, once the tests tell it to."""
     from workers.runtime import Execution
 
-    original = Execution.progress
+    original, markers = Execution.progress, Markers.of_environment()
 
     def progress(execution: Any, *args: Any, **named: Any) -> None:
-        before = getattr(execution, "looked", time.monotonic())
-        execution.looked = time.monotonic()
-        frozen = Markers.of_environment().told("frozen") == str(execution.claim.task_id)
-        if frozen and execution.looked - before > GAP_SECONDS:
-            tell(execution)
+        held = execution.claim
+        if markers.told("try") == f"{held.task_id} {held.attempt}" and not markers.told("tried"):
+            markers.tell("tried", json.dumps(tries(held)))
         original(execution, *args, **named)
 
     Execution.progress = progress
 
 
-def tell(execution: Any) -> None:
-    """Try everything that writes, and say what came of it."""
+def tries(held: Any) -> dict[str, str]:
+    """What came of everything that writes: ``accepted``, or the error's name."""
     from controlcenter.artifacts.store import Stored
     from controlcenter.tasks import claims, runs
 
-    held = execution.claim
     checkpoint = Stored(f"{held.prefix}/late", 1, "0" * 64)
 
     def commit() -> None:
         with runs.committing(held) as one:
             one.metrics = {"late": True}
 
-    tries = {
+    writes = {
         "heartbeat": lambda: claims.beat(held),
         "checkpoint": lambda: runs.save_checkpoint(held, checkpoint),
         "commit": commit,
     }
-    came = {"attempt": held.attempt}
-    for name, one in tries.items():
+    came = {}
+    for name, write in writes.items():
         try:
-            one()
+            write()
             came[name] = "accepted"
         except Exception as error:
             came[name] = type(error).__name__
-    Markers.of_environment().tell("thawed", json.dumps(came))
+    return came

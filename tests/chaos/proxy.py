@@ -26,7 +26,7 @@ class Proxy:
         refusing: New connections are reset, and ``cut`` was called for the old ones.
         seconds_a_chunk: Waited before each 64 KiB.
         failing: Every request is answered with HTTP status 503.
-        cut_sending: A connection is reset once it sent so many bytes; then it is None again.
+        cut_sending: After so many bytes more, the connection that sends them is reset, once.
         cut_answering: The same for what comes back.
         on_cut: Called when one of the two happens.
     """
@@ -92,19 +92,13 @@ class Proxy:
         self._pass(client, server, "sending")
 
     def _pass(self, source: socket.socket, target: socket.socket, way: str) -> None:
-        passed = 0
         try:
             while data := source.recv(CHUNK):
                 if self.failing and way == "sending":
                     break
                 if self.seconds_a_chunk:
                     time.sleep(self.seconds_a_chunk)
-                passed += len(data)
-                limit = getattr(self, f"cut_{way}")
-                if limit is not None and passed > limit:
-                    setattr(self, f"cut_{way}", None)
-                    self.cuts += 1
-                    self.on_cut()
+                if self._cut_here(f"cut_{way}", len(data)):
                     break
                 target.sendall(data)
         except OSError:
@@ -113,6 +107,18 @@ class Proxy:
             with self._lock:
                 self._links.discard(link)
             self._reset(link)
+
+    def _cut_here(self, limit: str, passing: int) -> bool:
+        with self._lock:
+            left = getattr(self, limit)
+            if left is None:
+                return False
+            ends = left < passing
+            setattr(self, limit, None if ends else left - passing)
+            self.cuts += ends
+        if ends:
+            self.on_cut()
+        return bool(ends)
 
     @staticmethod
     def _reset(link: socket.socket) -> None:

@@ -21,6 +21,7 @@ from controlcenter.tasks import services, states
 from controlcenter.tasks.models import Run, RunStatus, Task
 from controlcenter.tasks.parameters import defaults
 from ml.data.schema import TELECOM
+from tests.chaos.scripted import digest_after
 from tests.chaos.system import until
 
 SYNTHESIS = {"users": 60, "events": 1500, "products": 8, "apps": 5, "seed": 3}
@@ -95,11 +96,25 @@ def real_task() -> Task:
     return new_task(copy_dataset(small_dataset(), new_workspace()), "standard", **QUICK)
 
 
-def scripted_task(workspace: Workspace | None = None, **stages: dict[str, Any]) -> Task:
-    """A task whose stages do as told (see ``scripted``), not started."""
+def scripted_task(
+    workspace: Workspace | None = None, *, device: str = "cpu", **stages: dict[str, Any]
+) -> Task:
+    """A task whose stages do as told (see ``scripted``), not started.
+
+    Args:
+        device: ``gpu`` for a worker of the queue ``refresh-gpu``, which has no other task.
+    """
     workspace = workspace or new_workspace()
     dataset = Dataset.objects.filter(workspace=workspace).first() or named_dataset(workspace)
-    return new_task(dataset, "refresh", name=json.dumps(stages))
+    return new_task(dataset, "refresh", name=json.dumps(stages), device=device)
+
+
+def check_scripted(tasks: list[Task]) -> None:
+    """What the stages committed is what their scripts say, to the last step."""
+    for task in tasks:
+        for run in Run.objects.filter(task=task, status=RunStatus.DONE):
+            script = json.loads(task.name).get(run.kind, {})
+            assert run.metrics["digest"] == digest_after(script.get("steps", 0)), run.metrics
 
 
 def start(*tasks: Task) -> None:
@@ -119,6 +134,19 @@ def running_step(task: Task) -> int:
     """The step that the task's running stage has told of; 0: none runs, or it told nothing."""
     run = Run.objects.filter(task=task, status=RunStatus.RUNNING).first()
     return int(run.progress.get("step", 0)) if run else 0
+
+
+def holder(task: Task) -> int:
+    """Pid of the process that holds the task's run."""
+    owner_of = Run.objects.filter(task=task, status=RunStatus.RUNNING).values_list("lease_owner")
+    (name,) = until(owner_of.first, "a run is held")
+    return int(name.rpartition(":")[2])
+
+
+def attempts(task: Task, stage: str = states.BUILDING) -> list[str]:
+    """How the attempts at a stage ended, in their order."""
+    runs = Run.objects.filter(task=task, kind=stage).order_by("attempt")
+    return list(runs.values_list("status", flat=True))
 
 
 def effect(task: Task) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""The broker: messages three times, flushed, restarted, gone, redelivering while a stage runs."""
+
+import time
+from typing import Any
+
+import redis
+
+from controlcenter.tasks.models import Run, Task
+from tests.chaos import invariants
+from tests.chaos.system import System, until
+from tests.chaos.world import (
+    attempts,
+    check_scripted,
+    running_step,
+    scripted_task,
+    start,
+    wait_for,
+)
+
+HASTY_SECONDS = 2
+REDELIVERED_AFTER = 10.0
+"""Kombu looks for messages past their visibility so often."""
+
+
+def case(system: System) -> dict[str, Any]:
+    hasty = system.worker("hasty", CHAOS_VISIBILITY_SECONDS=str(HASTY_SECONDS))
+    long = scripted_task(building={"steps": 90, "seconds": 0.2, "checkpoints": False})
+    start(long)
+    thrice(system)
+    flushed(system)
+    restarted(system)
+    gone(system, 8.0 if system.short else 120.0)
+    wait_for([long])
+    assert attempts(long) == ["done"], attempts(long)
+    again = dropped(system, Run.objects.get(task=long, kind="building"))
+    assert again, "the message of the long stage was never delivered again"
+    finish([long])
+    system.stop(hasty.name)
+    return {"redelivered_while_it_ran": again, "gone_seconds": 8 if system.short else 120}
+
+
+def some(count: int, **building: Any) -> list[Task]:
+    """Tasks that are started, each in a workspace of its own."""
+    made = [scripted_task(building=building, training={"steps": 1}) for _ in range(count)]
+    start(*made)
+    return made
+
+
+def finish(tasks: list[Task], seconds: float = 240.0) -> None:
+    wait_for(tasks, seconds)
+    check_scripted(tasks)
+    found = invariants.check(tasks)
+    assert not found, found
+
+
+def thrice(system: System) -> None:
+    """Every message three times."""
+    system.markers.tell("times", "3")
+    tasks = some(8, steps=2, seconds=0.1)
+    finish(tasks)
+    system.markers.tell("times", "1")
+    runs = Run.objects.filter(task__in=tasks)
+    assert {run.attempt for run in runs} == {1}
+    assert runs.count() == 3 * len(tasks)
+    assert any(dropped(system, run) for run in runs), "no message came a second time"
+
+
+def flushed(system: System) -> None:
+    """Everything the broker knows is gone, three times, while stages run and wait."""
+    tasks = some(6, steps=4, seconds=0.2)
+    with redis.Redis.from_url(system.urls["broker"]) as client:
+        for _ in range(3):
+            until(lambda: any(running_step(task) for task in tasks), "a stage runs")
+            client.flushall()
+            time.sleep(0.5)
+    finish(tasks)
+
+
+def restarted(system: System) -> None:
+    tasks = some(6, steps=4, seconds=0.2)
+    until(lambda: any(running_step(task) for task in tasks), "a stage runs")
+    system.restart_server("broker")
+    finish(tasks)
+
+
+def gone(system: System, seconds: float) -> None:
+    """Nobody can reach the broker; what runs goes on, what is queued waits."""
+    tasks = some(6, steps=4, seconds=0.2)
+    until(lambda: any(running_step(task) for task in tasks), "a stage runs")
+    system.proxies["broker"].refuse()
+    tasks += some(2, steps=1)
+    time.sleep(seconds)
+    system.proxies["broker"].calm()
+    finish(tasks)
+
+
+def dropped(system: System, run: Run) -> int:
+    """How many messages about a run were dropped, as the workers' logs have it."""
+    lines = [line for name in system.processes for line in system.log_of(name).splitlines()]
+    return sum(str(run.pk) in line and "run.dropped" in line for line in lines)
