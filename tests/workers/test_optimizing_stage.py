@@ -27,7 +27,16 @@ from controlcenter.tasks.workflows import Workflow
 from ml.data.frames import load_tables
 from ml.graph.splits import split_graph
 from ml.optimizing.added import separate
-from workers import building, optimizing, runtime, synthesis, validation
+from workers import (
+    building,
+    embedding,
+    evaluating,
+    optimizing,
+    runtime,
+    synthesis,
+    training,
+    validation,
+)
 from workers.building import ADDED, COUNTS, LAST_EVENTS, PEERS
 from workers.inputs import learning_graph, load_training_graph, load_whole_graph
 from workers.runtime import execute
@@ -323,3 +332,31 @@ def test_a_task_on_a_derived_dataset_keeps_added_events_out_of_the_graph(raw, tm
     folder = built(Task.objects.get(pk=later.pk), tmp_path)
     same_graph(graph, load_whole_graph(folder))
     assert pl.read_parquet(folder / ADDED).height > 10
+
+
+def test_baselines_measure_the_same_in_every_iteration(raw, monkeypatch):
+    """They are made of what was known and asked on the held-out links alone: both are the same."""
+    report_on = evaluating.report_on
+
+    def suggesting(execution, model, graph):
+        return report_on(execution, model, graph) | {"suggestions": [ORDERS, USES]}
+
+    monkeypatch.setattr(evaluating, "report_on", suggesting)
+    task = make_task(raw, epochs=1, fusion_epochs=5, max_iterations=2)
+    for _ in range(2):
+        iterate(task)
+        do("training", training.work)
+        do("embedding", embedding.work)
+        do("evaluating", evaluating.work)
+        send(raw, "order", 20)
+    trained = Run.objects.filter(task=task, kind="training").order_by("iteration")
+    first, second = (run.metrics["links"]["edge_types"] for run in trained)
+    assert set(first) == set(second) != set()
+    for name, told in first.items():
+        again = second[name]
+        assert told["popularity"] == again["popularity"]
+        assert told["repeat"] == again["repeat"]
+        parts = ({key: part["evaluated"] for key, part in one["slices"].items()}
+                 for one in (told, again))  # fmt: skip
+        assert next(parts) == next(parts)
+    assert any(told["model"] != second[name]["model"] for name, told in first.items())
