@@ -33,6 +33,17 @@ CRONS = {
 }
 
 
+KINDS = st.tuples(
+    st.sampled_from(sorted(CRONS)),
+    st.sampled_from(["make_up", "skip"]),
+    st.sampled_from(["wait", "queue", "skip"]),
+)
+SPANS = st.one_of(st.integers(0, 90), st.integers(60, 20 * 60), st.integers(3600, 7 * 3600)).map(
+    lambda seconds: timedelta(seconds=seconds)
+)
+WHICH = st.integers(0, 2)
+
+
 @dataclass
 class Model:
     """What a schedule ought to have done."""
@@ -88,16 +99,22 @@ class Killed(BaseException):
 
 
 class Beats(RuleBasedStateMachine):
-    @initialize()
-    def begin(self):
+    @initialize(kinds=st.tuples(KINDS, KINDS, KINDS))
+    def begin(self, kinds):
         self.account, _ = Account.objects.get_or_create(username="anna")
         number = Workspace.objects.count()
         self.workspace = Workspace.objects.create(slug=f"beats-{number}", name="Beats")
-        self.dataset = make_dataset(self.workspace)
+        dataset = make_dataset(self.workspace)
         self.now = datetime(2026, 6, 1, 12, 0, 20, tzinfo=UTC)
         self.models: dict[object, Model] = {}
         self.clock = mock.patch("controlcenter.common.clock.now", self.time)
         self.clock.start()
+        for index, (cron, missed, overlap) in enumerate(kinds):
+            fields = {"name": f"s{index}", "cron": cron, "missed": missed, "overlap": overlap}
+            fields |= {"workflow": "refresh", "dataset": dataset}
+            fields |= {"parameters": parameters.defaults()}
+            made = services.create(workspace=self.workspace, account=self.account, fields=fields)
+            self.models[made.pk] = Model(cron, missed, overlap, since=self.now)
 
     def time(self):
         return self.now
@@ -107,31 +124,14 @@ class Beats(RuleBasedStateMachine):
             self.clock.stop()
             Schedule.objects.all().delete()
 
-    @rule(
-        cron=st.sampled_from(sorted(CRONS)),
-        missed=st.sampled_from(["make_up", "skip"]),
-        overlap=st.sampled_from(["wait", "queue", "skip"]),
-    )
-    def create(self, cron, missed, overlap):
-        if len(self.models) == 3:
-            return
-        fields = {"name": f"s{len(self.models)}", "cron": cron, "missed": missed}
-        fields |= {"overlap": overlap, "workflow": "refresh", "dataset": self.dataset}
-        fields |= {"parameters": parameters.defaults()}
-        made = services.create(workspace=self.workspace, account=self.account, fields=fields)
-        self.models[made.pk] = Model(cron, missed, overlap, since=self.now)
+    @rule(span=SPANS)
+    def time_passes(self, span):
+        self.now += span
 
-    @rule(minutes=st.integers(0, 400), seconds=st.integers(0, 59))
-    def time_passes(self, minutes, seconds):
-        self.now += timedelta(minutes=minutes, seconds=seconds)
-
-    @rule(seconds=st.integers(1, 90))
-    def a_moment_passes(self, seconds):
-        self.now += timedelta(seconds=seconds)
-
-    @rule(beats=st.integers(1, 3))
-    def look(self, beats):
+    @rule(beats=st.integers(1, 3), span=SPANS)
+    def look(self, beats, span):
         """Several processes at once; then one more, for what they left to each other."""
+        self.now += span
         errors: list[BaseException] = []
 
         def work():
@@ -152,44 +152,42 @@ class Beats(RuleBasedStateMachine):
         for model in self.models.values():
             model.look(self.now)
 
-    @rule(point=st.sampled_from(["create_task", "write", "record", "set_next"]))
-    def killed_and_started_again(self, point):
+    @rule(point=st.sampled_from(["create_task", "write", "record", "set_next"]), span=SPANS)
+    def killed_and_started_again(self, point, span):
         """A look ends in the middle; what it had not committed never was."""
+        self.now += span
         with mock.patch.object(firing, point, side_effect=Killed), suppress(Killed):
             firing.fire_due()
         firing.fire_due()
         for model in self.models.values():
             model.look(self.now)
 
-    @rule(index=st.integers(0, 2))
-    def tasks_end(self, index):
-        if index < len(self.models):
-            key = list(self.models)[index]
-            for task in Task.objects.filter(fire__schedule=key, state__in=states.INCOMPLETE):
-                tasks.cancel(task=task, account=None)
-            self.models[key].open_tasks = 0
+    def chosen(self, which):
+        """A schedule, as a row and as a model."""
+        key = list(self.models)[which]
+        return Schedule.objects.get(pk=key), self.models[key]
 
-    @rule(index=st.integers(0, 2))
-    def switch(self, index):
-        if index < len(self.models):
-            key = list(self.models)[index]
-            model = self.models[key]
-            given = {"enabled": not model.enabled}
-            row = Schedule.objects.get(pk=key)
-            services.update(schedule=row, account=self.account, fields=given)
-            model.switch(self.now)
+    @rule(which=WHICH)
+    def tasks_end(self, which):
+        row, model = self.chosen(which)
+        for task in Task.objects.filter(fire__schedule=row, state__in=states.INCOMPLETE):
+            tasks.cancel(task=task, account=None)
+        model.open_tasks = 0
 
-    @rule(index=st.integers(0, 2), cron=st.sampled_from(sorted(CRONS)))
-    def change(self, index, cron):
-        if index < len(self.models):
-            key = list(self.models)[index]
-            row = Schedule.objects.get(pk=key)
-            services.update(schedule=row, account=self.account, fields={"cron": cron})
-            model = self.models[key]
-            if cron != model.cron:
-                model.look(self.now)
-                model.cron = cron
-                model.since = self.now
+    @rule(which=WHICH)
+    def switch(self, which):
+        row, model = self.chosen(which)
+        fields = {"enabled": not model.enabled}
+        services.update(schedule=row, account=self.account, fields=fields)
+        model.switch(self.now)
+
+    @rule(which=WHICH, cron=st.sampled_from(sorted(CRONS)))
+    def change(self, which, cron):
+        row, model = self.chosen(which)
+        services.update(schedule=row, account=self.account, fields={"cron": cron})
+        if cron != model.cron:
+            model.look(self.now)
+            model.cron, model.since = cron, self.now
 
     @invariant()
     def the_rows_say_what_the_model_says(self):
@@ -212,8 +210,8 @@ class Beats(RuleBasedStateMachine):
 @pytest.mark.django_db(transaction=True)
 def test_each_fire_time_has_at_most_one_task_in_any_order():
     Beats.TestCase.settings = settings(
-        max_examples=30,
-        stateful_step_count=25,
+        max_examples=15,
+        stateful_step_count=20,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
