@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from django.urls import reverse
@@ -81,7 +82,7 @@ def picture(lineage: Lineage) -> Picture | None:
         boxes=list(boxes.values()),
         lines=lines,
         width=int(max(box.x for box in boxes.values())) + WIDTH + 2 * MARGIN,
-        height=int(max(box.y for box in boxes.values())) + HEIGHT + MARGIN,
+        height=int(max(box.y for box in boxes.values())) + HEIGHT + ROW // 2,
         text=summary(lineage),
         table=as_table(lineage),
         truncated=lineage.truncated,
@@ -101,17 +102,22 @@ def place(lineage: Lineage) -> dict[str, Box]:
     x = float(MARGIN)
     for kinds in COLUMNS:
         column = [node for node in lineage.nodes if node.kind in kinds]
-        wanted = {}
-        for node in column:
-            above = [boxes[key].y for key in parents.get(node.key, []) if key in boxes]
-            wanted[node.key] = sum(above) / len(above) if above else float(MARGIN)
+        wanted = {node.key: beside(parents.get(node.key, []), boxes) for node in column}
         y = float(MARGIN)
         for node in sorted(column, key=lambda n: (wanted[n.key], str(n.at or ""), n.key)):
-            y = max(y, wanted[node.key])
+            y = max(y, wanted[node.key]) if wanted[node.key] < inf else y
             boxes[node.key] = box(node, x, y, asked=node.key in lineage.asked)
             y += ROW
         x += (WIDTH + GAP) if column else 0
     return boxes
+
+
+def beside(parents: list[str], boxes: dict[str, Box]) -> float:
+    """How far down a box belongs; at the end where its parents are of its own column or later."""
+    above = [boxes[key].y for key in parents if key in boxes]
+    if above:
+        return sum(above) / len(above)
+    return inf if parents else float(MARGIN)
 
 
 def box(node: Node, x: float, y: float, *, asked: bool) -> Box:
@@ -144,15 +150,18 @@ def line(source: Box, target: Box, edge: Edge) -> Line:
             f"{x} {target.middle}"
         )
         return Line(path, False, text)
-    back = target.x < source.x
-    begin = source.x if back else source.x + WIDTH
-    end = target.x + WIDTH if back else target.x
-    bend = GAP * (-1 if back else 1)
+    if target.x < source.x:
+        x, y = target.x + WIDTH * 0.8, target.y + HEIGHT
+        path = (
+            f"M{source.x} {source.middle} C{source.x - GAP} {source.middle} {x} {y + ROW} {x} {y}"
+        )
+        return Line(path, True, text)
+    begin = source.x + WIDTH
     path = (
-        f"M{begin} {source.middle} C{begin + bend} {source.middle} "
-        f"{end - bend} {target.middle} {end} {target.middle}"
+        f"M{begin} {source.middle} C{begin + GAP} {source.middle} "
+        f"{target.x - GAP} {target.middle} {target.x} {target.middle}"
     )
-    return Line(path, back, text)
+    return Line(path, False, text)
 
 
 def summary(lineage: Lineage) -> str:
@@ -185,7 +194,9 @@ def table_row(node: Node, sources: list[str]) -> list[Any]:
             reverse("admin:tasks_task_change", args=[node.task]),
             f"task {node.task[:8]}, iteration {node.iteration}",
         )
-    numbers = ", ".join(f"{name} {number(value)}" for name, value in node.numbers.items())
+    numbers = ", ".join(
+        f"{name.replace('_', ' ')} {number(value)}" for name, value in node.numbers.items()
+    )
     return [
         TITLES[node.kind],
         link(url, node.name) if url else node.name,

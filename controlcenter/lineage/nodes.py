@@ -146,7 +146,7 @@ def sizes(metrics: Any) -> dict[str, float]:
     """Nodes by type, and events, from the metrics of a building."""
     told = metrics if isinstance(metrics, dict) else {}
     nodes = told.get("nodes")
-    counts = {f"{name} nodes": n for name, n in nodes.items()} if isinstance(nodes, dict) else {}
+    counts = {f"{name}_nodes": n for name, n in nodes.items()} if isinstance(nodes, dict) else {}
     return numbers(
         **counts, events=told.get("events"), events_of_the_log=told.get("events_of_the_log")
     )
