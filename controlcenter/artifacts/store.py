@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -13,6 +15,7 @@ import structlog
 import urllib3
 from django.conf import settings
 from minio import Minio
+from minio import time as times
 from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
@@ -21,6 +24,7 @@ log = structlog.get_logger(__name__)
 PART_BYTES = 8 * 2**20
 CHUNK_BYTES = 2**20
 NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchUpload"}
+TOO_SKEWED = "RequestTimeTooSkewed"
 Answer = TypeVar("Answer")
 
 
@@ -68,6 +72,29 @@ class HashingReader:
         return chunk
 
 
+class Client(Minio):
+    """Signs by the server's clock: one that refused our time told its own with the answer."""
+
+    skew = timedelta(0)
+
+    def _build_headers(self, *args: Any, **named: Any) -> tuple[Any, datetime]:
+        headers, date = super()._build_headers(*args, **named)
+        date += self.skew
+        headers["x-amz-date"] = times.to_amz_date(date)
+        return headers, date
+
+    def _url_open(self, *args: Any, **named: Any) -> Any:
+        try:
+            return super()._url_open(*args, **named)
+        except S3Error as error:
+            told = error.response.headers.get("Date")
+            if error.code != TOO_SKEWED or not told:
+                raise
+            self.skew = parsedate_to_datetime(told) - times.utcnow()
+            log.warning("store.clock_differs", seconds=round(self.skew.total_seconds()))
+            return super()._url_open(*args, **named)
+
+
 class ArtifactStore:
     """One bucket of an S3 server.
 
@@ -88,7 +115,7 @@ class ArtifactStore:
                 f"got {parts.scheme}://…@{parts.hostname}{parts.path}"
             )
         self.patience = patience
-        self.client = Minio(
+        self.client = Client(
             f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname,
             access_key=unquote(parts.username),
             secret_key=unquote(parts.password),

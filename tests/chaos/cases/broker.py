@@ -68,7 +68,7 @@ def thrice(system: System) -> None:
 def flushed(system: System) -> None:
     """Everything the broker knows is gone, three times, while stages run and wait."""
     tasks = some(6, steps=4, seconds=0.2)
-    with redis.Redis.from_url(system.urls["broker"]) as client:
+    with redis.Redis.from_url(system.urls["UPS_BROKER_URL"]) as client:
         for _ in range(3):
             until(lambda: any(running_step(task) for task in tasks), "a stage runs")
             client.flushall()

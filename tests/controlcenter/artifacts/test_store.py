@@ -4,7 +4,9 @@ import hashlib
 import io
 from datetime import timedelta
 
+import minio.time
 import pytest
+from django.conf import settings
 from minio.error import ServerError
 
 from controlcenter.artifacts import services
@@ -149,3 +151,16 @@ class TestSweep:
             store().put_file(f"models/{number}", io.BytesIO(b"x"))
         assert services.sweep(older_than=NOW)["objects"] >= 8
         assert list(store().below("models/")) == []
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("seekable", [True, False])
+def test_a_wrong_clock_does_no_harm(monkeypatch, tmp_path, hours, seekable):
+    right = minio.time.utcnow
+    monkeypatch.setattr(minio.time, "utcnow", lambda: right() + timedelta(hours=hours))
+    content = b"0123456789abcdef" * (PART_BYTES // 16 + 1)
+    digest = hashlib.sha256(content).hexdigest()
+    here = ArtifactStore(settings.OBJECT_STORE_URL)
+    source = io.BytesIO(content) if seekable else Unseekable(content)
+    assert here.put_file("tests/skewed", source).sha256 == digest
+    here.fetch("tests/skewed", tmp_path / "back", sha256=digest)
