@@ -15,6 +15,7 @@ from documents import DOCUMENTS, ROOT, ApiCall, Document, document
 
 from controlcenter.common.filters import FilterBackend
 from controlcenter.datasets import mapping_text
+from controlcenter.lineage.serializers import KINDS
 from controlcenter.profiles.serializers import ProfileSerializer
 from controlcenter.settings import ENVIRONMENT
 from controlcenter.tasks import states
@@ -94,6 +95,8 @@ def view_of(call: ApiCall):
 
 
 def filters_of(view) -> set[str]:
+    if hasattr(view, "known"):  # no list: it names what it takes itself
+        return set(view.known)
     return set(FilterBackend().get_filterset_class(view(), view.queryset).base_filters)
 
 
@@ -202,6 +205,10 @@ def test_parameters_of_a_task_are_all_told():
 
 def test_fields_of_a_profile_are_all_told():
     assert set(ANALYSTS.names("field")) == set(ProfileSerializer().fields)
+
+
+def test_kinds_of_the_lineage_are_all_told():
+    assert ANALYSTS.names("kind") == KINDS
 
 
 def test_fields_of_the_quality_report_are_all_told():
