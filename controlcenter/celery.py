@@ -55,8 +55,6 @@ def configure() -> None:
         worker_max_memory_per_child=MEMORY_KIB,
         worker_send_task_events=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_soft_shutdown_timeout=15,
-        worker_enable_soft_shutdown_on_idle=False,
         worker_hijack_root_logger=False,
         result_expires=None,  # there are no results to clean up
         beat_scheduler="controlcenter.schedules.beat:Scheduler",

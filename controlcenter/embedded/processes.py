@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 WORKER = {
-    "REMAP_SIGTERM": "SIGQUIT",  # Celery: SIGTERM lets the running job hand back
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not spin: several share few cores
 }
 

@@ -135,7 +135,6 @@ class System:
             "CHAOS_DIR": str(self.markers.folder),
             "CHAOS_UNCLAIMED_SECONDS": "3",
             "TMPDIR": str(self.folder / "temporary"),
-            "REMAP_SIGTERM": "SIGQUIT",
             "OMP_WAIT_POLICY": "PASSIVE",
             "OMP_NUM_THREADS": "1",
             "POLARS_MAX_THREADS": "1",

@@ -178,6 +178,21 @@ def test_a_killed_refresh_worker_loses_nothing(system: System, api: Api) -> None
     assert ended["metrics"]["score"] == whole["metrics"]["score"]
 
 
+def test_a_worker_that_is_told_to_stop_hands_back_without_a_loss(system: System, api: Api) -> None:
+    """SIGTERM: nothing waits for the lease, no epoch is trained twice, the metrics are the same."""
+    whole = api.finished(api.task())
+    task = api.task()
+    api.training(task)
+    system.embedded("restart", "worker-refresh")
+    ended = api.finished(task)
+    assert ended["state"] == "completed", ended["error"]
+    runs = [r for r in api.get(f"/tasks/{task}/executions/") if r["kind"] == "training"]
+    assert [r["status"] for r in runs] == ["released", "done"]
+    assert [r["losses"] for r in runs] == [0, 0]
+    assert ended["metrics"]["links"] == whole["metrics"]["links"]
+    assert ended["metrics"]["score"] == whole["metrics"]["score"]
+
+
 def test_a_database_restart_in_the_middle_of_a_stage(system: System, api: Api) -> None:
     task = api.task()
     api.training(task)
