@@ -1,7 +1,6 @@
 """What is told, in which order, how often, and what comes of it."""
 
 import random
-import threading
 from datetime import timedelta
 from functools import partial
 
@@ -12,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from hypothesis import given
 from hypothesis import strategies as st
-from webhook_fixtures import PATH, make_due, send_all, step, verified, walk
+from webhook_fixtures import PATH, make_due, send_all, step, told, verified, walk
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.audit.models import AuditEntry
@@ -25,10 +24,6 @@ from controlcenter.webhooks.models import Delivery, Webhook
 from controlcenter.webhooks.posting import Answer, post
 
 pytestmark = pytest.mark.django_db
-
-
-def told(receiver):
-    return [(got.data["from"], got.data["to"]) for got in receiver.got]
 
 
 def test_a_task_is_told_from_its_creation_to_its_end(
@@ -236,90 +231,6 @@ def test_a_private_address_is_refused_and_tried_again_later(
     assert (row.status, row.attempts, row.last_status_code) == ("pending", 1, None)
     assert "no public address" in row.last_error
     assert receiver.got == []
-
-
-def test_a_lease_that_ran_out_is_sent_again_and_the_late_failure_says_nothing(
-    task, receiver, hook, sender
-):
-    """As after a crash between sending and writing down."""
-    hook(receiver.url)
-    step(task, "building")
-    (first,) = queue.claim(10)
-    assert queue.claim(10) == []
-    make_due()
-    send_all(sender)
-    row = Delivery.objects.get()
-    assert (row.status, row.attempts) == ("delivered", 2)
-    assert queue.settle(first, Answer(500, "late")) == ""
-    assert Delivery.objects.get().status == "delivered"
-
-
-def test_a_late_success_counts(task, receiver, hook):
-    hook(receiver.url)
-    step(task, "building")
-    (first,) = queue.claim(10)
-    make_due()
-    (second,) = queue.claim(10)
-    assert queue.settle(first, Answer(500, "late")) == ""
-    assert queue.settle(first, Answer(200)) == "delivered"
-    assert queue.settle(second, Answer(500, "no")) == ""
-    assert Delivery.objects.get().status == "delivered"
-
-
-def test_a_webhook_has_few_requests_at_once_and_one_while_it_fails(
-    workspace, ready_dataset, receivers, hook
-):
-    hook(receivers().url, "one")
-    hook(receivers().url, "two")
-    for _ in range(10):
-        step(make_task(workspace, ready_dataset), "cancelled")
-    claimed = queue.claim(100)
-    assert sorted(_counts(claimed).values()) == [queue.AT_ONCE, queue.AT_ONCE]
-    assert queue.claim(100) == []
-    one = claimed[0]
-    queue.settle(one, Answer(500, "no"))
-    assert queue.claim(100) == [], "three are still under way"
-    for other in claimed:
-        if other.webhook == one.webhook and other is not one:
-            queue.settle(other, Answer(200))
-    assert Webhook.objects.get(pk=one.webhook).failing_since is None
-    Webhook.objects.filter(pk=one.webhook).update(failing_since=Now())
-    assert [other.webhook for other in queue.claim(100)] == [one.webhook]
-
-
-def test_room_is_shared_in_turns(workspace, ready_dataset, receivers, hook):
-    for name in ("one", "two", "three"):
-        hook(receivers().url, name)
-    for _ in range(5):
-        step(make_task(workspace, ready_dataset), "cancelled")
-    assert sorted(_counts(queue.claim(6)).values()) == [2, 2, 2]
-    assert queue.claim(0) == []
-
-
-def _counts(claimed):
-    found = {}
-    for one in claimed:
-        found[one.webhook] = found.get(one.webhook, 0) + 1
-    return found
-
-
-def test_a_slow_receiver_holds_up_nobody_else(task, receivers, hook, sender):
-    slow, quick = receivers(), receivers()
-    hook(slow.url, "slow")
-    hook(quick.url, "quick")
-    release = threading.Event()
-    slow.answer = lambda handler, got: 200 if release.wait(30) else 500
-    walk(task)
-    while len(quick.got) < len(PATH):
-        sender.send_due()
-        quick.wait_for(len(quick.got))
-        sender.settle()
-    assert [to for _, to in told(quick)] == list(PATH)
-    assert len(slow.wait_for(1)) == 1
-    assert Delivery.objects.filter(webhook__name="slow", status="delivered").count() == 0
-    release.set()
-    send_all(sender)
-    assert [to for _, to in told(slow)] == list(PATH)
 
 
 def test_secrets_before_and_after_a_rotation(task, owner, receiver, hook, sender):

@@ -179,3 +179,7 @@ def task(workspace: Workspace, ready_dataset: Any) -> Task:
 def make_due() -> int:
     """What waits for its next attempt need wait no longer; leases have run out."""
     return Delivery.objects.filter(status="pending").update(available_at=Now(), leased_until=None)
+
+
+def told(receiver):
+    return [(got.data["from"], got.data["to"]) for got in receiver.got]
