@@ -88,7 +88,7 @@ def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Task | N
         Run.DoesNotExist, Task.DoesNotExist: if there is no such row.
     """
     tasks = Task.objects.select_for_update(of=("self",), skip_locked=skip_locked)
-    task = next(iter(tasks.filter(runs=run_id)), None)
+    task = next(iter(tasks.filter(runs=run_id).order_by()), None)
     locked = Run.objects.select_for_update(of=("self",), skip_locked=skip_locked)
     run = locked.select_related("workspace").get(pk=run_id)
     if task is None and run.task_id is not None:
