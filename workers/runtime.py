@@ -4,7 +4,6 @@ import itertools
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 import traceback
@@ -30,7 +29,7 @@ from controlcenter.tasks import claims, endings, runs
 from controlcenter.tasks.claims import CancelRequested, Claim, Fenced, SuspendRequested
 from controlcenter.tasks.models import Run, RunStatus
 from controlcenter.tasks.runs import Commit
-from workers import shutdown
+from workers import folders, shutdown
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
@@ -290,7 +289,7 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
     """Work on a claim; every way it may end is an end of the run."""
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="ups-run-") as folder,
+            folders.for_run() as folder,
             Execution(claim, Path(folder)) as execution,
         ):
             work(execution)

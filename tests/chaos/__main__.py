@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.chaos.system import running
 
-CASES = ("frozen", "broker", "database", "store", "versions", "kills")
+CASES = ("frozen", "broker", "database", "store", "versions", "kills", "soak")
 
 
 def main() -> int:

@@ -1,0 +1,34 @@
+"""Temporary folders of runs: the next run on a machine removes what a killed process left."""
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+PREFIX = f"ups-run-{socket.gethostname()}-"
+"""The machine's name, because containers may share a folder and do not know each other's pids."""
+
+
+def for_run() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one run, removed when it ends, however it ends."""
+    remove_abandoned()
+    return tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of processes that are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
