@@ -77,7 +77,7 @@ def picture(lineage: Lineage) -> Picture | None:
     if not lineage.nodes:
         return None
     boxes = place(lineage)
-    lines = [line(boxes[e.source.key], boxes[e.target.key], e) for e in drawn(lineage, boxes)]
+    lines = [line(boxes[e.source.key], boxes[e.target.key], e) for e in lineage.edges]
     return Picture(
         boxes=list(boxes.values()),
         lines=lines,
@@ -87,10 +87,6 @@ def picture(lineage: Lineage) -> Picture | None:
         table=as_table(lineage),
         truncated=lineage.truncated,
     )
-
-
-def drawn(lineage: Lineage, boxes: dict[str, Box]) -> list[Edge]:
-    return [e for e in lineage.edges if e.source.key in boxes and e.target.key in boxes]
 
 
 def place(lineage: Lineage) -> dict[str, Box]:
@@ -178,9 +174,8 @@ def as_table(lineage: Lineage) -> Table:
     names = {node.key: node for node in lineage.nodes}
     sources: dict[str, list[str]] = {}
     for edge in lineage.edges:
-        if edge.source.key in names:
-            told = f"{names[edge.source.key].name} ({edge.how})"
-            sources.setdefault(edge.target.key, []).append(told)
+        told = f"{names[edge.source.key].name} ({edge.how})"
+        sources.setdefault(edge.target.key, []).append(told)
     rows = [table_row(node, sources.get(node.key, [])) for node in lineage.nodes]
     columns = ["what", "name", "made", "by", "from", "numbers", "is there"]
     return Table("Lineage as a table", columns, rows, wide=True)

@@ -46,8 +46,10 @@ def around(
     """What some things were made from and what was made from them, described."""
     found = surroundings(workspace_id, asked, inputs, limit)
     nodes = describe(workspace_id, found.refs)
-    keys = [one.key for one in found.asked]
-    return Lineage(keys, nodes, found.edges, found.truncated)
+    known = {node.ref for node in nodes}
+    keys = [one.key for one in found.asked if one in known]
+    edges = [edge for edge in found.edges if {edge.source, edge.target} <= known]
+    return Lineage(keys, nodes, edges, found.truncated)
 
 
 def of_dataset(dataset: Dataset, limit: int = LIMIT) -> Lineage:
