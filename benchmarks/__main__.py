@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from benchmarks.harness import RESULTS, table
 from benchmarks.machine import REPOSITORY
 
-ALL = ("hgt", "training", "incremental", "explain", "rules", "ingest", "protocols")
+ALL = ("hgt", "training", "incremental", "explain", "rules", "ingest", "tasks", "protocols")
 
 
 def main(asked: list[str]) -> int:

@@ -14,8 +14,11 @@ from controlcenter.embedded import locate
 
 
 @contextmanager
-def servers() -> Iterator[None]:
+def servers(*, durable: bool = False) -> Iterator[None]:
     """PostgreSQL, broker and object store in a folder of their own; Django is set up on them.
+
+    Args:
+        durable: They write to the disk before they answer, as in production.
 
     Raises:
         RuntimeError: if they don't start, with the reason.
@@ -23,7 +26,8 @@ def servers() -> Iterator[None]:
     data_dir = Path(tempfile.mkdtemp(prefix="ups-benchmark-"))
     data_dir.chmod(0o711)  # PostgreSQL may run by an account that must pass through
     try:
-        started = embedded("servers-up", "--ephemeral-for", str(os.getpid()), data_dir=data_dir)
+        life = [] if durable else ["--ephemeral-for", str(os.getpid())]
+        started = embedded("servers-up", *life, data_dir=data_dir)
         if started.returncode:
             raise RuntimeError(f"the servers of the benchmark did not start:\n{started.stderr}")
         set_up(data_dir)
