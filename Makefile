@@ -1,6 +1,6 @@
 # The whole system from a fresh clone: `make demo`. What checks it: `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench install install-dev clean
+.PHONY: help demo up down status test lint bench chaos install install-dev clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +23,7 @@ help:
 	@echo 'make up | down | status  start the system, stop it (its data stays), see what runs'
 	@echo 'make test | lint         everything that has to hold | only what needs no running'
 	@echo 'make bench [ONLY=rules]  what is fast, side by side with peers: the table and its JSON'
+	@echo 'make chaos [ONLY=soak]   kill, cut, freeze and restart everything; nothing may be lost'
 	@echo 'make clean               stop, and remove the environment and ALL DATA of this clone'
 
 demo: install
@@ -52,6 +53,10 @@ lint: install-dev
 
 bench: install
 	$(PY) -m benchmarks $(ONLY)
+
+# The short form of it is a part of `make test`.
+chaos: install-dev
+	$(PY) -m tests.chaos $(if $(ONLY),--only $(ONLY))
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev

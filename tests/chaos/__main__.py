@@ -33,8 +33,17 @@ def main() -> int:
             results[name] = run(name, system)
     if told.results:
         told.results.write_text(json.dumps(results))
-    print(json.dumps(results))
+    print(json.dumps(line(results)))
     return int(not all(result["held"] for result in results.values()))
+
+
+def line(results: dict[str, Any]) -> dict[str, Any]:
+    """What is printed: the counts of the soak, and of every case whether it held."""
+    soak = results.get("soak", {})
+    names = ("tasks", "kills", "restarts", "lost", "doubled", "stuck", "seconds_to_recover")
+    counts = {name: soak[name] for name in names if name in soak}
+    held = {name: result["held"] for name, result in results.items()}
+    return counts | {"held": held, "seconds": round(sum(r["seconds"] for r in results.values()), 1)}
 
 
 def run(name: str, system: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from controlcenter.tasks.models import Task  # noqa: E402
 AGAIN = 3
 """So many of the last requests are sent again after a start."""
 
-BUSY = {"steps": 1, "seconds": 0.1, "checkpoints": False}
+BUSY = {"steps": 1, "seconds": 0.15, "checkpoints": False}
 SCRIPT = json.dumps({"building": BUSY, "training": BUSY})
 
 

@@ -210,6 +210,9 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> An
 def running(*, short: bool, logs: Path | None = None) -> Iterator[System]:
     """A system with its servers and tables; Django is set up on them, without the proxies.
 
+    The servers of the short form go with this process, however it ends, and keep nothing over a
+    kill but what the database has; those of the long form are as in production.
+
     Args:
         logs: Folder that gets the logs of all processes at the end.
     """
@@ -217,7 +220,8 @@ def running(*, short: bool, logs: Path | None = None) -> Iterator[System]:
     folder.chmod(0o711)  # PostgreSQL may run by an account that must pass through
     system = None
     try:
-        embedded("servers-up", "--ephemeral-for", str(os.getpid()), folder=folder)
+        for_me = ("--ephemeral-for", str(os.getpid())) if short else ()
+        embedded("servers-up", *for_me, folder=folder)
         for name in [name for name in os.environ if name.startswith("UPS_")]:
             del os.environ[name]
         os.environ |= {
@@ -240,7 +244,7 @@ def running(*, short: bool, logs: Path | None = None) -> Iterator[System]:
             system.stop()
             if logs is not None:
                 shutil.copytree(folder / "logs", logs, dirs_exist_ok=True)
-        embedded("down", folder=folder)
+        embedded("remove", folder=folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
