@@ -6,9 +6,25 @@ from typing import IO, Any
 
 import django
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
+
+POOL_SIZE = 20
+"""Connections to the database that one process opens at most."""
+
+POOL_TIMEOUT = 5.0
+"""Seconds that a request waits for one: as long as for a new one where there is no pool."""
+
+
+def pool_connections() -> None:
+    """Requests take a connection from a pool: opening one costs more than most requests do."""
+    default = connections.settings["default"]
+    default["CONN_HEALTH_CHECKS"] = True
+    default["OPTIONS"]["pool"] = {"min_size": 1, "max_size": POOL_SIZE, "timeout": POOL_TIMEOUT}
+
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 django.setup(set_prefix=False)
+pool_connections()
 
 from controlcenter.common.body_limit import BodyLimit  # noqa: E402 (settings must be loaded)
 
