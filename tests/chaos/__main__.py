@@ -6,6 +6,7 @@ Prints one line of JSON; the exit status is 0 only if every case held.
 import argparse
 import importlib
 import json
+import signal
 import sys
 import time
 import traceback
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="file for what each case gave, as JSON")
     parser.add_argument("--logs", type=Path, help="folder for the logs of all processes")
     told = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: dict[str, Any] = {}
     with running(short=told.short, logs=told.logs) as system:
         system.relay()

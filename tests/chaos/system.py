@@ -4,6 +4,7 @@ Workers and relay reach every server through a proxy of its own; the tests thems
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from tests.chaos.markers import Markers
 from tests.chaos.proxy import Proxy
 
 LEASE_SECONDS = 4
+PR_SET_PDEATHSIG = 1
 QUEUES = "refresh,control,ingest"
 SERVERS = {"database": "postgres", "broker": "valkey", "store": "seaweedfs"}
 URLS = {
@@ -58,6 +60,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def tick(self) -> None:
@@ -184,6 +187,11 @@ class System:
 
     def log_of(self, name: str) -> str:
         return (self.folder / "logs" / f"{name}.log").read_text(errors="replace")
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGKILL when the tests end, even if they were killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:

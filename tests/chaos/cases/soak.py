@@ -23,8 +23,12 @@ CLIENTS = ("client-1", "client-2")
 KILLS = {"stage": 80, "worker": 8, "relay": 7, "client": 5}
 """What is killed how often: the process of a stage, a whole worker, the relay, a client."""
 
-LONG = {"tasks": 2000, "workspaces": 120, "outstanding": 40, "restart_seconds": 60.0, "lease": 30}
-SHORT = {"tasks": 100, "workspaces": 50, "outstanding": 20, "restart_seconds": 4.0, "lease": 4}
+LONG = {"tasks": 2000, "workspaces": 120, "outstanding": 14, "lease": 30}
+SHORT = {"tasks": 100, "workspaces": 50, "outstanding": 14, "lease": 4}
+RESTART_SECONDS = 60.0
+RESTART_TASKS = 40
+"""The short form lasts no minute: it restarts the broker after so many tasks instead."""
+
 RECOVERY_SLACK_SECONDS = 15.0
 HANGS_SECONDS = 300.0
 
@@ -95,9 +99,8 @@ def torment(system: System, size: dict[str, Any]) -> Log:
         AssertionError: if nothing ends for so long that something must hang.
     """
     log, dice, mine = Log(), random.Random(4), tasks_of("soak")
-    restart = time.monotonic() + size["restart_seconds"]
     seen, since = 0, time.monotonic()
-    due = since
+    due = restarted = since
     while True:
         due += dice.uniform(0.5, 1.5)
         time.sleep(max(0.0, due - time.monotonic()))
@@ -112,10 +115,11 @@ def torment(system: System, size: dict[str, Any]) -> Log:
         if done != seen:
             seen, since = done, time.monotonic()
         assert time.monotonic() - since < HANGS_SECONDS, f"hangs with {done} tasks done"
-        if time.monotonic() >= restart:
+        short = system.short and done >= RESTART_TASKS * (log.restarts + 1)
+        if short or time.monotonic() >= restarted + RESTART_SECONDS:
             system.restart_server("broker")
             log.restarts += 1
-            restart = time.monotonic() + size["restart_seconds"]
+            restarted = time.monotonic()
 
 
 def kill(system: System, dice: random.Random, log: Log) -> None:
@@ -148,9 +152,11 @@ def alive(system: System, name: str) -> bool:
 def recoveries(log: Log) -> list[float]:
     """Seconds from the kill of a run's process to the start of the next attempt."""
     found = []
+    killed: dict[int, datetime] = {}
     for what, pid, moment in log.kills:
-        if what in ("relay", "client"):
-            continue
+        if what in ("stage", "worker"):
+            killed.setdefault(pid, moment)  # a process that is not collected yet is killed again
+    for pid, moment in killed.items():
         lost = Run.objects.filter(
             lease_owner__endswith=f":{pid}", started_at__lte=moment, finished_at__gt=moment,
             status=RunStatus.LOST,

@@ -3,7 +3,10 @@
 A model-based test on PostgreSQL. Time is moved by setting leases into the past.
 """
 
+import io
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models import Count
@@ -13,9 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from controlcenter.accounts.models import Workspace
+from controlcenter.artifacts.models import Artifact
+from controlcenter.artifacts.store import Stored, store
 from controlcenter.common.errors import Conflict
 from controlcenter.tasks import claims, endings, reaper, runs, services, states
-from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, Transition
+from controlcenter.tasks.models import Outbox, Run, RunStatus, Task, TaskEvent, Transition
 from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
 
@@ -36,6 +41,8 @@ class Protocol(RuleBasedStateMachine):
         self.workspace = Workspace.objects.create(slug=f"w{Workspace.objects.count()}", name="w")
         self.committed: list[tuple[object, int, str]] = []
         self.was_final: dict[object, str] = {}
+        self.objects = 0
+        self.whole: set[object] = set()
 
     def tasks(self):
         return Task.objects.filter(workspace=self.workspace)
@@ -78,8 +85,10 @@ class Protocol(RuleBasedStateMachine):
     def commit(self, held, score):
         if held is None:
             return
+        stored = self.stored(held, "result")
         try:
             with runs.committing(held) as commit:
+                commit.artifact(stored, "result")
                 commit.metrics = {
                     "epoch": held.epoch,
                     "metrics": {"links.mrr": score},
@@ -91,6 +100,24 @@ class Protocol(RuleBasedStateMachine):
             assert Task.objects.get(pk=held.task_id).cancel_requested_at is not None
         else:
             self.committed.append((held.task_id, held.iteration, held.kind))
+
+    @rule(held=claims)
+    def checkpoint(self, held):
+        if held is None:
+            return
+        try:
+            runs.save_checkpoint(held, self.stored(held, "checkpoint"))
+        except claims.Fenced:
+            assert not self.holds(held)
+
+    def stored(self, held, name):
+        """An object of the claim, each time another; one that is refused need not be there."""
+        self.objects += 1
+        if not self.holds(held):
+            return Stored(f"{held.prefix}/refused-{self.objects}", 1, "0" * 64)
+        content = f"{held.run_id} {held.epoch} {self.objects}".encode()
+        key = f"{held.prefix}/{name}-{self.objects}"
+        return store().put_file(key, io.BytesIO(content), size=len(content))
 
     @rule(held=claims, how=st.sampled_from(sorted(ENDINGS)))
     def end_otherwise(self, held, how):
@@ -179,11 +206,22 @@ class Protocol(RuleBasedStateMachine):
         assert len(self.committed) == len(set(self.committed)) == done.count()
 
     @invariant()
+    def every_artifact_exists_with_its_sha256(self):
+        if not hasattr(self, "workspace"):
+            return
+        for one in Artifact.objects.filter(workspace=self.workspace).exclude(pk__in=self.whole):
+            with tempfile.TemporaryDirectory() as folder:
+                store().fetch(one.key, Path(folder) / "object", sha256=one.sha256)
+            self.whole.add(one.pk)  # a key is written once
+
+    @invariant()
     def every_path_is_one_of_the_machine(self):
         if not hasattr(self, "workspace"):
             return
         for task in self.tasks():
             assert Transition.objects.filter(task=task).count() == task.version
+            told = TaskEvent.objects.filter(task=task, kind="state")
+            assert told.count() == task.version
             assert task.iteration < 2
             state = states.PENDING
             for row in Transition.objects.filter(task=task).order_by("pk"):
