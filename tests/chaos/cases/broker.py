@@ -17,25 +17,34 @@ from tests.chaos.world import (
 )
 
 HASTY_SECONDS = 2
-REDELIVERED_AFTER = 10.0
-"""Kombu looks for messages past their visibility so often."""
+GONE_SECONDS = {True: 6.0, False: 120.0}
+"""By whether it is the short form."""
+
+LONG_STEPS = 90
+"""18 s: Kombu looks each 10 s for messages past their visibility."""
 
 
 def case(system: System) -> dict[str, Any]:
-    hasty = system.worker("hasty", CHAOS_VISIBILITY_SECONDS=str(HASTY_SECONDS))
-    long = scripted_task(building={"steps": 90, "seconds": 0.2, "checkpoints": False})
-    start(long)
-    thrice(system)
+    again = redelivered(system)
     flushed(system)
     restarted(system)
-    gone(system, 8.0 if system.short else 120.0)
-    wait_for([long])
+    gone(system, GONE_SECONDS[system.short])
+    return {"redelivered_while_it_ran": again, "gone_seconds": GONE_SECONDS[system.short]}
+
+
+def redelivered(system: System) -> int:
+    """A visibility timeout far below the stage's length; other messages come three times."""
+    hasty = system.worker("hasty", CHAOS_VISIBILITY_SECONDS=str(HASTY_SECONDS))
+    until(lambda: " ready." in system.log_of("hasty"), "the hasty worker is ready")
+    long = scripted_task(building={"steps": LONG_STEPS, "seconds": 0.2, "checkpoints": False})
+    start(long)
+    thrice(system)
+    finish([long])
     assert attempts(long) == ["done"], attempts(long)
     again = dropped(system, Run.objects.get(task=long, kind="building"))
     assert again, "the message of the long stage was never delivered again"
-    finish([long])
     system.stop(hasty.name)
-    return {"redelivered_while_it_ran": again, "gone_seconds": 8 if system.short else 120}
+    return again
 
 
 def some(count: int, **building: Any) -> list[Task]:

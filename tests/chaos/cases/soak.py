@@ -24,9 +24,9 @@ KILLS = {"stage": 80, "worker": 8, "relay": 7, "client": 5}
 """What is killed how often: the process of a stage, a whole worker, the relay, a client."""
 
 LONG = {"tasks": 2000, "workspaces": 120, "outstanding": 14, "lease": 30}
-SHORT = {"tasks": 100, "workspaces": 50, "outstanding": 14, "lease": 4}
+SHORT = {"tasks": 60, "workspaces": 40, "outstanding": 14, "lease": 4}
 RESTART_SECONDS = 60.0
-RESTART_TASKS = 40
+RESTART_TASKS = 25
 """The short form lasts no minute: it restarts the broker after so many tasks instead."""
 
 RECOVERY_SLACK_SECONDS = 15.0
