@@ -1,8 +1,14 @@
 """Processes that compile at the same time, on a machine where nothing is compiled yet."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ml
+
+ROOT = Path(ml.__file__).resolve().parent.parent
 
 KERNELS = """
 import sys, time
