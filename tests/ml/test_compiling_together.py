@@ -38,7 +38,13 @@ def test_each_gets_the_machine_code_of_its_own_constants(tmp_path):
 
     def run(own, count=4):
         command = [sys.executable, str(script), str(own), str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return done.stdout + done.stderr
 
     with ThreadPoolExecutor(4) as pool:
