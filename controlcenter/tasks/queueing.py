@@ -174,11 +174,3 @@ def reason_of(run: Run, ahead: int) -> str:
     if limit is not None and holding(run.queue).count() >= limit:
         return f"queued: the pool {run.queue} is full ({limit} at once)"
     return f"queued: waits for a free worker of the queue {run.queue}"
-
-
-def pools() -> list[dict[str, Any]]:
-    """The limited pools and how full they are."""
-    return [
-        {"pool": pool, "limit": limit, "running": holding(pool).count()}
-        for pool, limit in sorted(settings.POOL_LIMITS.items())
-    ]
