@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from controlcenter.accounts.models import Account, Membership, Role, Workspace
 from controlcenter.accounts.services import create_workspace
+from controlcenter.artifacts.store import store
 from controlcenter.common.clock import now
 from controlcenter.datasets.models import Dataset, DatasetState
 from controlcenter.registry.models import ModelVersion
@@ -169,3 +170,10 @@ def model_version(workspace: Workspace) -> MakeVersion:
         return version
 
     return make
+
+
+@pytest.fixture
+def own_bucket(settings: Any) -> None:
+    """A bucket for a test that removes what no row of its own knows."""
+    settings.OBJECT_STORE_URL += f"-{uuid.uuid4().hex[:12]}"
+    store().client.make_bucket(store().bucket)

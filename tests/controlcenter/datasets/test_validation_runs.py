@@ -165,6 +165,7 @@ def test_a_preview_whose_object_is_gone_is_a_503(as_operator, as_analyst):
     assert "NoSuchKey" in answer.json()["detail"]
 
 
+@pytest.mark.usefixtures("own_bucket")
 def test_a_synthetic_population_is_generated_checked_and_deleted(as_operator, workspace):
     config = {"users": 40, "products": 5, "apps": 4, "events": 300, "communities": 2}
     key = as_operator.post(f"{URL}synthesize/", config, format="json").json()["id"]
