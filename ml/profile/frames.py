@@ -95,15 +95,27 @@ class Program:
             for start in range(0, frame.height, BLOCK):
                 block = slice(start, start + BLOCK)
                 slots: list[Any] = []
-                for step in self.steps:
+                for index, step in enumerate(self.steps):
                     given = step.arguments
                     if step.apply is None:
                         slots.append(inputs[given[0]][block])
-                    else:
-                        slots.append(step.apply(*[slots[slot] for slot in given]))
-                for row, slot in zip(results, self.outputs, strict=True):
-                    row[block] = slots[slot]
+                        continue
+                    row = self._in_place.get(index)
+                    place = {} if row is None else {"out": results[row, block]}
+                    slots.append(step.apply(*[slots[slot] for slot in given], **place))
+                for row, slot in enumerate(self.outputs):
+                    if self._in_place.get(slot) != row:
+                        results[row, block] = slots[slot]
         return results
+
+    @cached_property
+    def _in_place(self) -> dict[int, int]:
+        """Slots whose step can write into the output: what is not copied is not read again."""
+        return {
+            slot: row
+            for row, slot in enumerate(self.outputs)
+            if isinstance(self.steps[slot].apply, np.ufunc)
+        }
 
     @cached_property
     def _reads(self) -> list[pl.Expr]:
