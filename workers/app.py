@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import django
-from celery.signals import worker_init, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_shutting_down
 from django.db import connections
 
 from controlcenter.celery import app
@@ -84,6 +84,14 @@ def check_device(sender: Any = None, **_: Any) -> None:
         from workers.device import choose
 
         choose(settings.DEVICE)
+
+
+@worker_process_init.connect
+def take_the_place(**_: Any) -> None:
+    """A process of the pool that starts may stand in for one that died."""
+    from workers import processes
+
+    processes.release_dead()
 
 
 @worker_shutting_down.connect

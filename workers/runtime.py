@@ -3,7 +3,6 @@
 import itertools
 import os
 import signal
-import socket
 import threading
 import time
 import traceback
@@ -29,7 +28,7 @@ from controlcenter.tasks import claims, endings, runs
 from controlcenter.tasks.claims import CancelRequested, Claim, Fenced, SuspendRequested
 from controlcenter.tasks.models import Run, RunStatus
 from controlcenter.tasks.runs import Commit
-from workers import folders, shutdown
+from workers import folders, processes, shutdown
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 1.0
@@ -253,9 +252,10 @@ def patiently(call: Callable[[], Answer], *, on_wait: Callable[[], None] | None 
                 on_wait()
 
 
-def owner() -> str:
-    """Name of this worker process, for people."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def take(run_id: uuid.UUID) -> Claim | None:
+    """Claim a run for this process."""
+    name, machine = processes.name(), processes.machine()
+    return claims.claim(run_id, owner=name, machine=machine, pid=os.getpid())
 
 
 def execute(run_id: str, work: Callable[[Execution], None]) -> str:
@@ -265,7 +265,7 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
     structlog.contextvars.bind_contextvars(run_id=run_id)
     outcome = ""
     try:
-        claim = patiently(lambda: claims.claim(uuid.UUID(run_id), owner=owner()))
+        claim = patiently(lambda: take(uuid.UUID(run_id)))
         if claim is None:
             log.info("run.dropped", why="done, held by another worker, or not its turn")
             outcome = "dropped"

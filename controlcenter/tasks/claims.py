@@ -111,11 +111,15 @@ def leave_to_newer(run: Run) -> None:
 
 
 @transaction.atomic
-def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
+def claim(
+    run_id: uuid.UUID, *, owner: str, machine: str = "", pid: int | None = None
+) -> Claim | None:
     """Take a queued run, or None: done, held by another, or not its turn. Then drop the message.
 
     Args:
         owner: Name of the worker, for people; it fences nothing.
+        machine: Where ``pid`` is the worker's process, so that its death is seen there before
+            the lease ends; empty: nobody looks.
     """
     try:
         run, task = lock(run_id)
@@ -150,6 +154,8 @@ def claim(run_id: uuid.UUID, *, owner: str) -> Claim | None:
         status=RunStatus.RUNNING,
         epoch=epoch,
         lease_owner=owner,
+        lease_machine=machine,
+        lease_pid=pid,
         lease_expires_at=Now() + lease(),
         heartbeat_at=Now(),
         started_at=Now(),

@@ -171,6 +171,8 @@ class Run(Scoped):
     )
     epoch = models.BigIntegerField(null=True)
     lease_owner = models.CharField(max_length=200, blank=True)
+    lease_machine = models.CharField(max_length=200, blank=True, db_default="")
+    lease_pid = models.PositiveIntegerField(null=True)
     lease_expires_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     progress = models.JSONField(default=dict)

@@ -4,6 +4,7 @@ Periodic and event-driven, correct with either alone: it needs no broker, any pr
 and an advisory lock keeps it to one at a time.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -64,6 +65,29 @@ def release_expired() -> int:
                 continue
             lose_locked(run, task, reason=f"the lease of {run.lease_owner} ended without a word.")
             released += 1
+    return released
+
+
+def release_dead(machine: str, exists: Callable[[int], bool]) -> int:
+    """Runs whose process is no more: the next attempt is queued before the lease ends.
+
+    Args:
+        machine: The one that the caller runs on.
+        exists: Whether a process of this id is there.
+    """
+    held = Run.objects.filter(status=RunStatus.RUNNING, lease_machine=machine)
+    released = 0
+    for run_id, pid in list(held.values_list("pk", "lease_pid")):
+        if exists(pid):
+            continue
+        with transaction.atomic():
+            try:
+                run, task = lock(run_id)
+            except Run.DoesNotExist:
+                continue
+            if held.filter(pk=run_id, lease_pid=pid).exists():
+                lose_locked(run, task, reason=f"the process {run.lease_owner} died.")
+                released += 1
     return released
 
 

@@ -41,7 +41,7 @@ class Protocol(RuleBasedStateMachine):
         self.workspace = Workspace.objects.create(slug=f"w{Workspace.objects.count()}", name="w")
         self.committed: list[tuple[object, int, str]] = []
         self.was_final: dict[object, str] = {}
-        self.objects = 0
+        self.objects = self.processes = 0
         self.whole: set[object] = set()
 
     def tasks(self):
@@ -71,7 +71,20 @@ class Protocol(RuleBasedStateMachine):
         known = list(self.runs().order_by("created_at", "pk"))
         if not known:
             return None
-        return claims.claim(known[index % len(known)].pk, owner="worker")
+        self.processes += 1
+        run_id = known[index % len(known)].pk
+        return claims.claim(run_id, owner="worker", machine=self.workspace.slug, pid=self.processes)
+
+    @rule(held=claims)
+    def die(self, held):
+        """The process of a claim dies, and the one that takes its place looks for what it held."""
+        if held is None:
+            return
+        holds = self.holds(held)
+        pid = Run.objects.get(pk=held.run_id).lease_pid if holds else 0
+        assert reaper.release_dead("elsewhere", lambda _: False) == 0
+        assert reaper.release_dead(self.workspace.slug, lambda other: other != pid) == int(holds)
+        assert not self.holds(held)
 
     @rule(held=claims)
     def beat(self, held):
