@@ -48,7 +48,6 @@ def configure() -> None:
         task_soft_time_limit=SOFT_LIMIT_SECONDS,
         task_ignore_result=True,
         task_track_started=True,
-        task_send_sent_event=True,
         task_default_queue="control",
         task_create_missing_queues=True,
         worker_prefetch_multiplier=1,

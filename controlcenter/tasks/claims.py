@@ -93,6 +93,8 @@ def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Task | N
     run = locked.select_related("workspace").get(pk=run_id)
     if task is None and run.task_id is not None:
         raise Task.DoesNotExist(f"the task of run {run_id} is locked by somebody else")
+    if task is not None:
+        task.workspace = run.workspace
     run.task = task
     return run, task
 

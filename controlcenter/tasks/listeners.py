@@ -17,7 +17,7 @@ transition_taken: "Hook[[Task, Transition]]" = Hook()
 def register(callback: "Callable[[Task, Transition], object]") -> None:
     """Have ``callback`` called with each transition; registering it again changes nothing.
 
-    It gets the locked task (its state is the new one; the other fields are as they were before the
-    edge) and the ``Transition`` row. Creation is one too: from pending to pending.
+    It gets the locked task (state, version and iteration are the new ones; its times are as they
+    were before the edge) and the ``Transition`` row. Creation is one too: from pending to pending.
     """
     transition_taken.register(callback)

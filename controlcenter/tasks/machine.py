@@ -10,7 +10,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.db.models.functions import Now
@@ -109,6 +109,9 @@ class TaskMachine(models.Model):
     def to_left_state(self) -> None: ...
 
 
+Machine = TypeVar("Machine", bound=TaskMachine)
+
+
 class StaleMove(Exception):
     """Somebody moved the task since it was read."""
 
@@ -144,18 +147,21 @@ def take_edge(task: TaskMachine, target: str) -> None:
 
 
 def move(
-    task: TaskMachine,
+    task: Machine,
     target: str,
     *,
     expected: Seen,
     actor: str,
     reason: str,
-) -> None:
+) -> Machine:
     """Take the edge to ``target`` and persist it: the only place that writes a state.
 
     Must run in a transaction. Locks the row, compares ``(state, version, iteration)`` (the state
     alone would let a stale worker act on a later round of a loop), writes the state, the
     ``Transition`` row and the task's event.
+
+    Returns:
+        The task as it is after the edge, but for the times.
 
     Raises:
         StaleMove: if the row is not as expected.
@@ -168,21 +174,24 @@ def move(
     if seen(current) != expected:
         raise StaleMove(f"task {task.pk} is {seen(current)}, expected {expected}")
     take_edge(current, target)
-    begun = {"started_at": Now()} if expected.state == states.PENDING else {}
-    ended = {"finished_at": Now()} if target in states.FINAL else {}
+    current.version += 1
+    current.iteration += expected.state == states.LOOPING and target == states.OPTIMIZING
+    current.left_state = expected.state if target == states.SUSPENDED else ""
+    times = {"finished_at": Now()} if target in states.FINAL else {}
+    if expected.state == states.PENDING and not times:
+        times = {"started_at": Now()}
     changed = model._default_manager.filter(
         pk=task.pk, state=expected.state, version=expected.version, iteration=expected.iteration
     ).update(
         state=current.state,
-        version=expected.version + 1,
-        iteration=expected.iteration
-        + (expected.state == states.LOOPING and target == states.OPTIMIZING),
-        left_state=expected.state if target == states.SUSPENDED else "",
-        **begun,
-        **ended,
+        version=current.version,
+        iteration=current.iteration,
+        left_state=current.left_state,
+        **times,
     )
     if changed != 1:
         raise StaleMove(f"task {task.pk} moved while its row was locked")
     current.note_transition(  # type: ignore[attr-defined]
         source=expected.state, target=current.state, actor=actor, reason=reason
     )
+    return current

@@ -18,7 +18,7 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.tasks.models import LIVE, Run, RunStatus, Task
 from controlcenter.tasks.outbox import enqueue
 
 WAITING = (states.PENDING, states.SUSPENDED)
@@ -150,7 +150,7 @@ def waiting(task: Task) -> Waiting | None:
     """What a task waits for; None: it runs or is over."""
     if task.state in states.FINAL:
         return None
-    live = task.runs.filter(status__in=[RunStatus.QUEUED, RunStatus.RUNNING]).first()
+    live = next((run for run in task.runs.all() if run.status in LIVE), None)
     if live is None:
         verb = "suspended: POST to resume/" if task.state == states.SUSPENDED else None
         return Waiting(0, verb or "not started: POST to start/", [])
@@ -167,8 +167,7 @@ def reason_of(run: Run, ahead: int) -> str:
     """Why a queued run was not taken yet, for people."""
     if ahead:
         return f"queued: {ahead} task(s) of this workspace go before it"
-    later = Run.objects.filter(pk=run.pk, available_at__gt=Now()).exists()
-    if later:
+    if run.losses and Run.objects.filter(pk=run.pk, available_at__gt=Now()).exists():
         return f"lost {run.losses} time(s): tried again at {run.available_at:%H:%M:%S} UTC"
     limit = limit_of(run.queue)
     if limit is not None and holding(run.queue).count() >= limit:

@@ -170,8 +170,9 @@ def advance(task: Task, stage: str, *, actor: str) -> None:
 
 def step(task: Task, target: str, *, actor: str, reason: str) -> Task:
     """Take an edge; the task as it is after it."""
-    move(task, target, expected=seen(task), actor=actor, reason=reason)
-    return Task.objects.select_related("workspace").get(pk=task.pk)
+    moved = move(task, target, expected=seen(task), actor=actor, reason=reason)
+    moved.workspace = task.workspace
+    return moved
 
 
 def outputs(task: Task, kind: str) -> list[Artifact]:

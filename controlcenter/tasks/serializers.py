@@ -129,6 +129,8 @@ class TaskDetailSerializer(TaskSerializer):
 
     @extend_schema_field(IterationSerializer(many=True))
     def get_iterations(self, task: Task) -> list[dict[str, Any]]:
+        if not any(run.kind == states.EVALUATING for run in task.runs.all()):
+            return []
         found, metric = looping.scores(task), looping.metric_of(task)
         top = looping.best(found)
         return [

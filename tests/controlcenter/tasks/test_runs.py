@@ -148,8 +148,10 @@ def test_what_fails_inside_a_commit_leaves_nothing(task):
 
 
 def test_cancel_of_a_waiting_task_is_final_at_once(task):
-    services.cancel(task=task, account=None)
-    assert state(task) == states.CANCELLED
+    cancelled = services.cancel(task=task, account=None)
+    assert cancelled.state == states.CANCELLED
+    assert cancelled.started_at is None
+    assert cancelled.finished_at is not None
     assert claims.claim(task.runs.get().pk, owner="late") is None
 
 
