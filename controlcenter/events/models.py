@@ -13,7 +13,9 @@ class Event(Scoped):
     commit order, by ``(xid, id)`` below the snapshot's horizon; ids alone skip late commits.
     """
 
-    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     event_id = models.UUIDField()
     source = models.CharField(max_length=200)
     type = models.CharField(max_length=32)

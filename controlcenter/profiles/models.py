@@ -29,7 +29,9 @@ class Profile(Scoped):
 
     stale_since: datetime | None = None
 
-    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     user_id = models.CharField(max_length=200)
     attributes = models.JSONField(default=dict)
     label = models.BooleanField(null=True, help_text="The uploaded label, if any.")
@@ -93,7 +95,9 @@ class Profile(Scoped):
 class Item(Scoped):
     """A product or an app."""
 
-    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     type = models.CharField(max_length=32)
     item_id = models.CharField(max_length=200)
     attributes = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
@@ -115,7 +119,9 @@ class Item(Scoped):
 class CallPeer(Scoped):
     """That a user called somebody, by the dataset, the log, or both: peers are counted once."""
 
-    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(
+        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     user_id = models.CharField(max_length=200)
     peer_id = models.CharField(max_length=200)
     in_dataset = models.BooleanField(default=False, db_default=False)
