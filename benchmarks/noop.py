@@ -8,7 +8,7 @@ import time
 from controlcenter.celery import app
 from controlcenter.tasks import states
 from workers.app import STAGES
-from workers.runtime import Execution
+from workers.execution import Execution
 
 __all__ = ["app", "work"]
 

@@ -25,7 +25,7 @@ from ml.data.quality import LINE, QualityReport
 from ml.graph.graph import build_graph
 from ml.graph.storage import save_graph
 from ml.optimizing.added import separate
-from workers.runtime import STORE_PATIENCE, Execution, Fault
+from workers.execution import STORE_PATIENCE, Execution, Fault
 
 COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
 ADDED = "added.parquet"

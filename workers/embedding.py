@@ -23,8 +23,8 @@ from ml.profile.recommendation import offer_edges, recommend
 from ml.profile.scoring import score_users
 from workers.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.device import for_task
+from workers.execution import Execution
 from workers.inputs import built_files, fetch, load_model, load_whole_graph, trained_files
-from workers.runtime import Execution
 from workers.training import read_about, version_id
 
 

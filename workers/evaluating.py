@@ -18,8 +18,8 @@ from ml.graph.splits import Split, before, split_graph
 from ml.hgt.model import embed
 from ml.profile.facts import user_facts
 from workers.device import for_task
+from workers.execution import Execution, Fault
 from workers.inputs import built_files, fetch, load_model, load_training_graph, trained_files
-from workers.runtime import Execution, Fault
 from workers.training import read_about, version_id
 
 FUTURE = "future behaviour"

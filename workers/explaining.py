@@ -33,8 +33,8 @@ from ml.profile.neighbours import METHOD, strongest_neighbours
 from ml.profile.surroundings import SurroundingsIndex
 from ml.profile.virtual import virtual_user
 from workers.building import load_mark
+from workers.execution import STORE_PATIENCE, Execution
 from workers.inputs import load_model, load_whole_graph
-from workers.runtime import STORE_PATIENCE, Execution
 
 KEPT_MODELS = 4
 KEPT_WORLDS = 2

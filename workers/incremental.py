@@ -11,10 +11,7 @@ from controlcenter.incremental.owning import Superseded, Taken
 from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.claims import CancelRequested, Fenced
 from ml.hgt.arrivals import SchemaChanged
-from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
-from workers.listening import Listening
-from workers.refreshing import Refresher
-from workers.runtime import (
+from workers.execution import (
     CONNECTION_ERRORS,
     STORE_PATIENCE,
     Execution,
@@ -22,6 +19,9 @@ from workers.runtime import (
     HandBack,
     TryAgain,
 )
+from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
+from workers.listening import Listening
+from workers.refreshing import Refresher
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05

@@ -16,8 +16,8 @@ from ml.artifact import Artifact as Model
 from ml.graph.graph import Edges, Graph
 from ml.hgt.incremental import IncrementalEngine
 from workers.building import load_mark
+from workers.execution import STORE_PATIENCE, Execution
 from workers.inputs import fetch, load_model, load_whole_graph
-from workers.runtime import STORE_PATIENCE, Execution
 
 FORMAT = 1
 

@@ -16,7 +16,7 @@ from ml.graph.graph import Graph
 from ml.graph.splits import Split, with_added
 from ml.graph.storage import load_graph
 from workers.building import ADDED, GRAPH, SAMPLE
-from workers.runtime import STORE_PATIENCE, Execution, Fault
+from workers.execution import STORE_PATIENCE, Execution, Fault
 
 MODEL = "model/"
 

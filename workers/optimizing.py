@@ -16,8 +16,8 @@ from ml.data.schema import GraphSchema
 from ml.graph.splits import Split, split_graph
 from ml.optimizing.actions import ActionError, parse
 from ml.optimizing.optimization import optimize
+from workers.execution import STORE_PATIENCE, Execution, Fault
 from workers.inputs import load_training_graph
-from workers.runtime import STORE_PATIENCE, Execution, Fault
 
 Action = dict[str, Any]
 

@@ -22,9 +22,9 @@ from controlcenter.registry.services import active_version
 from ml.data.schema import USER
 from ml.hgt.incremental import Backlog, Refreshed
 from workers.building import event_frame
+from workers.execution import Execution, Fault
 from workers.incremental_scoring import items_of, score
 from workers.incremental_state import Beginning
-from workers.runtime import Execution, Fault
 
 APPLY_EVENTS = 5_000
 URGENT_USERS = 200

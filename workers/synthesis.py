@@ -5,7 +5,7 @@ from controlcenter.datasets import services
 from controlcenter.datasets.models import Dataset
 from ml.data.population import SynthesisConfig
 from ml.data.synthesis import write_dataset
-from workers.runtime import STORE_PATIENCE, Execution
+from workers.execution import STORE_PATIENCE, Execution
 
 
 def work(execution: Execution) -> None:

@@ -27,6 +27,7 @@ from ml.profile.fitting import FittedProfile, check_users, fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet
 from workers.device import for_task
+from workers.execution import Execution, Fault, TryAgain
 from workers.inputs import (
     MODEL,
     built_files,
@@ -35,7 +36,6 @@ from workers.inputs import (
     load_model,
     load_training_graph,
 )
-from workers.runtime import Execution, Fault, TryAgain
 
 ABOUT = "version.json"
 TRAINED_SHARE = 0.7

@@ -11,7 +11,7 @@ from controlcenter.tasks.runs import Commit
 from ml.data.files import DatasetError, Limits
 from ml.data.mapping import parse_mapping
 from ml.data.tables import read_tables, save_tables
-from workers.runtime import STORE_PATIENCE, Execution, Fault
+from workers.execution import STORE_PATIENCE, Execution, Fault
 
 
 def work(execution: Execution) -> None:

@@ -50,7 +50,7 @@ def terminate_backend() -> None:
 def install_in_worker() -> None:
     """The points of a run: from its claim to its commit."""
     from controlcenter.tasks import claims, runs
-    from workers.runtime import Execution
+    from workers.execution import Execution
 
     _after(claims, "claim", "after-claim", lambda held, *_, **__: held)
     _after(Execution, "put", "after-upload", lambda _, execution, *__: execution.claim)

@@ -8,7 +8,7 @@ from tests.chaos.markers import Markers
 
 def install() -> None:
     """Have a run try everything at its next step, once the tests tell it to."""
-    from workers.runtime import Execution
+    from workers.execution import Execution
 
     original, markers = Execution.progress, Markers.of_environment()
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from controlcenter.tasks.models import Task
-from workers.runtime import Execution
+from workers.execution import Execution
 
 HEAD = 64
 """Bytes of a checkpoint before its filling: step and hash."""

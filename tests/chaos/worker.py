@@ -15,6 +15,7 @@ from controlcenter.tasks import protocol, states  # noqa: E402
 from controlcenter.tasks.models import Task  # noqa: E402
 from tests.chaos import faults, frozen, scripted  # noqa: E402
 from workers import runtime  # noqa: E402
+from workers.execution import Execution  # noqa: E402
 
 if "CHAOS_VISIBILITY_SECONDS" in os.environ:
     seconds = int(os.environ["CHAOS_VISIBILITY_SECONDS"])
@@ -24,7 +25,7 @@ faults.install_in_worker()
 frozen.install()
 
 
-def scripted_or_real(execution: runtime.Execution) -> None:
+def scripted_or_real(execution: Execution) -> None:
     """Do what the task's name says, or what workers do."""
     claim = execution.claim
     task = Task.objects.filter(pk=claim.task_id).first()

@@ -28,7 +28,7 @@ from ml.data.schema import USER
 from ml.hgt.model import embed
 from ml.profile.evidence import profile_frame
 from ml.profile.scoring import score_users
-from workers import incremental, runtime
+from workers import incremental
 from workers.app import STAGES
 from workers.building import load_mark, read_log
 from workers.inputs import load_model, load_whole_graph
@@ -76,7 +76,7 @@ def first_refresh(django_db_setup, django_db_blocker):
 @pytest.fixture
 def scored(first_refresh, transactional_db, monkeypatch):
     """A workspace after its first refresh."""
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.1)
     monkeypatch.setattr(incremental, "IDLE_SECONDS", 0.2)
     kept_rows.put_back()
     return Workspace.objects.get(slug="alpha")

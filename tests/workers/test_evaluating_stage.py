@@ -27,7 +27,7 @@ from ml.profile.facts import user_facts
 from ml.profile.fitting import fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet, default_rules
-from workers import evaluating, runtime
+from workers import evaluating
 from workers.evaluating import facts_of
 from workers.inputs import GRAPH, MODEL
 from workers.runtime import execute
@@ -79,7 +79,7 @@ def files(graph, model, tmp_path_factory):
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="evaluating", name="evaluating")
     return Task.objects.create(
         workspace=workspace, workflow="standard", parameters=defaults() | {"seed": SEED},

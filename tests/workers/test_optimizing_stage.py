@@ -32,7 +32,6 @@ from workers import (
     embedding,
     evaluating,
     optimizing,
-    runtime,
     synthesis,
     training,
     validation,
@@ -53,7 +52,7 @@ ADVICE = {"action": "collect", "automatic": False, "what": "label", "because": "
 
 @pytest.fixture
 def account(monkeypatch):
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
     return Account.objects.create_user("anna")
 
 

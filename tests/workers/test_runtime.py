@@ -12,19 +12,20 @@ from django.db.models.functions import Now
 from controlcenter.accounts.models import Workspace
 from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.store import ObjectMissing, StoreUnavailable, store
-from controlcenter.tasks import endings, services, states
+from controlcenter.tasks import endings, runs, services, states
 from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
 from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
-from workers import runtime, shutdown
-from workers.runtime import Fault, execute
+from workers import shutdown
+from workers.execution import Fault
+from workers.runtime import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="runtime", name="runtime")
     task = Task.objects.create(
         workspace=workspace, workflow=Workflow.REFRESH, parameters=defaults()
@@ -128,7 +129,7 @@ def told_to_stop():
 @pytest.mark.parametrize("work", [never_asking, waiting_for_the_database])
 @pytest.mark.parametrize("asked", ["cancel", "suspend", "shutdown"])
 def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work, asked):
-    monkeypatch.setattr(runtime, "INTERRUPT_SECONDS", 0.2)
+    monkeypatch.setattr("workers.execution.INTERRUPT_SECONDS", 0.2)
     ask = told_to_stop if asked == "shutdown" else partial(getattr(services, asked), account=None)
 
     def begun(execution):
@@ -142,7 +143,7 @@ def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work,
 
 
 def test_what_asks_by_itself_is_left_alone(task, monkeypatch):
-    monkeypatch.setattr(runtime, "INTERRUPT_SECONDS", 0.0)
+    monkeypatch.setattr("workers.execution.INTERRUPT_SECONDS", 0.0)
     steps = []
 
     def work(execution):
@@ -217,7 +218,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(task, monkeypatch):
     calls = []
 
     def work(execution):
-        original = runtime.runs.committing
+        original = runs.committing
 
         def breaking(claim):
             calls.append(claim)
@@ -233,7 +234,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(task, monkeypatch):
 
             return Broken()
 
-        monkeypatch.setattr(runtime.runs, "committing", breaking)
+        monkeypatch.setattr(runs, "committing", breaking)
         finish(execution)
 
     assert do(task, work) == "done"

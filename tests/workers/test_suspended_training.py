@@ -8,8 +8,9 @@ from controlcenter.accounts.services import create_workspace
 from controlcenter.datasets.models import Dataset
 from controlcenter.tasks import services, states
 from controlcenter.tasks.models import Run, RunStatus, Task
-from workers import runtime, shutdown
+from workers import shutdown
 from workers.app import STAGES
+from workers.execution import Execution
 from workers.runtime import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,7 +20,7 @@ PARAMETERS = {"epochs": 3, "fusion_epochs": 5}
 
 @pytest.fixture
 def client(db, monkeypatch):
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.02)
     account = Account.objects.create_user("anna")
     create_workspace(slug="alpha", name="Alpha", owner=account)
     found = APIClient()
@@ -51,7 +52,7 @@ def measured(task):
 
 def interrupting(monkeypatch, ask, every):
     """Training asks whether to stop at each step: after every so many somebody says so."""
-    original, asked = runtime.Execution.should_stop, []
+    original, asked = Execution.should_stop, []
 
     def should_stop(execution):
         if execution.claim.kind == states.TRAINING and not execution._interruptible:
@@ -60,7 +61,7 @@ def interrupting(monkeypatch, ask, every):
                 ask(execution)
         return original(execution)
 
-    monkeypatch.setattr(runtime.Execution, "should_stop", should_stop)
+    monkeypatch.setattr(Execution, "should_stop", should_stop)
 
 
 @pytest.mark.parametrize("how", ["suspended", "handed back"])

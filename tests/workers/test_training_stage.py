@@ -14,7 +14,6 @@ from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
-from workers import runtime
 from workers.runtime import execute
 from workers.training import learn, training_config
 
@@ -56,7 +55,7 @@ def test_parameters_become_a_config(task):
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):
-    monkeypatch.setattr(runtime, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
     config = replace(training_config(task.parameters, "cpu"), batch_size=200)
     epochs = []
 
