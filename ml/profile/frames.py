@@ -6,7 +6,7 @@ missing. Equal parts of rules are computed once.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, TypeAlias
@@ -45,12 +45,20 @@ class Input:
     Args:
         expression: Gives no nulls.
         missing: Stands where a number is missing; None: a condition.
-        column: The column that the numbers are; None: they are made of others.
+        column: The one column that is read; None: there are others, or it holds texts.
+        careful: Instead of ``expression`` where the column may hold NaN or infinity.
     """
 
     expression: pl.Expr
     missing: float | None = None
     column: str | None = None
+    careful: pl.Expr | None = None
+
+    def reads(self, schema: pl.Schema) -> pl.Expr:
+        """What to ask of a frame of this schema."""
+        if self.careful is None or self.column is None or schema[self.column].is_integer():
+            return self.expression
+        return self.careful
 
     def array(self, read: pl.Series, frame: pl.DataFrame) -> Array:
         """The values that ``expression`` gave on the frame. Shape: [n]."""
@@ -88,7 +96,8 @@ class Program:
 
         Shapes: frame [n, …] → [outputs, n]
         """
-        read = frame.select(self._reads)
+        schema = frame.schema
+        read = frame.select([self.inputs[i].reads(schema).alias(str(i)) for i in self._order])
         inputs = [item.array(read.get_column(str(i)), frame) for i, item in enumerate(self.inputs)]
         results = np.empty((len(self.outputs), frame.height), dtype)
         with np.errstate(all="ignore"):
@@ -118,15 +127,14 @@ class Program:
         }
 
     @cached_property
-    def _reads(self) -> list[pl.Expr]:
+    def _order(self) -> list[int]:
         # Texts take longest: begun first, they leave no thread of Polars idle at the end.
-        order = sorted(enumerate(self.inputs), key=lambda pair: pair[1].column is not None)
-        return [item.expression.alias(str(i)) for i, item in order]
+        return sorted(range(len(self.inputs)), key=lambda i: self.inputs[i].column is not None)
 
 
 def for_frame(nodes: Sequence[Node]) -> Program:
     """Compile numbers and conditions together, so that they share what they have in common."""
-    compiler = _Compiler()
+    compiler = _Compiler(_readers(nodes))
     outputs = [
         compiler.number(node) if node.kind == "number" else compiler.condition(node, True)
         for node in nodes
@@ -137,7 +145,8 @@ def for_frame(nodes: Sequence[Node]) -> Program:
 class _Compiler:
     """A slot for each distinct number, and for where each distinct condition holds or fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, readers: Mapping[str, set[Node]]) -> None:
+        self.readers = readers
         self.inputs: list[Input] = []
         self.steps: list[Step] = []
         self.numbers: dict[Node, int] = {}
@@ -161,9 +170,7 @@ class _Compiler:
         return self.input(Input(_filled(expression, math.nan), math.nan))
 
     def condition_input(self, expression: pl.Expr) -> int:
-        # From bits to bytes faster than by a cast; a null takes the second branch.
-        holds = pl.when(expression).then(pl.lit(1, pl.UInt8)).otherwise(pl.lit(0, pl.UInt8))
-        return self.input(Input(holds))
+        return self.input(Input(_bytes(expression)))
 
     def number(self, node: Node) -> int:
         if node not in self.numbers:
@@ -217,6 +224,9 @@ class _Compiler:
         of_texts = _of_texts(node)
         if of_texts is not None:
             return self.condition_input(of_texts if holds else ~of_texts)
+        of_column = _of_column(node, holds)
+        if of_column is not None and self.readers[str(of_column.column)] == {node}:
+            return self.input(of_column)
         match node:
             case Not(item):
                 return self.condition(item, not holds)
@@ -310,6 +320,49 @@ def _of_texts(node: Node) -> pl.Expr | None:
             if len(parts) == len(items):
                 return pl.any_horizontal(parts) if sign == "or" else pl.all_horizontal(parts)
     return None
+
+
+def _readers(nodes: Sequence[Node]) -> dict[str, set[Node]]:
+    """For each column the smallest conditions that read it, or the number if it is in none."""
+    found: dict[str, set[Node]] = {}
+    waiting = list(nodes)
+    while waiting:
+        match waiting.pop():
+            case Not(item):
+                waiting.append(item)
+            case Logic(_, items):
+                waiting += items
+            case node:
+                for column in fields_of(node):
+                    found.setdefault(column, set()).add(node)
+    return found
+
+
+def _of_column(node: Node, holds: bool) -> Input | None:
+    """A comparison of a column with a number, as Polars does it.
+
+    If nothing else reads the column it need not be brought in, which takes longer than comparing.
+    """
+    match node:
+        case Compare(sign, Field(column, "number"), Literal(value)):
+            default = None
+        case Compare(sign, Count(event), Literal(value)):
+            column, default = column_of(event), None
+        case Compare(sign, Default(Count(event), Literal(default)), Literal(value)):
+            column = column_of(event)
+        case _:
+            return None
+    compare = COMPARE[sign if holds else OPPOSITE[sign]]
+    if default is not None and compare(default, value):
+        return None  # it would hold where the count is missing
+    number = pl.col(column).cast(pl.Float64)
+    compared = compare(number, float(value))
+    return Input(_bytes(compared), column=column, careful=_bytes(compared & number.is_finite()))
+
+
+def _bytes(condition: pl.Expr) -> pl.Expr:
+    """1 where it holds, else 0: faster than a cast from bits; a null takes the second branch."""
+    return pl.when(condition).then(pl.lit(1, pl.UInt8)).otherwise(pl.lit(0, pl.UInt8))
 
 
 def _filled(number: pl.Expr, missing: float) -> pl.Expr:
