@@ -11,6 +11,7 @@ METRIC = "links.mrr"
 """What iterations are compared by where the task does not say."""
 
 WORSE_LIMIT = 3
+REASONS = ("because", "evidence", "automatic")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def decide(task: Task) -> tuple[str, str]:
         return states.COMPLETED, f"it got worse {WORSE_LIMIT} times in a row: {kept}"
     if not suggestions(task):
         return states.COMPLETED, f"the evaluation suggests nothing more: {kept}"
+    if suggests_the_same(task):
+        return states.COMPLETED, f"the evaluation suggests what was just done: {kept}"
     return states.OPTIMIZING, f"iteration {task.iteration} reached {name} {found[-1].value:.4f}"
 
 
@@ -81,6 +84,20 @@ def got_worse(found: list[Score]) -> bool:
     last = [score.value for score in found[-WORSE_LIMIT - 1 :]]
     falls = [after < before for before, after in pairwise(last)]
     return len(falls) == WORSE_LIMIT and all(falls)
+
+
+def suggests_the_same(task: Task) -> bool:
+    """Whether the next iteration would do what this one did, and so come to the same."""
+    run = Run.objects.filter(
+        task=task, kind=states.OPTIMIZING, status=RunStatus.DONE, iteration=task.iteration
+    ).first()
+    done = [essence(one) for one in run.metrics.get("actions", [])] if run else []
+    return all(essence(one) in done for one in suggestions(task))
+
+
+def essence(action: dict[str, object]) -> dict[str, object]:
+    """What an action does, without why."""
+    return {name: value for name, value in action.items() if name not in REASONS}
 
 
 def suggestions(task: Task) -> list[dict[str, object]]:

@@ -72,7 +72,7 @@ def test_standard_passes_the_path_once(client):
     assert [one["iteration"] for one in told["iterations"]] == [0]
 
 
-def scored(monkeypatch, values):
+def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
     """Iterations that reach these values, as far as training and the report say."""
     original, training = evaluating.report_on, __import__("workers.embedding").embedding
 
@@ -80,8 +80,9 @@ def scored(monkeypatch, values):
         report = original(execution, model, graph)
         report["metrics"]["links.mrr"] = values[execution.claim.iteration]
         report["suggestions"] = [
-            {"action": "augment", "edge_type": "user-orders-product", "factor": 2, "because": "x"}
-        ]
+            {"action": "augment", "edge_type": "user-orders-product", "because": "x",
+             "factor": factors[execution.claim.iteration]}
+        ]  # fmt: skip
         return report
 
     def flat_metrics(metrics):
@@ -127,6 +128,15 @@ def test_continuous_goes_on_until_a_bound_and_keeps_the_best(
     for later in derived[1:]:
         (augment,) = [step for step in later.report["steps"] if step["name"] == "augment"]
         assert sum(change["rows"] for change in augment["changes"]) > 0
+
+
+def test_what_was_just_done_is_not_done_again(client, monkeypatch):
+    scored(monkeypatch, [0.2, 0.3, 0.4], factors=(2, 2, 2))
+    task = begin(client, "continuous", max_iterations=4)
+    do_queued()
+    task = Task.objects.get(pk=task.pk)
+    assert (task.state, task.iteration) == (states.COMPLETED, 1)
+    assert "suggests what was just done" in task.transitions.last().reason
 
 
 def test_without_a_suggestion_the_loop_ends(client, monkeypatch):
