@@ -6,6 +6,8 @@ import socket
 import tempfile
 from pathlib import Path
 
+from workers import processes
+
 PREFIX = f"ups-run-{socket.gethostname()}-"
 """The machine's name, because containers may share a folder and do not know each other's pids."""
 
@@ -20,15 +22,5 @@ def remove_abandoned() -> None:
     """Remove the folders of processes that are gone."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
+        if pid.isdigit() and not processes.exists(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -72,9 +72,10 @@ def decide(task: Task) -> tuple[str, str]:
         return states.COMPLETED, f"{limit} iterations are done: {kept}"
     if got_worse(found):
         return states.COMPLETED, f"it got worse {WORSE_LIMIT} times in a row: {kept}"
-    if not suggestions(task):
+    wanted = suggestions(task)
+    if not wanted:
         return states.COMPLETED, f"the evaluation suggests nothing more: {kept}"
-    if suggests_the_same(task):
+    if were_done(task, wanted):
         return states.COMPLETED, f"the evaluation suggests what was just done: {kept}"
     return states.OPTIMIZING, f"iteration {task.iteration} reached {name} {found[-1].value:.4f}"
 
@@ -86,13 +87,13 @@ def got_worse(found: list[Score]) -> bool:
     return len(falls) == WORSE_LIMIT and all(falls)
 
 
-def suggests_the_same(task: Task) -> bool:
+def were_done(task: Task, wanted: list[dict[str, object]]) -> bool:
     """Whether the next iteration would do what this one did, and so come to the same."""
     run = Run.objects.filter(
         task=task, kind=states.OPTIMIZING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
     done = [essence(one) for one in run.metrics.get("actions", [])] if run else []
-    return all(essence(one) in done for one in suggestions(task))
+    return all(essence(one) in done for one in wanted)
 
 
 def essence(action: dict[str, object]) -> dict[str, object]:

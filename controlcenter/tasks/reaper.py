@@ -75,7 +75,9 @@ def release_dead(machine: str, exists: Callable[[int], bool]) -> int:
         machine: The one that the caller runs on.
         exists: Whether a process of this id is there.
     """
-    held = Run.objects.filter(status=RunStatus.RUNNING, lease_machine=machine)
+    held = Run.objects.filter(
+        status=RunStatus.RUNNING, lease_machine=machine, lease_pid__isnull=False
+    )
     released = 0
     for run_id, pid in list(held.values_list("pk", "lease_pid")):
         if exists(pid):
