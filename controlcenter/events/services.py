@@ -1,18 +1,20 @@
 """Ingestion: events enter here, once each."""
 
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain, repeat
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import ValidationError
 
 from controlcenter.accounts.models import Account, Workspace
 from controlcenter.audit.services import record
-from controlcenter.common import clock
 from controlcenter.common.errors import Conflict
 from controlcenter.events.envelope import (
     Envelope,
@@ -24,20 +26,28 @@ from controlcenter.events.envelope import (
     shown,
 )
 from controlcenter.events.models import Ingestion
-from controlcenter.events.writing import write
+from controlcenter.events.writing import copied, inserted
 from controlcenter.incremental import waking
-from controlcenter.profiles.counting import count_events, share_with_refresh
+from controlcenter.profiles.counting import IN_ORDER, LOCK, SHARED_LOCK, Additions, count_events
 from controlcenter.profiles.models import Item
 from ml.data.schema import USER
 
 MAX_BATCH = 10_000
 COPY_FROM = 500
 """From so many events on they are copied, which one that is known already brings to nothing."""
-PART = 250
-"""So many events are checked at a time, while the server writes those before."""
+FIRST_PART, PART = 50, 250
+"""So many events are checked at a time, at first and at most, while the server writes those before.
+"""
 INDEX = itemgetter("index")
 Places = dict[int, Envelope]
 """Good events by their places in the batch."""
+Write = Callable[[uuid.UUID, Iterator[list[Envelope]]], Additions]
+
+OPEN = """
+SELECT clock_timestamp(), i.reason, i.changed_by, {lock}, {order}
+FROM accounts_workspace AS w LEFT JOIN events_ingestion AS i ON i.workspace_id = w.id AND i.stopped
+WHERE w.id = %(workspace)s
+"""
 
 
 @dataclass
@@ -65,37 +75,95 @@ def ingest(*, workspace: Workspace, events: Sequence[object]) -> Receipt:
     """
     if not 1 <= len(events) <= MAX_BATCH:
         raise ValidationError({"events": f"got {len(events)}, expected 1 to {MAX_BATCH} a request"})
-    receipt = Receipt(received=len(events))
-    reader = Reader(schema=workspace.graph_schema, now=clock.now())
-    ids = list(map(canonical_id, events))
-    parts = checked(reader, events, ids, receipt)
-    whole = len(set(ids)) < len(ids) or any(map(reader.leaves_open, events))
-    if whole:
-        parts = iter([{place: event for part in parts for place, event in part.items()}])
-    first = next(parts, {})
-    refuse_if_none(first, receipt)
+    batch = Batch(workspace, events)
+    if len(events) >= COPY_FROM:
+        with suppress(IntegrityError):  # one of them is known
+            return entered(batch, copied)
+    with suppress(IntegrityError):  # somebody else makes the same user now
+        return entered(batch, inserted)
+    return entered(batch, inserted, lock=LOCK)
+
+
+class Batch:
+    """Events of one request, checked when they are asked for, and once.
+
+    Args:
+        events: As ``ingest`` takes them.
+
+    Attributes:
+        receipt: Names those that were found to be bad so far.
+    """
+
+    def __init__(self, workspace: Workspace, events: Sequence[object]) -> None:
+        self.workspace, self.events = workspace, events
+        self.receipt = Receipt(received=len(events))
+        self._given: list[list[Envelope]] = []
+        self._rest: Iterator[list[Envelope]] | None = None
+
+    def parts(self, now: datetime) -> Iterator[list[Envelope]]:
+        """Good events in the order of their ids, none of which comes twice.
+
+        Args:
+            now: See ``Reader``; of two calls the first one's counts.
+
+        Raises:
+            ValidationError: with the first 100 reasons, where not one is good.
+        """
+        if self._rest is None:
+            self._rest = self._checked(Reader(schema=self.workspace.graph_schema, now=now))
+        yield from self._given
+        for part in self._rest:
+            self._given.append(part)
+            yield part
+        if not self._given:
+            rejected = sorted(self.receipt.rejected, key=INDEX)[:100]
+            raise ValidationError(
+                {f"events[{r['index']}].{r['field']}": r["reason"] for r in rejected}
+            )
+
+    def _checked(self, reader: Reader) -> Iterator[list[Envelope]]:
+        ids = list(map(canonical_id, self.events))
+        parts = checked(reader, self.events, ids, self.receipt)
+        if len(set(ids)) < len(ids) or any(map(reader.leaves_open, self.events)):
+            good = {place: event for part in parts for place, event in part.items()}
+            parts = iter([firsts(resolved(self.workspace, good, self.receipt))])
+        return (list(part.values()) for part in parts if part)
+
+
+def entered(batch: Batch, write: Write, *, lock: str = SHARED_LOCK) -> Receipt:
+    """Write what is new of a batch, and count it, in one transaction.
+
+    Raises:
+        IntegrityError: as ``write`` and ``count_events``, with nothing written.
+    """
+    workspace_id, receipt = batch.workspace.pk, batch.receipt
     with transaction.atomic():
-        refuse_if_stopped(workspace)
-        share_with_refresh(workspace.pk)
-        if whole:
-            first = firsts(resolved(workspace, first, receipt))
-            refuse_if_none(first, receipt)
-        batch = (list(part.values()) for part in chain([first], parts))
-        new = write(workspace.pk, batch, copying=len(events) >= COPY_FROM)
+        parts = batch.parts(opened(workspace_id, lock))
+        new = write(workspace_id, chain([next(parts)], parts))
         receipt.rejected.sort(key=INDEX)
         receipt.accepted = new.events
-        receipt.duplicates = len(events) - len(receipt.rejected) - new.events
-        receipt.created_users = count_events(workspace.pk, new)
+        receipt.duplicates = receipt.received - len(receipt.rejected) - new.events
+        receipt.created_users = count_events(workspace_id, new)
         if new.events:
-            waking.tell(workspace.pk, waking.EVENTS)
+            waking.tell(workspace_id, waking.EVENTS)
     return receipt
 
 
-def refuse_if_none(good: Places, receipt: Receipt) -> None:
-    """Raises: ValidationError with the first 100 reasons where nothing of a batch is good."""
-    if not good:
-        rejected = sorted(receipt.rejected, key=INDEX)[:100]
-        raise ValidationError({f"events[{r['index']}].{r['field']}": r["reason"] for r in rejected})
+def opened(workspace_id: uuid.UUID, lock: str) -> datetime:
+    """What every ingestion begins with, in one statement: the time, and the lock against merges.
+
+    Raises:
+        Conflict: if an owner stopped ingestion.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN.format(lock=lock, order=IN_ORDER), {"workspace": workspace_id})
+        now, reason, changed_by, *_ = cursor.fetchone()
+    if reason is not None:
+        raise Conflict(
+            f"Ingestion is stopped by {changed_by} ({reason}): keep your events "
+            "and send them again when it runs; nothing of this batch was taken."
+        )
+    return cast(datetime, now)
 
 
 def checked(
@@ -106,9 +174,11 @@ def checked(
     They come in parts of which none is empty, each checked when it is asked for.
     """
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    for begin in range(0, len(order), PART):
+    begin, size = 0, FIRST_PART
+    while begin < len(order):
         good: Places = {}
-        part = order[begin : begin + PART]
+        part = order[begin : begin + size]
+        begin, size = begin + size, min(2 * size, PART)
         payloads = encoded_together([payload_of(events[index]) for index in part])
         for index, payload in zip(part, payloads or repeat(None), strict=False):
             event = events[index]
@@ -165,16 +235,6 @@ def firsts(good: Places) -> Places:
             kept[place] = event
         last = event.event_id
     return kept
-
-
-def refuse_if_stopped(workspace: Workspace) -> None:
-    """Raises: Conflict if an owner stopped ingestion."""
-    switch = Ingestion.objects.filter(workspace=workspace, stopped=True).first()
-    if switch is not None:
-        raise Conflict(
-            f"Ingestion is stopped by {switch.changed_by} ({switch.reason}): keep your events "
-            "and send them again when it runs; nothing of this batch was taken."
-        )
 
 
 @transaction.atomic

@@ -1,9 +1,10 @@
 """Writing events to the log: those whose ids are new, each once, counted on the way."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 from psycopg import Copy
 from psycopg.copy import LibpqWriter
 
@@ -28,49 +29,26 @@ RETURNING event_id::text
 """
 
 
-def write(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]], *, copying: bool) -> Additions:
-    """Write the events whose ids are new, and count them.
+def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Additions:
+    """Write the events, and count them. It pays for many, of which none is known.
 
     Args:
         parts: Events in the order of their ids, each id once, so that ingestions never wait in
             a circle. While the server writes one part, the next is asked for.
-        copying: Whether they are many.
+
+    Raises:
+        IntegrityError: where one is known; the transaction is of no use any more.
     """
-    taken: list[Envelope] = []
-    parts = collected(parts, taken)
-    if copying:
-        new = copied(workspace_id, parts)
-        if new is not None:
-            return new
-    for _ in parts:
-        pass
-    return inserted(workspace_id, taken)
-
-
-def collected(parts: Iterable[list[Envelope]], taken: list[Envelope]) -> Iterator[list[Envelope]]:
-    """The parts, of which those that were given are kept in ``taken``."""
-    for part in parts:
-        taken += part
-        yield part
-
-
-def copied(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Additions | None:
-    """Write the events if all are new, and count them; where one is known nothing is written."""
     tally = Tally()
-    try:
-        with (
-            transaction.atomic(),
-            connection.cursor() as cursor,
-            connection.wrap_database_errors,
-            cursor.copy(COPY, writer=LibpqWriter(cursor.cursor, flush_threshold=UNSENT)) as copy,
-        ):
-            for part in parts:
-                send(copy, str(workspace_id), part)
-                tally.add(part)
-            new = tally.ready()
-    except IntegrityError:
-        return None
-    return new
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(COPY, writer=LibpqWriter(cursor.cursor, flush_threshold=UNSENT)) as copy,
+    ):
+        for part in parts:
+            send(copy, str(workspace_id), part)
+            tally.add(part)
+        return tally.ready()
 
 
 def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
@@ -90,8 +68,13 @@ def send(copy: Copy, workspace_id: str, part: list[Envelope]) -> None:
         copy.write_row((workspace_id, *event))
 
 
-def inserted(workspace_id: uuid.UUID, events: list[Envelope]) -> Additions:
-    """Write the events whose ids are new, and count them."""
+def inserted(workspace_id: uuid.UUID, parts: Iterable[list[Envelope]]) -> Additions:
+    """Write the events whose ids are new, and count them.
+
+    Args:
+        parts: As ``copied`` takes them.
+    """
+    events = list(chain.from_iterable(parts))
     columns = dict(zip(Envelope._fields, map(list, zip(*events, strict=True)), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(INSERT, {"workspace": workspace_id, **columns})

@@ -9,7 +9,9 @@ from typing import Protocol
 
 from django.db import connection
 
-LOCK = "SELECT {function}(hashtextextended(%s, 0))"
+KEY = "hashtextextended('merge ' || %(workspace)s, 0)"
+SHARED_LOCK, LOCK = f"pg_advisory_xact_lock_shared({KEY})", f"pg_advisory_xact_lock({KEY})"
+"""Many ingestions at a time, but none while a refresh merges (until the transaction ends)."""
 
 
 class Counted(Protocol):
@@ -28,23 +30,20 @@ class Counted(Protocol):
 
 
 def share_with_refresh(workspace_id: uuid.UUID) -> None:
-    """Many ingestions at a time, but none while a refresh merges (until the transaction ends)."""
+    """As ingestion does, which takes its lock with its first statement."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            LOCK.format(function="pg_advisory_xact_lock_shared"), [f"merge {workspace_id}"]
-        )
+        cursor.execute(f"SELECT {SHARED_LOCK}", {"workspace": workspace_id})
 
 
 def exclude_ingestion(workspace_id: uuid.UUID) -> None:
     """The refresh's side of the same lock."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK.format(function="pg_advisory_xact_lock"), [f"merge {workspace_id}"])
+        cursor.execute(f"SELECT {LOCK}", {"workspace": workspace_id})
 
 
 # Lists come as JSON: an array of PostgreSQL's takes the client longer to write than the server
-# to insert. Rows are locked in the order of their ids, so that ingestions never wait in a circle;
-# call peers before profiles, as the sort needs all of the new ones.
-COUNT = """
+# to insert. Rows are locked in the order of their ids, so that ingestions never wait in a circle.
+MEET = """
 WITH added AS (
     INSERT INTO profiles_callpeer AS c (workspace_id, user_id, peer_id, in_log)
     SELECT %(workspace)s, actor, peer, true FROM ROWS FROM (
@@ -52,35 +51,48 @@ WITH added AS (
     ) AS new(actor, peer) ORDER BY 2, 3
     ON CONFLICT (workspace_id, user_id, peer_id) DO UPDATE SET in_log = true WHERE NOT c.in_log
     RETURNING user_id, (xmax = 0) AS made
-),
-met AS (SELECT user_id, count(*)::int AS peers FROM added WHERE made GROUP BY user_id),
-raised AS (
-    INSERT INTO profiles_profile AS p (workspace_id, user_id, attributes, live_counts, call_peers,
-        last_event_at, live_last_event_at, changed_at, changed_xid, revision)
-    SELECT %(workspace)s, id, '{}', counts, coalesce(peers, 0), at::timestamptz, at::timestamptz,
-        statement_timestamp(), pg_current_xact_id(), 1 + (counts <> '{}')::int
-    FROM ROWS FROM (
-        json_array_elements_text(%(users)s), jsonb_array_elements(%(counts)s),
-        json_array_elements_text(%(times)s)
-    ) AS new(id, counts, at) LEFT JOIN met ON user_id = id ORDER BY id
-    ON CONFLICT (workspace_id, user_id) DO UPDATE SET
-        live_counts = CASE
-            WHEN p.live_counts = '{}' THEN EXCLUDED.live_counts
-            WHEN EXCLUDED.live_counts = '{}' THEN p.live_counts
-            ELSE p.live_counts || (
-                SELECT jsonb_object_agg(key, (EXCLUDED.live_counts -> key)::bigint
-                    + coalesce((p.live_counts -> key)::bigint, 0))
-                FROM (SELECT jsonb_object_keys(EXCLUDED.live_counts) AS key) AS kinds) END,
-        call_peers = p.call_peers + EXCLUDED.call_peers,
-        last_event_at = greatest(p.last_event_at, EXCLUDED.last_event_at),
-        live_last_event_at = greatest(p.live_last_event_at, EXCLUDED.live_last_event_at),
-        changed_at = coalesce(p.changed_at, EXCLUDED.changed_at),
-        -- The last writer's, not the greatest: writers of a row wait for each other's commit.
-        changed_xid = EXCLUDED.changed_xid,
-        revision = p.revision + (EXCLUDED.live_counts <> '{}')::int
-    RETURNING (xmax = 0) AS made
 )
-SELECT count(*) FILTER (WHERE made) FROM raised
+SELECT coalesce(json_object_agg(user_id, peers), '{}')::text
+FROM (SELECT user_id, count(*) AS peers FROM added WHERE made GROUP BY user_id) AS met
+"""
+
+# A join by loops or by merging takes the new ones in their order, and so locks profiles in it.
+IN_ORDER = "set_config('enable_hashjoin', 'off', true)"
+
+# Who is made by two at once is a unique violation for the later one. ON CONFLICT would wait
+# instead, but lock every row before it is updated, at a third of the cost again.
+RAISE = """
+WITH raised AS (
+    MERGE INTO profiles_profile AS p USING (
+        SELECT id, counts, at::timestamptz AS at, coalesce((%(met)s::jsonb ->> id)::int, 0) AS peers
+        FROM ROWS FROM (
+            json_array_elements_text(%(users)s), jsonb_array_elements(%(counts)s),
+            json_array_elements_text(%(times)s)
+        ) AS new(id, counts, at) ORDER BY id
+    ) AS n ON p.workspace_id = %(workspace)s AND p.user_id = n.id
+    WHEN MATCHED THEN UPDATE SET
+        live_counts = CASE
+            WHEN p.live_counts = '{}' THEN n.counts
+            WHEN n.counts = '{}' THEN p.live_counts
+            ELSE p.live_counts || (
+                SELECT jsonb_object_agg(key, (n.counts -> key)::bigint
+                    + coalesce((p.live_counts -> key)::bigint, 0))
+                FROM (SELECT jsonb_object_keys(n.counts) AS key) AS kinds) END,
+        call_peers = p.call_peers + n.peers,
+        last_event_at = greatest(p.last_event_at, n.at),
+        live_last_event_at = greatest(p.live_last_event_at, n.at),
+        changed_at = coalesce(p.changed_at, statement_timestamp()),
+        -- The last writer's, not the greatest: writers of a row wait for each other's commit.
+        changed_xid = pg_current_xact_id(),
+        revision = p.revision + (n.counts <> '{}')::int
+    WHEN NOT MATCHED THEN
+        INSERT (workspace_id, user_id, attributes, live_counts, call_peers, last_event_at,
+            live_last_event_at, changed_at, changed_xid, revision)
+        VALUES (%(workspace)s, n.id, '{}', n.counts, n.peers, n.at, n.at, statement_timestamp(),
+            pg_current_xact_id(), 1 + (n.counts <> '{}')::int)
+    RETURNING merge_action() AS action
+)
+SELECT count(*) FILTER (WHERE action = 'INSERT') FROM raised
 """
 
 CREATE_ITEMS = """
@@ -170,12 +182,17 @@ def count_events(workspace_id: uuid.UUID, new: Additions) -> int:
 
     Returns:
         How many users were made.
+
+    Raises:
+        IntegrityError: if somebody else makes one of them now: begin the transaction again.
     """
     if not new.events:
         return 0
     names = {"workspace": workspace_id, **vars(new)}
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, names)
+        cursor.execute(MEET, names)
+        (met,) = cursor.fetchone()
+        cursor.execute(RAISE, names | {"met": met})
         (made,) = cursor.fetchone()
         cursor.execute(CREATE_ITEMS, names)
     return int(made)

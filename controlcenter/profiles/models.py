@@ -119,8 +119,13 @@ class Item(Scoped):
 class CallPeer(Scoped):
     """That a user called somebody, by the dataset, the log, or both: peers are counted once."""
 
+    # Each comes with its event or in its refresh, which the server holds to their workspace.
     workspace = models.ForeignKey(
-        "accounts.Workspace", on_delete=models.CASCADE, related_name="+", db_index=False
+        "accounts.Workspace",
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     user_id = models.CharField(max_length=200)
     peer_id = models.CharField(max_length=200)

@@ -82,7 +82,8 @@ def test_a_receipt_does_not_depend_on_the_way_in(workspace, other_workspace, mon
     random.Random(5).shuffle(events)
     copied = ingest(workspace=workspace, events=events)
     monkeypatch.setattr(services, "COPY_FROM", len(events) + 1)
-    monkeypatch.setattr(services, "PART", 1)  # each payload is encoded alone
+    for size in ("FIRST_PART", "PART"):
+        monkeypatch.setattr(services, size, 1)  # each payload is encoded alone
     assert ingest(workspace=other_workspace, events=events) == copied
     assert [r["index"] for r in copied.rejected] == sorted(r["index"] for r in copied.rejected)
     assert len({r["field"] for r in copied.rejected}) == 6

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 import uuid
 from collections import Counter
 from contextlib import suppress
@@ -22,6 +23,11 @@ from controlcenter.profiles.models import CallPeer, Item, Profile
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 USERS = [f"u{n}" for n in range(5)]
+WAITS_FOR_ME = """
+SELECT EXISTS (
+    SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
+)
+"""
 TARGETS = {"call": USERS, "use": ["a1", "a2"], "order": ["p1", "p2"]}
 
 
@@ -149,7 +155,7 @@ def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(works
     def call(number, actor, target):
         def pause(execute, sql, parameters, many, context):
             answer = execute(sql, parameters, many, context)
-            if "INSERT INTO profiles_profile" in sql:
+            if "MERGE INTO profiles_profile" in sql:
                 # Broken where the other one waits for this transaction, as it should.
                 with suppress(threading.BrokenBarrierError):
                     both_have_written.wait(timeout=0.5)
@@ -163,6 +169,39 @@ def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(works
 
     in_threads(call(1, "a", "b"), call(2, "b", "a"))
     check_against_log(workspace)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_profiles_are_locked_in_the_order_of_their_ids(workspace):
+    """Whatever the table's order and the server's plan: else ingestions may wait in a circle."""
+    ids = [f"u{number:03}" for number in range(500)]
+    Profile.objects.bulk_create(
+        Profile(workspace=workspace, user_id=user) for user in reversed(ids)
+    )
+    batch = [event(n, user, "use", "a1", 0) for n, user in enumerate(ids[:100])]
+    of_workspace = Profile.objects.filter(workspace=workspace)
+    thread = threading.Thread(
+        target=in_threads, args=[lambda: ingest(workspace=workspace, events=batch)]
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE profiles_profile")
+        with transaction.atomic():
+            of_workspace.select_for_update().get(user_id=ids[50])
+            thread.start()
+            for _ in range(600):
+                cursor.execute(WAITS_FOR_ME)
+                if cursor.fetchone()[0]:
+                    break
+                time.sleep(0.05)
+            free = of_workspace.select_for_update(skip_locked=True).values_list(
+                "user_id", flat=True
+            )
+            assert sorted(free) == ids[50:]
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [p.event_counts for p in of_workspace.filter(user_id__in=ids[:100])] == [
+        {"use": 1}
+    ] * 100
 
 
 @pytest.mark.django_db(transaction=True)
