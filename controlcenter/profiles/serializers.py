@@ -162,6 +162,11 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     contributions = ContributionSerializer(many=True, required=False)
     neighbours = NeighboursSerializer(many=True, required=False)
     additivity_error = serializers.FloatField(required=False)
+    standard_error = serializers.FloatField(
+        required=False,
+        allow_null=True,
+        help_text="The largest of a contribution; 0 where all coalitions were counted.",
+    )
     drift = serializers.FloatField(
         required=False, help_text="The profile's score minus the explained one."
     )

@@ -10,6 +10,7 @@ background with the embedding of a user of whom nothing is known.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,16 @@ from ml.profile.scoring import ProfileModel
 from ml.profile.shapley import (
     MixedGame,
     Shares,
+    count_visits,
     permutation_coalitions,
     permutation_shapley,
     subsets,
 )
 
-EXACT_PLAYERS = 14
+EXACT_VISITS = 2**24
+"""Coalitions, over the rows of the background, that are counted at most: about half a second."""
 EXACT_KINDS = 8
-PERMUTATIONS = 64
+PERMUTATIONS = 512
 DRIFT = 1e-6
 
 HELD_FIXED = (
@@ -74,13 +77,14 @@ def explain_evidence(
 
     Args:
         embed: The user's embedding from a part of the kinds, in the order of ``Kinds``.
-        permutations: Random orders, half of them reverses, where there are more than 14 players
-            (or 8 kinds); else all coalitions are counted.
+        permutations: Random orders, half of them reverses, where there are more than 8 kinds or
+            all coalitions are too many; a rule on which the user and a row of the background
+            agree does not count in that row.
 
     Returns:
         view, base, score, scale, contributions (largest first; player, kind, value,
-        contribution), summary, additivity_error, method, background, drift, notes, warnings. The
-        contributions add up to score - base.
+        contribution), summary, additivity_error, standard_error, method, background, drift,
+        notes, warnings. The contributions add up to score - base.
     """
     kinds, user = Kinds.of(model.schema), subject.evidence
     rules = len(model.rules)
@@ -94,9 +98,12 @@ def explain_evidence(
         )  # fmt: skip
 
     players = rules + len(kinds)
-    if players <= EXACT_PLAYERS and len(kinds) <= EXACT_KINDS:
+    if (
+        len(kinds) <= EXACT_KINDS
+        and count_visits(side.add_r, side.add_a, len(kinds)) <= EXACT_VISITS
+    ):
         shares = game(subsets(len(kinds))).exact()
-        method = f"exact Shapley values over {2**players:,} coalitions"
+        method = f"exact Shapley values over all coalitions of {players} players"
     else:
         walks = permutation_coalitions(players, permutations=permutations, seed=seed)
         states = np.unique(walks[:, :, rules:].reshape(-1, len(kinds)), axis=0)
@@ -117,13 +124,13 @@ def explain_groups(model: ProfileModel, subject: Subject, background: Background
     its own; the embedding out of play is the background's. Same answer as ``explain_evidence``.
     """
     game = group_game(Weights.of(model.fusion), model.rules, subject.evidence, background.evidence)
-    if game.players > EXACT_PLAYERS:
+    if game.visits <= EXACT_VISITS:
+        shares = game.exact()
+        method = f"exact Shapley values over all coalitions of {game.players} players"
+    else:
         walks = permutation_coalitions(game.players, permutations=PERMUTATIONS, seed=0)
         shares = permutation_shapley(game.worth, walks)
         method = f"Shapley values from {len(walks)} antithetic permutations, seed 0"
-    else:
-        shares = game.exact()
-        method = f"exact Shapley values over {2**game.players:,} coalitions"
     rows = [_rule(model, subject, i) for i in range(len(model.rules))]
     rows.append(_rule_score(subject))
     rows.append({"player": "embedding", "kind": "embedding", "value": None})
@@ -183,6 +190,9 @@ def _answer(
     stored = subject.stored_score
     drift = 0.0 if stored is None else stored - shares.score
     notes = []
+    error = float(shares.error.max(initial=0.0))
+    if error > 0.0:
+        notes.append(f"Contributions were sampled: their standard error is up to {error:.2g}.")
     if abs(drift) > DRIFT:
         notes.append(
             f"The profile's score is {stored:.6f}, the evidence as it is now gives "
@@ -197,6 +207,7 @@ def _answer(
         "contributions": rows,
         "summary": in_words(rows),
         "additivity_error": shares.additivity_error,
+        "standard_error": error if isfinite(error) else None,
         "method": method,
         "background": background.about(),
         "drift": drift,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ml.compiling import kernel
 from ml.profile.evidence import Evidence
 from ml.profile.game import Weights
-from ml.profile.shapley import Floats, Shares, _logistic
+from ml.profile.shapley import Floats, Shares, _logistic, standard_error
 
 PAIRS = 500
 """Pairs of walks; rounded up to a multiple of the background rows."""
@@ -56,12 +56,12 @@ class FlatGame:
         rounds = -(-pairs // rows)
         draws = np.random.default_rng(seed).random((rounds * rows, features))
         weights = self.weights
-        found = _walks(
+        phi, base, score = _walks(
             draws, self.add_r, self.add_a, self.add_m, self.add_h, self.start_r, self.start_a,
             self.start_m, self.start_h, np.stack([weights.out_hidden, weights.gate_hidden]),
             weights.slope, weights.shift,
         )  # fmt: skip
-        return Shares(*found)
+        return Shares(phi.mean(0), base, score, standard_error(phi))
 
 
 def flat_game(
@@ -113,9 +113,10 @@ def _walks(
     draws: Floats, add_r: Floats, add_a: Floats, add_m: Floats, add_h: Floats, start_r: Floats,
     start_a: Floats, start_m: Floats, start_h: Floats, heads: Floats, slope: float, shift: float,
 ) -> tuple[Floats, float, float]:  # fmt: skip
+    """The values by rounds of one pair a background row [rounds, F], base and score."""
     pairs, features = draws.shape
     rows, hidden = start_h.shape
-    phi = np.zeros(features)
+    phi = np.zeros((pairs // rows, features))
     h = np.empty(hidden)
     order = np.empty(features, np.int64)
     base, score = 0.0, 0.0
@@ -154,11 +155,11 @@ def _walks(
                 if step < 0:
                     base += p
                 else:
-                    phi[f] += p - before
+                    phi[pair // rows, f] += p - before
                 before = p
             score += before
     walked = 2 * pairs
-    return phi / walked, base / walked, score / walked
+    return phi / (2 * rows), base / walked, score / walked
 
 
 def feature_names(width: int, attributes: Sequence[str]) -> list[tuple[str, str]]:

@@ -26,12 +26,17 @@ Value = Callable[[Coalitions], Floats]
 class Shares:
     """Shapley values, the worth of nobody and of everybody.
 
-    Shapes: phi [players].
+    Args:
+        error: Standard error of each value where orders were drawn, infinite if there are too few
+            to tell; zeros where all coalitions were counted.
+
+    Shapes: phi, error [players].
     """
 
     phi: Floats
     base: float
     score: float
+    error: Floats
 
     @property
     def additivity_error(self) -> float:
@@ -85,6 +90,11 @@ class MixedGame:
         z = self.m[state] + gate * (r - self.m[state])
         return np.asarray(sigmoid(self.slope * z + self.shift).mean(1))
 
+    @property
+    def visits(self) -> int:
+        """See ``count_visits``."""
+        return count_visits(self.add_r, self.add_a, self.states.shape[1])
+
     def exact(self) -> Shares:
         """By all coalitions. A player that adds nothing to a row is left out of that row's game:
         there its value is zero and it changes nobody else's."""
@@ -93,11 +103,22 @@ class MixedGame:
                 f"{len(self.states)} states of {self.states.shape[1]} players, expected all "
                 f"{2 ** self.states.shape[1]}"
             )
-        found = _exact(
+        phi, base, score = _exact(
             self.add_r, self.add_a, self.start_r, self.start_a, self.m, self.c,
             self.slope, self.shift, _weights(self.players),
         )  # fmt: skip
-        return Shares(*found)
+        return Shares(phi, base, score, np.zeros_like(phi))
+
+
+def count_visits(add_r: Floats, add_a: Floats, others: int) -> int:
+    """Coalitions that a game's ``exact`` looks at, over all rows.
+
+    Args:
+        add_r, add_a: See ``MixedGame``.
+        others: Players that act together.
+    """
+    acting = ((add_r != 0.0) | (add_a != 0.0)).sum(1)
+    return sum(2 ** int(n) for n in acting) * 2**others
 
 
 def subsets(n: int) -> Coalitions:
@@ -128,8 +149,17 @@ def permutation_shapley(value: Value, walks: Coalitions) -> Shares:
     worth = value(unique)[inverse.ravel()].reshape(orders, steps)
     gained = np.diff(worth, axis=1)  # [orders, n], by step
     place = n - walks.sum(1)  # the step at which each player enters
-    phi = np.take_along_axis(gained, place, axis=1).mean(0)
-    return Shares(phi, float(worth[0, 0]), float(worth[0, -1]))
+    entered = np.take_along_axis(gained, place, axis=1)  # [orders, n], by player
+    pairs = entered.reshape(2, -1, n).mean(0)  # an order and its reverse, which are not independent
+    error = standard_error(pairs)
+    return Shares(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)
+
+
+def standard_error(draws: Floats) -> Floats:
+    """Of the mean of independent draws, infinite for a single one. Shape: [N, ...] → [...]."""
+    if len(draws) < 2:
+        return np.full(draws.shape[1:], np.inf)
+    return np.asarray(draws.std(0, ddof=1) / len(draws) ** 0.5)
 
 
 def sigmoid(z: Any) -> Any:
@@ -163,13 +193,16 @@ def _exact(
     """phi_i = Σ_{S ∋ i} v(S) (w(s-1) + w(s)) - Σ_S v(S) w(s), with one visit of each coalition."""
     rows, first = add_r.shape
     states = m.shape[0]
-    others = 0
+    others, most = 0, 0
     while 1 << others < states:
         others += 1
-    count = np.zeros(max(1 << first, states), np.int64)  # players in a coalition
+    for b in range(rows):
+        acting = int(np.count_nonzero((add_r[b] != 0.0) | (add_a[b] != 0.0)))
+        most = max(most, acting)
+    count = np.zeros(max(1 << most, states), np.int64)  # players in a coalition
     for i in range(1, len(count)):
         count[i] = count[i >> 1] + (i & 1)
-    r, a = np.empty(1 << first), np.empty(1 << first)
+    r, a = np.empty(1 << most), np.empty(1 << most)
     seat = np.empty(first, np.int64)
     of_state, of_seat = np.empty(states), np.empty(first)
     phi = np.zeros(first + others)

@@ -138,6 +138,7 @@ def ids(workspace, team, owner, model_version, settings):
                 {"player": "loyal", "kind": "rule", "value": True, "contribution": 0.3}
             ],
             "additivity_error": 0.0,
+            "standard_error": 0.0,
             "method": "exact",
             "background": {"id": "bg-1", "kind": "sample", "size": 50, "seed": 7},
         },

@@ -27,6 +27,7 @@ RESULT = {
         }
     ],
     "additivity_error": 0.0,
+    "standard_error": 0.0,
     "drift": 0.0,
     "method": "exact",
     "background": {"id": "bg-1", "kind": "sample", "size": 50, "seed": 7},

@@ -97,4 +97,4 @@ def exact_shapley(value: Value, n: int) -> Shares:
     for i in range(n):
         without = number[~coalitions[:, i]]
         phi[i] = (weight[size[without]] * (worth[without | (1 << i)] - worth[without])).sum()
-    return Shares(phi, float(worth[0]), float(worth[-1]))
+    return Shares(phi, float(worth[0]), float(worth[-1]), np.zeros(n))

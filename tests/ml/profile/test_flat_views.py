@@ -48,7 +48,7 @@ def test_walks_come_near_the_exact_values():
     _, flat = game_of(rules=3)
     exact = exact_shapley(flat.worth, flat.add_r.shape[1])
     sampled = flat.sample(pairs=7000, seed=1)
-    assert np.abs(sampled.phi - exact.phi).max() < 0.005
+    assert np.abs(sampled.phi - exact.phi).max() < 2 * sampled.error.max() < 0.005
     assert (sampled.base, sampled.score) == pytest.approx((exact.base, exact.score), abs=1e-9)
 
 
@@ -121,7 +121,7 @@ def test_groups_are_exact(attributes):
 
 
 def test_groups_of_many_rules_are_sampled_and_add_up():
-    game = small(rules=20)
+    game = small(rules=60)
     found = explain_groups(game.model, game.subject, game.background)
     assert "antithetic" in found["method"]
     assert found["additivity_error"] < 1e-9

@@ -54,6 +54,14 @@ def test_structure_gives_what_all_coalitions_give(first, others, rows, seed, sil
     assert quick.additivity_error < 1e-12
 
 
+def test_many_players_of_which_few_act_on_a_row_are_counted_exactly():
+    game = drawn(13, 3, 4, seed=2, silent=0.7)
+    assert game.visits < 4 * 2**12
+    quick, slow = game.exact(), exact_shapley(game.worth, game.players)
+    assert np.allclose(quick.phi, slow.phi, rtol=0, atol=1e-12)
+    assert not quick.error.any()
+
+
 def test_all_coalitions_give_the_mean_over_all_orders():
     game = drawn(3, 2, 3, seed=1)
     phi = exact_shapley(game.worth, 5).phi
