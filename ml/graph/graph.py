@@ -111,6 +111,15 @@ class Graph:
             self._pairs[key] = distinct_pairs(self.edges[key], self.num_nodes[key[2]])
         return self._pairs[key]
 
+    def linked(self, node_type: str) -> npt.NDArray[np.bool_]:
+        """Which nodes of a type have an edge, either way. Shape: [n]."""
+        found = np.zeros(len(self.node_ids[node_type]), np.bool_)
+        for (source, _, target), edges in self.edges.items():
+            for name, ends in ((source, edges.src), (target, edges.dst)):
+                if name == node_type:
+                    found[ends] = True
+        return found
+
     def with_edges(self, edges: Mapping[EdgeKey, Edges]) -> "Graph":
         """The same nodes with other edges."""
         return replace(self, edges=dict(edges), _pairs={})

@@ -132,6 +132,15 @@ class Structure:
             return timed, backwards
         return (links.by_source if backwards else links.by_target), backwards
 
+    def linked(self, node_type: str) -> Array:
+        """Nodes of a type that have a pair, rising."""
+        found = np.zeros(self.num_nodes[node_type], np.bool_)
+        for (source, _, target), links in self.links.items():
+            for name, side in ((source, links.by_source), (target, links.by_target)):
+                if name == node_type:
+                    found |= np.diff(side.start) > 0
+        return np.flatnonzero(found)
+
     def save(self, folder: Path) -> None:
         """Write arrays that ``open`` maps into memory."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -128,17 +128,23 @@ class Plan:
         bounds[-1] += 1
         return bounds
 
+    @cached_property
+    def linked(self) -> dict[str, Array]:
+        """Nodes that have a pair, by type, rising. Others may be there in the future alone: who
+        learned that nothing happens to them would have seen it."""
+        return {name: self.structure.linked(name) for name in self.structure.num_nodes}
+
     def _seeds(self, pairs: Mapping[EdgeKey, Array]) -> dict[str, Array]:
-        """Ends of the pairs; of types that are ranked whole, all nodes."""
+        """Ends of the pairs; of types that are ranked whole, all nodes that have a pair."""
         needed: dict[str, list[Array]] = {name: [] for name in self.structure.num_nodes}
         for (source, _, target), (src, dst) in pairs.items():
             if len(src):
                 needed[source].append(src)
                 needed[target].append(dst)
         seeds = {}
-        for name, size in self.structure.num_nodes.items():
-            if needed[name] and size <= FULL_SOFTMAX:
-                seeds[name] = np.arange(size)
+        for name, linked in self.linked.items():
+            if needed[name] and len(linked) <= FULL_SOFTMAX:
+                seeds[name] = linked
             else:
                 seeds[name] = np.unique(np.concatenate([np.empty(0, np.int64), *needed[name]]))
         return seeds

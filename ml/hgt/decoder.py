@@ -236,12 +236,12 @@ def _candidates(
 
     Shapes: [Q, C, terms], [Q, C], [Q].
     """
-    size = graph.num_nodes[edge.target]
-    candidates = np.arange(size)
-    if size > CANDIDATES:
-        drawn = generator.choice(size, CANDIDATES, replace=False)
-        candidates = np.unique(np.concatenate([drawn, dst]))
-    column = np.full(size, -1)
+    # Who has no edge yet and gets none now may be there in the future alone.
+    candidates = np.union1d(np.flatnonzero(graph.linked(edge.target)), dst)
+    if len(candidates) > CANDIDATES:
+        drawn = generator.choice(candidates, CANDIDATES, replace=False)
+        candidates = np.union1d(drawn, dst)
+    column = np.full(graph.num_nodes[edge.target], -1)
     column[candidates] = np.arange(len(candidates))
     shape = (len(src), len(candidates))
     x = np.stack(

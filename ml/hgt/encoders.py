@@ -7,6 +7,7 @@ a node that was not there gets a code from its id, so that nothing needs a new v
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -156,16 +157,19 @@ class FeatureEncoder:
 
     @classmethod
     def of_graph(cls, graph: Graph) -> "FeatureEncoder":
-        """From a graph; a type has learned vectors if its nodes have enough edges."""
+        """From a graph; a type has learned vectors if its nodes have enough edges.
+
+        A node without an edge gets none: it may be one that only the future knows.
+        """
         pairs = dict.fromkeys(graph.node_ids, 0)
         for source, relation, target in graph.edges:
             number = len(graph.pairs((source, relation, target)))
             for name in (source, target):
                 pairs[name] += number
-        learned = {
-            name: ids if pairs[name] >= MIN_PAIRS * len(ids) else ()
-            for name, ids in graph.node_ids.items()
-        }
+        learned = {}
+        for name, ids in graph.node_ids.items():
+            linked = tuple(compress(ids, graph.linked(name)))
+            learned[name] = linked if pairs[name] >= MIN_PAIRS * len(linked) else ()
         return cls.fit(graph.schema, graph.features, learned)
 
     def transform(self, node_type: str, frame: pl.DataFrame, ids: Sequence[str]) -> NodeInputs:

@@ -110,7 +110,7 @@ def info_nce(
 
 
 def choose_candidates(other: Tensor, size: int) -> Tensor:
-    """All nodes of a type of ``size`` up to ``FULL_SOFTMAX``, else those of the batch, rising."""
+    """All of ``size`` nodes up to ``FULL_SOFTMAX``, else those of the batch, rising."""
     if size <= FULL_SOFTMAX:
         return torch.arange(size, device=other.device)
     return torch.unique(other)

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ml.data.schema import TELECOM
 from ml.evaluation.report import link_report
 from ml.graph.graph import build_graph
 from ml.graph.splits import AT_RANDOM, split_graph
-from ml.hgt.decoder import Decoder, LinkWeights
+from ml.hgt.decoder import Decoder, LinkWeights, fit_decoder
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import build_model, embed
@@ -124,6 +124,27 @@ def test_a_planted_future_edge_changes_no_earlier_embedding(population, trained)
     before = embed(model.model, model.encoder, split_graph(graph).observed)
     after = embed(model.model, model.encoder, planted.observed)
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("product", ["of the table", "of the future"])
+def test_a_planted_future_edge_changes_nothing_that_is_learned(population, product):
+    """Nor does one to a node that nothing was known of before."""
+    graph = build_graph(population)
+    users, products = graph.node_ids["user"], graph.node_ids["product"]
+    target = products[0] if product == "of the table" else product
+    future = events_frame([("order", users[0], target, "product", 9999)])
+    before, planted = split_graph(graph), split_graph(graph.append(future))
+    assert planted.cuts == before.cuts
+    config = replace(CONFIG, epochs=2)
+    without, having = train(before.train, config), train(planted.train, config)
+    assert "of the future" not in having.encoder.ids["product"]
+    for name, z in embed(without.model, without.encoder, before.train).items():
+        seen = embed(having.model, having.encoder, planted.train)[name][: len(z)]
+        assert np.allclose(z, seen, atol=1e-4), name
+    weights = [fit_decoder(s, embed(t.model, t.encoder, s.train), t.temperatures).weights
+               for t, s in ((without, before), (having, planted))]  # fmt: skip
+    for name, row in weights[0].items():
+        assert np.allclose(astuple(row), astuple(weights[1][name]), rtol=1e-2, atol=1e-3), name
 
 
 def test_untimed_data_is_split_at_random_and_says_so(population):
