@@ -200,9 +200,18 @@ def _resident(name: str) -> int:
 # The table and the JSON
 
 
-def run(rows: Callable[[], list[Row]], name: str) -> None:
-    """What a benchmark's ``__main__`` does: measure, then report."""
-    report(rows(), name)
+def run(rows: Callable[[], list[Row]], name: str, *, keep: bool = True) -> None:
+    """What a benchmark's ``__main__`` does: measure, then report.
+
+    Args:
+        keep: False for a run that leaves something out: its table is printed, and the JSON of the
+            last whole run stays as it is.
+    """
+    found = rows()
+    if keep:
+        report(found, name)
+    else:
+        print(f"{table([as_json(row) for row in found])}\n{name}.json stays: not all was measured")
 
 
 def report(
@@ -234,7 +243,10 @@ def report(
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """The row as it is kept: figures with their spread, ratio and whether it is enough."""
+    """The row as it is kept: figures with their spread, ratio and whether it is enough.
+
+    JSON has no infinity: an infinite figure or ratio is null.
+    """
     ratio = row.ratio
     return {
         "what": row.what,
@@ -243,7 +255,7 @@ def as_json(row: Row) -> dict[str, Any]:
         "unit": row.unit,
         "ours": _figure(row.ours),
         "peer": None if row.peer is None else {"name": row.peer_name} | _figure(row.peer),
-        "ratio": None if ratio is None or math.isinf(ratio) else _rounded(ratio),
+        "ratio": None if ratio is None else _rounded(ratio),
         "better": row.better,
         "required": row.required,
         "met": row.met,
@@ -258,8 +270,8 @@ def _figure(figure: Sample | float) -> dict[str, Any]:
     return {"median": _rounded(figure.median), "spread": spread, "repeats": figure.repeats}
 
 
-def _rounded(number: float) -> float:
-    return float(f"{number:.4g}")
+def _rounded(number: float) -> float | None:
+    return None if math.isinf(number) else float(f"{number:.4g}")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -291,12 +303,17 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _shown(figure: Mapping[str, Any], unit: str) -> str:
-    scale, name = _scale(figure["median"], unit)
-    told = f"{figure['median'] / scale:.3g} {name}".rstrip()
+    number = figure["median"]
+    scale, name = _scale(math.inf if number is None else number, unit)
+    told = f"{_scaled(number, scale)} {name}".rstrip()
     if "spread" in figure:
-        low, high = (f"{number / scale:.3g}" for number in figure["spread"])
+        low, high = (_scaled(end, scale) for end in figure["spread"])
         told += f" [{low}–{high}]"
     return told
+
+
+def _scaled(number: float | None, scale: float) -> str:
+    return "infinite" if number is None else f"{number / scale:.3g}"
 
 
 def _scale(number: float, unit: str) -> tuple[float, str]:

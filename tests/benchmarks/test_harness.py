@@ -88,6 +88,28 @@ def test_a_report_is_a_table_and_a_document(tmp_path, capsys):
         assert told in printed
 
 
+def test_what_never_came_is_infinite_and_not_met(tmp_path, capsys):
+    never = row(ours=Sample.of([1.0, float("inf"), float("inf")]), required=1)
+    path = harness.report([never], "example", folder=tmp_path)
+    told = json.loads(path.read_text(), parse_constant=pytest.fail)["rows"][0]
+    assert told["ours"] == {"median": None, "spread": [1.0, None], "repeats": 3}
+    assert (told["ratio"], told["met"]) == (0.0, False)
+    printed = capsys.readouterr().out
+    assert "infinite s [1–infinite]" in printed
+    assert "NOT MET" in printed
+
+
+def test_a_run_that_leaves_something_out_only_prints(monkeypatch, capsys):
+    kept = []
+    monkeypatch.setattr(harness, "report", lambda rows, name: kept.append(name))
+    harness.run(lambda: [row(what="a part")], "example", keep=False)
+    printed = capsys.readouterr().out
+    assert "a part" in printed
+    assert "example.json stays" in printed
+    harness.run(lambda: [row()], "example")
+    assert kept == ["example"]
+
+
 def hold(megabytes):
     kept = bytearray(megabytes * 10**6)
     return lambda: bytes(kept)
