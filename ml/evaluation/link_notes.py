@@ -41,10 +41,7 @@ def link_notes(name: str, row: Mapping[str, Any], baselines: Sequence[str]) -> l
         name: Of the edge type.
         row: Its part of the report.
     """
-    notes = [
-        f"{name}: {NAMES[method]} was left out: {why}"
-        for method, why in row.get("left_out", {}).items()
-    ]
+    notes = [f"{name}: {NAMES[method]}: {why}" for method, why in row.get("left_out", {}).items()]
     if not row["evaluated"]:
         return notes
     for method in baselines:

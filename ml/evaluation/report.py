@@ -106,8 +106,7 @@ def _edge_report(split: Split, edge: EdgeType, model: Scorer, queries: Queries) 
         report[name] = whole
         for part, values in parts.items():
             slices[part][name] = values
-    if scorers["ease"] is None:
-        about["left_out"] = {"ease": _why_no_ease(targets, len(known))}
+    about["left_out"] = _left_out(targets, len(known))
     about |= {"evaluated": len(queries), "historical": int(queries.has_historical.sum())}
     return {**report, "slices": slices, **about}
 
@@ -140,7 +139,11 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
 
-def _why_no_ease(targets: int, pairs: int) -> str:
+def _left_out(targets: int, pairs: int) -> dict[str, str]:
+    """Why a baseline says nothing, or nothing of some targets."""
     if not pairs:
-        return "nothing is known to fit it on"
-    return f"{targets:,} targets, it is fitted on up to {EaseConfig().max_targets:,}"
+        return {"ease": "left out, as nothing is known to fit it on"}
+    fitted = EaseConfig().max_targets
+    if targets > fitted:
+        return {"ease": f"of {targets:,} targets the {fitted:,} most popular are fitted"}
+    return {}

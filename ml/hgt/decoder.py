@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, EdgeType
-from ml.evaluation.baselines import ease, incidence, item_knn
+from ml.evaluation.baselines import EaseConfig, ease, incidence, item_knn
 from ml.evaluation.metrics import Floats, Ints, Neighbours, Scorer
 from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, Pairs, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split
@@ -144,9 +144,10 @@ def _freshness(
 
 
 def _company(pairs: Pairs, sources: int, targets: int) -> Scorer:
-    linear = ease(pairs, sources, targets)
-    if linear is not None:
-        return linear
+    if targets <= EaseConfig().max_targets:
+        linear = ease(pairs, sources, targets)
+        if linear is not None:
+            return linear
     similar = item_knn(pairs, sources, targets)
     return lambda src: _log(similar(src))
 

@@ -31,8 +31,19 @@ def test_ease_is_the_ridge_of_each_target_on_the_others():
     assert np.allclose(scorer(np.arange(30)), expected, atol=1e-5)
 
 
-def test_ease_is_left_out_where_it_would_cost_too_much():
-    assert ease(drawn(), 30, 8, EaseConfig(max_targets=7)) is None
+def test_of_too_many_targets_ease_is_fitted_on_the_most_popular():
+    pairs, everybody = drawn(), np.arange(30)
+    popular = np.sort(np.argsort(-np.bincount(pairs.dst, minlength=8), kind="stable")[:5])
+    inside = np.isin(pairs.dst, popular)
+    some = Edges(pairs.src[inside], np.searchsorted(popular, pairs.dst[inside]))
+    expected = np.zeros((30, 8))
+    expected[:, popular] = ease(distinct_pairs(some, 5), 30, 5)(everybody)
+    found = ease(pairs, 30, 8, EaseConfig(max_targets=5))(everybody)
+    assert np.allclose(found, expected, atol=1e-5)
+    assert len(np.unique(found.argmax(1))) > 1
+
+
+def test_ease_has_nothing_to_say_where_nothing_is_known():
     assert ease(drawn(events=0), 30, 8) is None
 
 

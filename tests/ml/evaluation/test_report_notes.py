@@ -56,9 +56,9 @@ def test_nothing_evaluated_nothing_said():
 
 
 def test_what_was_left_out_is_said():
-    left = {"ease": "7,000 targets, it is fitted on up to 6,000"}
+    left = {"ease": "of 7,000 targets the 6,000 most popular are fitted"}
     (note,) = link_notes("a", row(0.5, 0.3, left_out=left), BASELINES)
-    assert note == "a: EASE was left out: 7,000 targets, it is fitted on up to 6,000"
+    assert note == "a: EASE: of 7,000 targets the 6,000 most popular are fitted"
 
 
 @pytest.fixture(scope="module")
