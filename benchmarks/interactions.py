@@ -1,6 +1,8 @@
 """Tables of interactions, as people have them, to graphs."""
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,22 +12,32 @@ from ml.data.frames import EVENT_COLUMNS
 from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import Graph, build_graph
 
-
-def columns_of(path: Path) -> list[str]:
-    """Names in the header of a file."""
-    return _table(path).columns
+UNIT = b"\x1f"
+"""Made to separate values, and in nobody's text."""
 
 
-def read_interactions(path: Path, columns: list[str]) -> pl.DataFrame:
+def columns_of(path: Path, *, header: bool = True) -> list[str]:
+    """Names in the header of a file; without one, the columns' places: 1, 2, …"""
+    return _table(path, header).columns
+
+
+def read_interactions(path: Path, columns: list[str], *, header: bool = True) -> pl.DataFrame:
     """Columns ``src``, ``dst`` and, where a third one is named, ``time`` (seconds).
 
     Args:
-        columns: Two or three names of the file's header: source, target, time.
+        columns: Two or three of ``columns_of``: source, target, time.
+        header: Whether line 1 names the columns.
 
     Raises:
-        SystemExit: if a column is not there, or a time is no number and no date.
+        SystemExit: if a column is not there, a time is no number and no date, or line 1 is not
+            what ``header`` says.
     """
-    frame = _table(path)
+    frame = _table(path, header)
+    if len(columns) < 2:
+        raise SystemExit(
+            f"{path}: got {len(columns)} column, expected at least a source and a target, "
+            "separated by tab, comma, semicolon, space, | or ::"
+        )
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise SystemExit(f"{path} has no column {missing}; it has {frame.columns}")
@@ -44,24 +56,98 @@ def read_interactions(path: Path, columns: list[str]) -> pl.DataFrame:
     return found.with_columns(time=seconds).drop_nulls().sort("time", maintain_order=True)
 
 
-def _table(path: Path) -> pl.DataFrame:
-    """A delimited file with a header, everything as text; Parquet by its ending."""
+def _table(path: Path, header: bool) -> pl.DataFrame:
+    """A delimited file, everything as text; Parquet by its ending."""
+    if not path.is_file():
+        raise SystemExit(f"there is no file {path}")
     if path.suffix == ".parquet":
         return pl.read_parquet(path).cast(pl.String)
-    with path.open(encoding="utf-8") as lines:
-        head = lines.readline()
-    separator = max("\t,;| ", key=head.count)
-    return pl.read_csv(path, separator=separator, infer_schema=False)
+    content = _utf8(path.read_bytes())
+    separator = _separator(content.partition(b"\n")[0].decode())
+    double = separator == "::"  # Polars takes one byte; and such files do not quote
+    try:
+        frame = pl.read_csv(
+            content.replace(b"::", UNIT) if double else content,
+            separator=UNIT.decode() if double else separator,
+            quote_char=None if double else '"',
+            has_header=header,
+            infer_schema=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise SystemExit(f"{path} is no table separated by {separator!r}: {error}") from error
+    if header:
+        _refuse_row(path, frame)
+        return frame
+    _refuse_header(path, frame)
+    return frame.rename(dict(zip(frame.columns, map(str, range(1, frame.width + 1)), strict=True)))
 
 
-def features_of(path: Path | None) -> tuple[tuple[Feature, ...], pl.DataFrame | None]:
-    """Attributes of nodes: a table whose first column is the id; numbers are numeric."""
+def _utf8(content: bytes) -> bytes:
+    """Text that is no UTF-8 is taken for Latin-1, as MovieLens' titles are."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1").encode()
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _separator(line: str) -> str:
+    """The least ambiguous one first: texts have commas and bars, and names in headers blanks."""
+    for sure in ("::", "\t"):
+        if sure in line:
+            return sure
+    usual = max(",;|", key=line.count)
+    return usual if usual in line or " " not in line else " "
+
+
+def _refuse_row(path: Path, frame: pl.DataFrame) -> None:
+    values = [name for name in frame.columns if _is_value(name)]
+    if values:
+        raise SystemExit(
+            f"{path}: line 1 has {', '.join(values)} where names of columns are expected. If the "
+            "file has no header, give --no-header (its columns are then 1, 2, …); if this is its "
+            "header, give these columns names that are no numbers and no dates"
+        )
+
+
+def _refuse_header(path: Path, frame: pl.DataFrame) -> None:
+    """Text in line 1 above nothing but numbers."""
+    for first, values in zip(frame.row(0), frame.slice(1), strict=True):
+        above = first is not None and not _is_value(first) and len(values) > 0
+        if above and not values.cast(pl.Float64, strict=False).null_count():
+            raise SystemExit(
+                f"{path}: line 1 has {first} above numbers, as a header has. Leave out "
+                "--no-header; where the other files have none, remove this line"
+            )
+
+
+def _is_value(text: str) -> bool:
+    """Whether it is a number or a date, which names of columns are not."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        pass
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def features_of(
+    path: Path | None, *, header: bool = True
+) -> tuple[tuple[Feature, ...], pl.DataFrame | None]:
+    """Attributes of nodes: a table whose first column is the id; numbers are numeric.
+
+    Columns without a single value are left out.
+    """
     if path is None:
         return (), None
-    frame = _table(path)
+    frame = _table(path, header)
     key, *names = frame.columns
     columns, features = [pl.col(key).alias("id")], []
     for name in names:
+        if frame[name].null_count() == len(frame):
+            continue
         numeric = frame[name].cast(pl.Float64, strict=False)
         kind = "numeric" if numeric.null_count() == frame[name].null_count() else "categorical"
         columns.append(pl.col(name).cast(pl.Float64 if kind == "numeric" else pl.String))

@@ -3,12 +3,18 @@
     python -m benchmarks.protocols ratings FILE [--columns user item]
     python -m benchmarks.protocols messages FILE --columns from to time
 
+Files have a header; with ``--no-header`` they have none, and columns are named 1, 2, … by place.
+
 ``ratings``: 75 % of each user's pairs to learn from, drawn at random, 25 % to find; NDCG@10 and
 Recall@10 of the list over all items that the user has not had in training, relevance 0 or 1,
 averaged over users. ``messages``: the first 70 % of the events to learn from, 15 % for validation,
 15 % to find; AP and AUC against one random negative an event (the same source, any other node that
 receives events somewhere in the data). Once frozen at the cut, and once brought up to date before
 each batch of events, as published figures on such data are.
+
+"ours" is the whole score of a link, in which popularity, past events and EASE or item-kNN have a
+part beside the embeddings; "embedding" is the cosine of the embeddings, which is what the network
+says by itself.
 
 Everything has its documented default; nothing is chosen on the test part.
 """
@@ -49,11 +55,14 @@ class Model:
     trained: Trained
     decoder: Decoder
 
-    def scorer(self, graph: Graph, edge: EdgeType) -> Scorer:
-        """From everything that ``graph`` knows."""
-        return self.decoder.scorer(
-            edge, graph, embed(self.trained.model, self.trained.encoder, graph)
-        )
+    def scorers(self, graph: Graph, edge: EdgeType) -> dict[str, Scorer]:
+        """The whole score and the embeddings' cosine, from everything that ``graph`` knows."""
+        embeddings = embed(self.trained.model, self.trained.encoder, graph)
+        source, target = embeddings[edge.source], embeddings[edge.target]
+        return {
+            "ours": self.decoder.scorer(edge, graph, embeddings),
+            "embedding": lambda src: source[src] @ target.T,
+        }
 
 
 def train_model(split: Split, config: TrainingConfig) -> Model:
@@ -91,7 +100,7 @@ def ratings(
     had = Neighbours.of(known.src, known.dst, graph.num_nodes[edge.source])
     both = _joined(known, held, targets)
     everything = Neighbours.of(both.src, both.dst, graph.num_nodes[edge.source])
-    scorers = {"ours": train_model(split, config).scorer(split.observed, edge)}
+    scorers = train_model(split, config).scorers(split.observed, edge)
     rows = {}
     for name, score in (scorers | baselines(split.observed, edge)).items():
         found = rank_queries(
@@ -114,7 +123,7 @@ def messages(graph: Graph, edge: EdgeType, config: TrainingConfig) -> dict[str, 
     model = train_model(split, config)
 
     def scorers(known: Graph) -> dict[str, Scorer]:
-        return {"ours": model.scorer(known, edge)} | baselines(known, edge)
+        return model.scorers(known, edge) | baselines(known, edge)
 
     frozen = {
         name: (_values(score, late.src, late.dst), _values(score, late.src, negative))
@@ -196,25 +205,46 @@ def table(rows: Mapping[str, list[Row]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """See the module's text."""
+def options() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.protocols", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("protocol", choices=["ratings", "messages"])
-    parser.add_argument("file", type=Path, help="CSV, TSV or Parquet with a header")
+    parser.add_argument(
+        "file", type=Path, help="Parquet, or separated by tab, comma, semicolon, space, | or ::"
+    )
     parser.add_argument("--columns", nargs="+", default=[], help="source, target and time")
+    parser.add_argument(
+        "--no-header",
+        dest="header",
+        action="store_false",
+        help="none of the files has a header; columns are named 1, 2, … by place",
+    )
     parser.add_argument("--users", type=Path, help="attributes of users, the id first")
     parser.add_argument("--items", type=Path, help="attributes of items, the id first")
     parser.add_argument("--bipartite", action="store_true", help="targets of messages are items")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--json", type=Path, help="also write the numbers here")
-    asked = parser.parse_args(arguments)
+    return parser
+
+
+def read(asked: argparse.Namespace) -> tuple[Graph, EdgeType]:
+    """The graph of the files, and the type of its edges."""
     wanted = 2 if asked.protocol == "ratings" else 3
-    columns = asked.columns or columns_of(asked.file)[:wanted]
-    frame = read_interactions(asked.file, columns[:wanted])
+    columns = asked.columns or columns_of(asked.file, header=asked.header)
+    frame = read_interactions(asked.file, columns[:wanted], header=asked.header)
     edge = RATES if asked.protocol == "ratings" or asked.bipartite else WRITES
-    tables = {"user": features_of(asked.users), "product": features_of(asked.items)}
-    graph = graph_of(frame, edge, tables)
+    tables = {
+        "user": features_of(asked.users, header=asked.header),
+        "product": features_of(asked.items, header=asked.header),
+    }
+    return graph_of(frame, edge, tables), edge
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """See the module's text."""
+    asked = options().parse_args(arguments)
+    graph, edge = read(asked)
     print(f"{asked.file.name}: {graph.num_events} events, {graph.num_nodes} nodes")
     rows: dict[str, list[Row]] = {}
     for seed in asked.seeds:

@@ -1,3 +1,6 @@
+import re
+import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from benchmarks.protocols import BATCH, RATES, WRITES, baselines, follow, negati
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import Edges
 from ml.graph.splits import split_graph
+from ml.hgt.model import embed
 from ml.hgt.training import TrainingConfig
 
 KEY = WRITES.key
@@ -93,7 +97,8 @@ def test_each_batch_is_scored_by_what_was_before_it(calls):
 def test_both_protocols_measure_the_model_beside_all_baselines(calls):
     graph, config = graph_of(calls, WRITES), TrainingConfig(epochs=1)
     rows = protocols.messages(graph, WRITES, config)
-    assert set(rows) == {"ours", "popularity", "repeat edges", "EdgeBank", "item-kNN", "EASE"}
+    simple = {"popularity", "repeat edges", "EdgeBank", "item-kNN", "EASE"}
+    assert set(rows) == {"ours", "embedding"} | simple
     for row in rows.values():
         assert set(row) >= {"ap", "auc", "ap up to date", "auc up to date"}
         assert all(0 <= value <= 1 for value in row.values())
@@ -101,6 +106,57 @@ def test_both_protocols_measure_the_model_beside_all_baselines(calls):
     found = protocols.ratings(graph_of(pairs, RATES), RATES, config)
     assert set(found) == set(rows)
     assert found["EdgeBank"]["user_ndcg@10"] < 0.2  # what was had in training is no candidate
+
+
+def test_the_embedding_by_itself_is_the_cosine_and_nothing_else(calls):
+    graph = graph_of(calls, WRITES)
+    split = split_graph(graph)
+    model = protocols.train_model(split, TrainingConfig(epochs=1))
+    scorers, src = model.scorers(split.observed, WRITES), np.array([3, 0, 7])
+    z = embed(model.trained.model, model.trained.encoder, split.observed)["user"]
+    length = np.linalg.norm(z, axis=1)
+    cosine = (z[src] @ z.T) / (length[src, None] * length)
+    assert np.allclose(scorers["embedding"](src), cosine, atol=1e-5)
+    rest = scorers["ours"](src) - model.decoder.weights[WRITES.name].similarity * cosine
+    assert rest.std() > 0.1  # the whole score has more in it
+
+
+def usual_files(folder: Path) -> None:
+    """Small files in the layouts of MovieLens 100K and CollegeMsg."""
+    draw = np.random.default_rng(0)
+    pairs = sorted({(int(u), int(i)) for u, i in draw.integers(1, 40, (900, 2))})
+    rated = [f"{u}\t{i}\t3\t{881250949 + n}" for n, (u, i) in enumerate(pairs)]
+    written(folder, "u.data", "\n".join(rated))
+    jobs = ("writer", "other")
+    people = [f"{u}|{20 + u}|{'MF'[u % 2]}|{jobs[u % 2]}|{85000 + u}" for u in range(1, 40)]
+    written(folder, "u.user", "\n".join(people))
+    sent = [f"{u} {i} {1082040961 + 60 * n}" for n, (u, i) in enumerate(pairs) if u != i]
+    written(folder, "CollegeMsg.txt", "\n".join(sent))
+
+
+def documented() -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    return re.findall(r"^\.venv/bin/python -m benchmarks\.protocols (.+)$", text, re.M)
+
+
+def test_documented_commands_name_the_usual_files():
+    files = [command.split()[1] for command in documented()]
+    assert {"u.data", "CollegeMsg.txt"} <= set(files)
+
+
+@pytest.mark.parametrize("command", documented())
+def test_documented_commands_run(command, tmp_path, monkeypatch, capsys):
+    usual_files(tmp_path)
+    header = "user\titem\trating\ttime\n"
+    written(tmp_path, "interactions.tsv", header + (tmp_path / "u.data").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(protocols, "TrainingConfig", partial(TrainingConfig, epochs=1))
+    protocols.main(shlex.split(command, comments=True))
+    told = capsys.readouterr().out
+    name = command.split()[1]
+    lines = len((tmp_path / name).read_text().splitlines())
+    assert f"{name}: {lines - ('--no-header' not in command)} events" in told
+    assert {"ours", "embedding", "EASE"} <= {line.split()[0] for line in told.splitlines()}
 
 
 def test_the_table_has_a_row_a_method_and_the_spread_of_seeds():

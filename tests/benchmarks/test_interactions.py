@@ -1,0 +1,136 @@
+"""Tables as they are published: with and without headers, with all kinds of separators."""
+
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks.interactions import columns_of, features_of, graph_of, read_interactions
+from benchmarks.protocols import RATES
+
+U_DATA = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
+U_USER = "196|24|M|technician|85711\n186|53|F|other|94043\n22|23|M|writer|T8H1N\n"
+U_ITEM = (
+    "242|Kolya (1996)|24-Jan-1997||http://us.imdb.com/M/title-exact?Kolya%20(1996)|0|1\n"
+    "302|Misérables, Les (1995)|01-Jan-1995||http://us.imdb.com/M/title-exact?M|0|0\n"
+    "377|Heavyweights (1994)|01-Jan-1994||http://us.imdb.com/Title?Heavyweights|1|1\n"
+)
+COLLEGE = "1 2 1082040961\n3 4 1082155839\n5 2 1082414391\n"
+RATINGS_DAT = "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4::978298413\n"
+MOVIES_DAT = (
+    "1193::One Flew Over the Cuckoo's Nest (1975)::Drama|War|Western|Film|Noir\n"
+    '661::"Great Performances" Cats (1998)::Musical\n'
+)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name, text, encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "expected"),
+    [
+        ("u.data", U_DATA, "124", [("22", "377"), ("196", "242"), ("186", "302")]),
+        ("CollegeMsg.txt", COLLEGE, "123", [("1", "2"), ("3", "4"), ("5", "2")]),
+        ("ratings.dat", RATINGS_DAT, "124", [("2", "1193"), ("1", "1193"), ("1", "661")]),
+        ("a.csv", COLLEGE.replace(" ", ","), "123", [("1", "2"), ("3", "4"), ("5", "2")]),
+        ("b.csv", COLLEGE.replace(" ", ";"), "123", [("1", "2"), ("3", "4"), ("5", "2")]),
+        ("c.txt", COLLEGE.replace(" ", "|"), "123", [("1", "2"), ("3", "4"), ("5", "2")]),
+        ("crlf.dat", RATINGS_DAT.replace("\n", "\r\n"), "12", None),
+    ],
+)
+def test_without_a_header_no_line_is_lost(written, name, text, columns, expected):
+    frame = read_interactions(written(name, text), list(columns), header=False)
+    expected = expected or [("1", "1193"), ("1", "661"), ("2", "1193")]
+    assert frame.select("src", "dst").rows() == expected
+    if len(columns) == 3:
+        times = sorted(float(time) for time in re.findall(r"\d+$", text, re.M))
+        assert frame["time"].to_list() == times
+
+
+@pytest.mark.parametrize(
+    "text",
+    [U_DATA, U_USER, U_ITEM, COLLEGE, RATINGS_DAT, MOVIES_DAT, "u,i,1.5\n", "u;1998-04-22\n"],
+)
+def test_a_row_is_not_taken_for_a_header(written, text):
+    path = written("table", text)
+    for read in (columns_of, features_of):
+        with pytest.raises(SystemExit, match=r"line 1 .* --no-header"):
+            read(path)
+    with pytest.raises(SystemExit, match="--no-header"):
+        read_interactions(path, ["1", "2"])
+
+
+def test_a_header_is_not_taken_for_a_row(written):
+    path = written("users.csv", "user,age\nu1,24\nu2,53\n")
+    with pytest.raises(SystemExit, match=r"line 1 .*age.*--no-header"):
+        features_of(path, header=False)
+    assert columns_of(path) == ["user", "age"]
+
+
+def test_a_header_with_blanks_in_its_names_is_separated_by_commas(written):
+    path = written("a.csv", "user id,item id of it\nu1,a b c d\n")
+    assert columns_of(path) == ["user id", "item id of it"]
+    assert read_interactions(path, ["user id", "item id of it"]).rows() == [("u1", "a b c d")]
+
+
+def test_columns_without_names_are_named_by_position(written):
+    path = written("u.data", U_DATA)
+    assert columns_of(path, header=False) == ["1", "2", "3", "4"]
+    with pytest.raises(SystemExit, match=r"has no column \['time'\]; it has \['1', '2'"):
+        read_interactions(path, ["1", "2", "time"], header=False)
+
+
+def test_attributes_without_a_header(written):
+    features, frame = features_of(written("u.user", U_USER), header=False)
+    kinds = [(feature.name, feature.kind) for feature in features]
+    assert kinds[0] == ("2", "numeric")
+    assert kinds[1:] == [(name, "categorical") for name in "345"]
+    assert set(frame.rows()) == {
+        ("196", 24.0, "M", "technician", "85711"),
+        ("186", 53.0, "F", "other", "94043"),
+        ("22", 23.0, "M", "writer", "T8H1N"),
+    }
+    inter = read_interactions(written("u.data", U_DATA), ["1", "2"], header=False)
+    graph = graph_of(inter, RATES, {"user": (features, frame)})
+    assert sorted(graph.features["user"]["2"]) == [23.0, 24.0, 53.0]
+
+
+def test_attributes_of_items_in_another_encoding_and_with_an_empty_column(written):
+    features, frame = features_of(written("u.item", U_ITEM, "latin-1"), header=False)
+    assert [feature.name for feature in features] == ["2", "3", "5", "6", "7"]
+    assert "Misérables, Les (1995)" in frame["2"].to_list()
+    assert np.isfinite(frame["7"].to_numpy()).all()
+
+
+def test_double_colons_keep_bars_and_quotes_as_they_are(written):
+    _, frame = features_of(written("movies.dat", MOVIES_DAT), header=False)
+    assert set(frame.rows()) == {
+        ("1193", "One Flew Over the Cuckoo's Nest (1975)", "Drama|War|Western|Film|Noir"),
+        ("661", '"Great Performances" Cats (1998)', "Musical"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("alone\nu1\n", "got 1 column, expected at least a source and a target"),
+        ("", "empty"),
+        ("a b\nu1 i1 more\n", "separated by ' '"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_a_reason(written, text, told):
+    path = written("a.txt", text)
+    with pytest.raises(SystemExit, match=told):
+        read_interactions(path, columns_of(path)[:2])
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SystemExit, match="no file"):
+        columns_of(tmp_path / "u.data")
