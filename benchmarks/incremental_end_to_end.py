@@ -6,55 +6,76 @@ The system runs in a data directory of its own, which is removed in the end. Eve
 steady rate in small batches; beside them, probes send one event each and read its user until the
 score was made after the event came (``refreshed``), and until the answer says that nothing is stale
 (``fresh``: that knows also what others did up to the read). In the end every event that was sent
-must be in the counts.
+must be in the counts. What is promised is in ``benchmarks.incremental_promise``. A smaller run, as
+by ``--minutes 0.5 --users 2000``, only prints its rows.
 """
 
 import argparse
-import json
+import math
 import os
 import random
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+import urllib3
 
+from benchmarks.harness import Row, run
+from benchmarks.incremental_promise import (
+    PROMISED_MINUTES,
+    PROMISED_RATE,
+    PROMISED_USERS,
+    Found,
+    as_promised,
+    judged,
+)
 from benchmarks.machine import REPOSITORY
 from controlcenter.embedded import locate
-from controlcenter.operations.demo.client import Client
+from controlcenter.operations.demo.client import Client, RequestFailed
 
 PASSWORD = "for this benchmark alone"
 SLUG = "benchmark"
 LOOP = "/operations/incremental/"
-GIVE_UP = 10.0
-"""Seconds after which a probe does not wait for a fresh answer any more."""
+GIVE_UP, NEVER = 10.0, 60.0
+"""Seconds after which a probe waits no more for a fresh answer, and for a refreshed score."""
 
+WATCH_SECONDS, SETTLE_SECONDS = 5.0, 600.0
 KINDS = {"call": "user", "order": "product", "click": "product", "use": "app"}
+TROUBLE = (RequestFailed, urllib3.exceptions.HTTPError, psutil.Error)
 
 
-@dataclass
 class Tally:
-    """What was sent and measured."""
+    """What was sent and measured, told by several threads."""
 
-    sent: int = 0
-    refreshed: list[float] = field(default_factory=list)
-    fresh: list[float] = field(default_factory=list)
-    first_reads_fresh: int = 0
-    states: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        self.lock = threading.Lock()
+
+    def accept(self, receipt: dict[str, Any], *, streamed: bool = False) -> None:
+        with self.lock:
+            self.found.sent += receipt["accepted"]
+            self.found.streamed += receipt["accepted"] if streamed else 0
+            self.found.errors += [str(one) for one in receipt["rejected"][:1]]
+
+    def tried(self, work: Callable[[], object]) -> None:
+        """Do it; what fails is an error of the measurement, which goes on."""
+        try:
+            work()
+        except TROUBLE as error:
+            with self.lock:
+                self.found.errors.append(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
@@ -155,16 +176,19 @@ def event(chance: random.Random, sizes: argparse.Namespace, actor: str = "") -> 
 def send(client: Client, sizes: argparse.Namespace, end: float, tally: Tally) -> None:
     """Events at the rate, until the end. A late batch is sent at once: none is left out."""
     chance = random.Random(1)
-    due, every = time.monotonic(), sizes.batch / sizes.rate
+    begin = due = time.monotonic()
+    every = sizes.batch / sizes.rate
     while due < end:
         time.sleep(max(due - time.monotonic(), 0))
         due += every
         batch = [event(chance, sizes) for _ in range(sizes.batch)]
-        receipt = client.call("POST", "/events/", batch)
-        with tally.lock:
-            tally.sent += receipt["accepted"]
-            if receipt["rejected"]:
-                tally.errors.append(str(receipt["rejected"][0]))
+        tally.tried(partial(post, client, batch, tally))
+    time.sleep(max(due - time.monotonic(), 0))  # the last batch has its time too
+    tally.found.sending = time.monotonic() - begin
+
+
+def post(client: Client, batch: list[dict[str, Any]], tally: Tally) -> None:
+    tally.accept(client.call("POST", "/events/", batch), streamed=True)
 
 
 def probe(client: Client, sizes: argparse.Namespace, end: float, tally: Tally, seed: int) -> None:
@@ -173,34 +197,42 @@ def probe(client: Client, sizes: argparse.Namespace, end: float, tally: Tally, s
     while time.monotonic() < end:
         user = f"u{chance.randrange(1, sizes.users + 1):05d}"
         one = event(chance, sizes, actor=user)
-        begin = time.monotonic()
-        receipt = client.call("POST", "/events/", one)
-        came = datetime.now(UTC)
-        refreshed = fresh = None
-        reads = 0
-        while fresh is None and (refreshed is None or time.monotonic() - begin < GIVE_UP):
-            row = client.call("GET", f"/users/{user}/")
-            reads += 1
-            spent = time.monotonic() - begin
-            known = row["stale_since"] is None
-            fresh = spent if known else None
-            later = row["scored_at"] and datetime.fromisoformat(row["scored_at"]) >= came
-            if refreshed is None and (known or later):
-                refreshed = spent
-        with tally.lock:
-            tally.sent += receipt["accepted"]
-            tally.refreshed.append(refreshed or 0.0)
-            tally.fresh.append(GIVE_UP if fresh is None else fresh)
-            tally.first_reads_fresh += known and reads == 1
-            if row["final_score"] is None:
-                tally.errors.append(f"{user} has no score")
+        tally.tried(partial(follow, client, user, one, tally))
         time.sleep(sizes.pause)
 
 
-def watch(client: Client, end: float, tally: Tally) -> None:
+def follow(client: Client, user: str, one: dict[str, Any], tally: Tally) -> None:
+    """Note how long it takes until a user's score knows an event; infinite if it never does."""
+    begin = time.monotonic()
+    tally.accept(client.call("POST", "/events/", one))
+    came = datetime.now(UTC)
+    refreshed = fresh = math.inf
+    reads, spent, row = 0, 0.0, {"final_score": None}
+    try:
+        while math.isinf(fresh) and spent < (NEVER if math.isinf(refreshed) else GIVE_UP):
+            row = client.call("GET", f"/users/{user}/")
+            reads += 1
+            spent = time.monotonic() - begin
+            if row["stale_since"] is None:
+                fresh = spent
+            later = row["scored_at"] and datetime.fromisoformat(row["scored_at"]) >= came
+            if math.isinf(refreshed) and (later or not math.isinf(fresh)):
+                refreshed = spent
+    finally:
+        with tally.lock:
+            tally.found.refreshed.append(refreshed)
+            tally.found.fresh.append(fresh)
+            tally.found.first_reads_fresh += reads == 1 and not math.isinf(fresh)
+            if row["final_score"] is None:
+                tally.found.errors.append(f"{user} has no score")
+
+
+def watch(client: Client, end: float, tally: Tally, loop: psutil.Process) -> None:
+    """The loop's state and the bytes of its process, now and then."""
     while time.monotonic() < end:
-        tally.states.append(client.call("GET", LOOP))
-        time.sleep(5)
+        tally.tried(lambda: tally.found.memory.append(loop.memory_info().rss))
+        tally.tried(lambda: tally.found.states.append(client.call("GET", LOOP)))
+        time.sleep(WATCH_SECONDS)
 
 
 def counted(client: Client) -> tuple[int, int]:
@@ -216,86 +248,79 @@ def counted(client: Client) -> tuple[int, int]:
             return total, stale
 
 
-def memory(data_dir: Path) -> int:
-    """Resident bytes of the worker that has the loop."""
+def owner(data_dir: Path) -> psutil.Process:
+    """The worker that has the loop: one process with threads."""
     told = command(data_dir, "-m", "controlcenter.embedded", "status")
     line = next(one for one in told.splitlines() if one.startswith("worker-incremental "))
-    return psutil.Process(int(line.split()[-1])).memory_info().rss
+    return psutil.Process(int(line.split()[-1]))
 
 
 def say(text: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
 
 
-def quantiles(values: list[float]) -> dict[str, float]:
-    """Seconds."""
-    cut = statistics.quantiles(values, n=100, method="inclusive")
-    found = {"p50": cut[49], "p95": cut[94], "p99": cut[98], "max": max(values)}
-    return {name: round(value, 3) for name, value in found.items()}
-
-
-def measured(data_dir: Path, sizes: argparse.Namespace) -> dict[str, Any]:
+def measured(data_dir: Path, sizes: argparse.Namespace) -> Found:
     client = signed_in(data_dir)
     prepare(
         client, users=sizes.users, events=sizes.users * 20, products=sizes.products, apps=sizes.apps
     )
     before, _ = counted(client)
-    memory_start = memory(data_dir)
-    tally, end = Tally(), time.monotonic() + sizes.minutes * 60
+    found = Found(users=sizes.users, minutes=sizes.minutes, rate=sizes.rate)
+    under_load(client, sizes, Tally(found), owner(data_dir))
+    say("all sent")
+    found.end = settled(client, found)
+    after, found.stale = counted(client)
+    found.counted = after - before
+    return found
+
+
+def under_load(
+    client: Client, sizes: argparse.Namespace, tally: Tally, loop: psutil.Process
+) -> None:
+    """Send, probe and watch, each in threads of its own, until the time is over."""
+    end = time.monotonic() + sizes.minutes * 60
     threads = [
         threading.Thread(target=send, args=(client, sizes, end, tally)),
-        threading.Thread(target=watch, args=(client, end, tally)),
+        threading.Thread(target=watch, args=(client, end, tally, loop)),
         *(
             threading.Thread(target=probe, args=(client, sizes, end, tally, seed))
             for seed in range(2, 2 + sizes.probes)
         ),
     ]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    spent = time.monotonic() - began
-    say("all sent")
-    memory_end = memory(data_dir)
-    state = until(client, lambda state: not state["lag_events"])
-    after, stale = counted(client)
-    return {
-        "users": sizes.users,
-        "minutes": sizes.minutes,
-        "events_sent": tally.sent,
-        "events_per_second": round(tally.sent / spent, 1),
-        "probes": len(tally.refreshed),
-        "refreshed": quantiles(tally.refreshed),
-        "fresh": quantiles(tally.fresh),
-        "first_reads_fresh": tally.first_reads_fresh,
-        "lost": tally.sent - (after - before),
-        "not_consumed": tally.sent - state["events"],
-        "users_not_fresh": stale,
-        "memory_start": memory_start,
-        "memory_end": memory_end,
-        "edges_per_event": state["edges_per_event"],
-        "audit_error": state["audit_error"],
-        "backlog": tally.states[-1]["backlog"],
-        "lag_seconds_max": max(one["lag_seconds"] or 0 for one in tally.states),
-        "errors": tally.errors[:5],
-    }
+
+
+def settled(client: Client, found: Found) -> dict[str, Any]:
+    """The loop's state once it has taken all; one that never does is an error, and told too."""
+    try:
+        return until(client, lambda state: state["lag_events"] == 0, seconds=SETTLE_SECONDS)
+    except RuntimeError as error:
+        found.errors.append(str(error))
+        state: dict[str, Any] = client.call("GET", LOOP)
+        return state
+
+
+def rows(sizes: argparse.Namespace) -> list[Row]:
+    with system() as data_dir:
+        return judged(measured(data_dir, sizes))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--minutes", type=float, default=PROMISED_MINUTES)
+    parser.add_argument("--users", type=int, default=PROMISED_USERS)
     parser.add_argument("--products", type=int, default=2_000)
     parser.add_argument("--apps", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=200, help="events a second")
+    parser.add_argument("--rate", type=float, default=PROMISED_RATE, help="events a second")
     parser.add_argument("--batch", type=int, default=10, help="events a request")
     parser.add_argument("--probes", type=int, default=2, help="readers at a time")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two probes")
     sizes = parser.parse_args()
-    with system() as data_dir:
-        found = measured(data_dir, sizes)
-    print(json.dumps(found, indent=2))
+    whole = as_promised(users=sizes.users, minutes=sizes.minutes, rate=sizes.rate)
+    run(lambda: rows(sizes), "incremental_end_to_end", keep=whole)
 
 
 if __name__ == "__main__":
