@@ -73,7 +73,7 @@ def train_model(split: Split, config: TrainingConfig) -> Model:
 
 
 def baselines(graph: Graph, edge: EdgeType) -> dict[str, Scorer]:
-    """Scorers by name; EASE is missing where there are too many targets."""
+    """Scorers by name; EASE is missing where there is nothing to fit it on."""
     pairs, nodes = graph.pairs(edge.key), graph.num_nodes
     sources, targets = nodes[edge.source], nodes[edge.target]
     found: dict[str, Scorer | None] = {
