@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+import shap
 import torch
 from games import exact_shapley
 from torch.nn import functional as F
@@ -20,7 +21,7 @@ from ml.profile.explanation import Subject, explain_evidence, explain_flat, expl
 from ml.profile.fusion import Fusion, Widths, score
 from ml.profile.neighbours import strongest_neighbours
 from ml.profile.players import Kinds
-from ml.profile.rules import RuleSet, default_rules
+from ml.profile.rules import DEFAULT_RULES, Rule, RuleSet, default_rules
 from ml.profile.scoring import ProfileModel
 from ml.profile.shapley import subsets
 from ml.profile.surroundings import SurroundingsIndex
@@ -28,12 +29,17 @@ from ml.profile.virtual import virtual_user
 
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 KINDS = Kinds.of(TELECOM)
+EIGHT_RULES = (
+    *DEFAULT_RULES,
+    Rule("caller", "event_counts.get('call', 0) >= 10", 0.5),
+    Rule("costly_months", "monthly_fee / max(tenure_months, 1) > 5", 0.5),
+    Rule("shopper", "event_counts.get('order', 0) + event_counts.get('click', 0) > 25", -0.5),
+    Rule("good_level", "level in ['gold', 'silver']", -0.5),
+)
 
 
-@pytest.fixture
-def world(tables):
-    """The hand-drawn graph with an untrained network and a fusion of random weights."""
-    graph = build_graph(tables)
+def world_of(graph, rules, *, background):
+    """A graph with an untrained network and a fusion of random weights."""
     encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     network = build_model(encoder, ModelConfig(), seed=3).eval()
     generator = torch.Generator().manual_seed(0)
@@ -41,7 +47,6 @@ def world(tables):
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     embeddings = embed(network, encoder, graph)
-    rules = RuleSet(default_rules(graph.schema), graph.schema)
     frame = profile_frame(graph)
     attributes = AttributeEncoder.fit(graph.schema, frame)
     evidence = gather_evidence(rules, attributes, frame, embeddings[USER])
@@ -53,8 +58,20 @@ def world(tables):
         graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
         evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
         states=full_states(network, encoder, graph), index=SurroundingsIndex(graph), rules=rules,
-        background=draw_background(evidence, graph.node_ids[USER], size=3, seed=0),
+        background=draw_background(evidence, graph.node_ids[USER], size=background, seed=0),
     )  # fmt: skip
+
+
+@pytest.fixture
+def world(tables):
+    """The hand-drawn graph."""
+    return world_of(build_graph(tables), RuleSet(default_rules(TELECOM), TELECOM), background=3)
+
+
+@pytest.fixture(scope="module")
+def populated(population):
+    """Some hundred users with eight rules: thirteen players, as the product is delivered."""
+    return world_of(build_graph(population), RuleSet(EIGHT_RULES, TELECOM), background=6)
 
 
 def user_of(world, index, since=None):
@@ -132,33 +149,65 @@ def test_small_blocks_give_the_same_rows(world, monkeypatch):
     assert np.allclose(user.embed(coalitions), whole, atol=1e-6)
 
 
-def test_the_shares_are_those_of_the_definition_through_network_and_fusion(world):
-    """Every coalition by itself: network, rules, fusion; then Shapley's formula."""
-    subject = Subject(world.evidence.take(np.array([0])), {})
-    user, others, rules = subject.evidence, world.background.evidence, len(world.model.rules)
-    owner = KINDS.owner(world.model.encoder)
+def worth_by_hand(world, index):
+    """What coalitions are worth, through network, rules and fusion; each state embedded once."""
+    user, others = world.evidence.take(np.array([index])), world.background.evidence
+    rules, owner, z_of = len(world.model.rules), KINDS.owner(world.model.encoder), {}
 
     def value(coalitions):
-        worth = []
-        for coalition in coalitions:
-            kinds = coalition[rules:]
-            hits = np.where(coalition[:rules], user.hits, others.hits)
-            z = np.repeat(by_hand(world, 0, kinds)[None], len(others), 0)
-            attributes = np.where(kinds[owner], user.attributes, others.attributes)
-            risk = np.asarray(world.rules.score(hits > 0), np.float64)
-            worth.append(
-                score(world.model.fusion, Evidence(hits, risk, z, attributes)).final.mean()
-            )
-        return np.array(worth)
+        inside = np.asarray(coalitions, bool)[:, None]  # [C, 1, players], beside the background
+        kinds, size = inside[..., rules:], (len(inside), len(others))
+        for state in map(tuple, kinds[:, 0]):
+            if state not in z_of:
+                z_of[state] = by_hand(world, index, state)
+        z = np.stack([z_of[tuple(state)] for state in kinds[:, 0]])
+        hits = np.where(inside[..., :rules], user.hits, others.hits).reshape(-1, rules)
+        attributes = np.where(kinds[..., owner], user.attributes, others.attributes)
+        risk = np.asarray(world.rules.score(hits > 0), np.float64)
+        evidence = Evidence(
+            hits, risk, np.repeat(z, len(others), 0), attributes.reshape(len(hits), -1)
+        )
+        return score(world.model.fusion, evidence).final.reshape(size).mean(1)
 
-    expected = exact_shapley(value, rules + len(KINDS))
-    found = explain_evidence(world.model, subject, world.background, user_of(world, 0).embed)
+    return value
+
+
+def shares_of(world, index):
+    """What is said of a user; the contributions in the order of the players."""
+    subject = Subject(world.evidence.take(np.array([index])), {})
+    found = explain_evidence(world.model, subject, world.background, user_of(world, index).embed)
+    assert found["method"].startswith("exact")
     said = {(r["kind"], r["player"]): r["contribution"] for r in found["contributions"]}
     names = [("rule", rule.name) for rule in world.model.rules]
     names += [("attributes", "attributes")] + [("events", word) for word in KINDS.words]
-    assert np.allclose([said[name] for name in names], expected.phi, rtol=0, atol=1e-6)
+    return found, np.array([said[name] for name in names])
+
+
+def test_the_shares_are_those_of_the_definition_through_network_and_fusion(world):
+    """Every coalition by itself: network, rules, fusion; then Shapley's formula."""
+    players = len(world.model.rules) + len(KINDS)
+    expected = exact_shapley(worth_by_hand(world, 0), players)
+    found, shares = shares_of(world, 0)
+    whole = score(world.model.fusion, world.evidence.take(np.array([0]))).final[0]
+    assert np.allclose(shares, expected.phi, rtol=0, atol=1e-6)
     assert found["base"] == pytest.approx(expected.base, abs=1e-6)
-    assert found["score"] == pytest.approx(score(world.model.fusion, user).final[0], abs=1e-5)
+    assert found["score"] == pytest.approx(whole, abs=1e-5)
+
+
+def test_thirteen_players_get_the_shares_that_shap_gives_them(populated):
+    """Eight rules and five kinds through the network, beside shap on the same function."""
+    players = len(populated.model.rules) + len(KINDS)
+    assert players == 13
+    acting = np.zeros(players, bool)
+    meets = populated.evidence.hits[:, 0] > 0
+    for index in (int(meets.argmax()), int(meets.argmin())):
+        peer = shap.ExactExplainer(worth_by_hand(populated, index), np.zeros((1, players)))
+        expected = peer(np.ones((1, players)), batch_size=2**players)
+        found, shares = shares_of(populated, index)
+        assert np.allclose(shares, expected.values[0], rtol=0, atol=1e-6)
+        assert found["base"] == pytest.approx(float(expected.base_values[0]), abs=1e-6)
+        acting |= np.abs(shares) > 1e-4
+    assert acting.all()  # at one of the two: nobody's share is zero for want of a difference
 
 
 def test_what_arrives_is_what_the_pairs_say(world):
