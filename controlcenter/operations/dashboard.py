@@ -45,11 +45,13 @@ def board(request: HttpRequest) -> dict[str, Any]:
 def facts(workspace: Workspace) -> dict[str, Any]:
     recent = Task.objects.filter(workspace=workspace).select_related("dataset")
     version = active_version(workspace)
+    loop = incremental.state(workspace)
     return {
         "workspace": workspace,
         "status": queries.status(workspace),
         "rate": events_in_last_minute(workspace),
-        "incremental": incremental.state(workspace),
+        "incremental": loop,
+        "stale_rows": sum(loop["backlog"]["rows"].values()),
         "recent": [(task, badge(task.state)) for task in recent[:RECENT_TASKS]],
         "version": version,
         "score": part(version.metrics, "score") if version else {},

@@ -1,0 +1,124 @@
+"""Dashboard and alerts ask for what there is, and show all of it."""
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from controlcenter.incremental import owning, switching
+from controlcenter.incremental.marks import present
+from controlcenter.incremental.owning import Published
+from controlcenter.tasks import claims, endings
+from workers.incremental import AUDIT_LIMIT
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+MADE_BY_PROMETHEUS = {"up"}
+WORDS = {"offset", "or", "and", "unless"}
+URL = "/api/v1/operations/incremental/"
+
+
+def panels():
+    paths = (DEPLOY / "grafana" / "dashboards").glob("*.json")
+    return [panel for path in paths for panel in json.loads(path.read_text())["panels"]]
+
+
+def shown():
+    """Expressions of the dashboard."""
+    return [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+def alerts():
+    """Expressions of the alerts by name."""
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    return {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+
+
+def metrics(expression):
+    """Names in an expression that are no functions, labels or words of the language."""
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]", " ", expression)
+    names = re.findall(r"(?<![\w.])[a-zA-Z_]\w*\b(?!\s*\()", bare)
+    return set(names) - WORDS
+
+
+def samples(client):
+    text = client.get("/metrics").content.decode()
+    return list(text_string_to_metric_families(text))
+
+
+@pytest.fixture
+def exported(client, db):
+    """Names as Prometheus keeps them."""
+    families = samples(client)
+    assert len(families) > 20
+    return {f"{f.name}_total" if f.type == "counter" else f.name for f in families}
+
+
+@pytest.fixture
+def loop(workspace, as_operator, model_version):
+    """The claim of a loop that runs."""
+    model_version()
+    assert as_operator.post(f"{URL}start/").status_code < 300
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    owning.take(held)
+    return held
+
+
+def test_names_are_found_in_expressions():
+    expression = 'rate(a_total[5m]) - (max(b_p50{kind="c", d="e"}) offset 1h or f * 0) > 1e-4'
+    assert metrics(expression) == {"a_total", "b_p50", "f"}
+
+
+def test_what_dashboard_and_alerts_ask_for_is_exported(exported):
+    for expression in [*shown(), *alerts().values()]:
+        asked = metrics(expression)
+        assert asked
+        assert asked <= exported | MADE_BY_PROMETHEUS, expression
+
+
+def test_all_that_is_exported_is_on_the_dashboard(exported):
+    assert exported <= set().union(*map(metrics, shown()))
+
+
+def test_each_panel_has_a_place_of_its_own():
+    all_panels = panels()
+    assert len({panel["id"] for panel in all_panels}) == len(all_panels)
+    cells = [
+        {(x, y) for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])}
+        for p in (panel["gridPos"] for panel in all_panels)
+    ]
+    assert all(x < 24 for own in cells for x, _ in own)
+    assert not any(one & other for one, other in combinations(cells, 2))
+
+
+def test_the_loop_is_not_wrong_before_the_alert_says_so():
+    threshold = float(alerts()["IncrementalWrong"].split(">")[1])
+    assert threshold <= AUDIT_LIMIT
+
+
+def test_a_loop_that_is_given_up_counts_where_the_alert_looks(client, loop):
+    selectors = set(re.findall(r"ups_runs(\{[^}]*\})", alerts()["IncrementalFailed"]))
+    assert len(selectors) == 1
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', selectors.pop()))
+
+    def given_up():
+        runs = next(family for family in samples(client) if family.name == "ups_runs")
+        return [sample.value for sample in runs.samples if sample.labels == labels]
+
+    assert given_up() == []
+    endings.give_up(loop, sentence="It broke.")
+    assert given_up() == [1]
+
+
+def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
+    backlog = {"rows": {"user": 5, "items": 2}, "staleness_p50": 1.5, "staleness_p99": 4.5}
+    told = Published(seen=present(), stale_since=None, events=10, edges=250, backlog=backlog)
+    owning.publish(workspace.pk, told, answered=[])
+    viewer = team.accounts["viewer"]
+    type(viewer).objects.filter(pk=viewer.pk).update(is_staff=True)
+    client.force_login(viewer)
+    front = client.get("/admin/").content.decode()
+    assert "0 events behind; backlog: 7 rows, stale for 1.5 s (half), 4.5 s (99 %)" in front
