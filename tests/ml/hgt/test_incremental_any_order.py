@@ -1,6 +1,7 @@
 """The engine beside full passes: exact where not stale, whatever comes in whatever order."""
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,9 +18,25 @@ EAGER = IncrementalConfig(
 )
 """Everything that is for large graphs happens in small ones."""
 
+PLACES = ("finish", "output", "forward_rows")
+"""What a drain calls for each node type, by which it can be interrupted early and late."""
+
+
+def interrupt(patch, model, place, after):
+    """Let the call of a place fail that comes after so many others."""
+    owner = model.layers[-1] if place == "forward_rows" else model
+    whole, calls = getattr(owner, place), iter(range(after))
+
+    def until(*args, **kwargs):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    patch.setattr(owner, place, until)
+
 
 class Growing(RuleBasedStateMachine):
-    """Batches, features, drains, reads and restarts in any order."""
+    """Batches, features, drains, reads, interruptions and restarts in any order."""
 
     @initialize(
         schema=st.sampled_from(sorted(SCHEMAS)),
@@ -32,6 +49,8 @@ class Growing(RuleBasedStateMachine):
         self.case = Case(graph_of(self.schema, seed), layers=layers)
         self.engine = IncrementalEngine.start(*self.case.start, config=config)
         self.now = 0.0
+        self.taken, self.kept = [], []
+        self.keep()
 
     @rule(data=st.data())
     def apply(self, data):
@@ -45,6 +64,7 @@ class Growing(RuleBasedStateMachine):
         applied = self.engine.apply(events, now=self.now, features=features)
         assert applied.events + applied.ignored == len(events)
         self.case.append(events, features)
+        self.taken.append((events, features))
         for name, rows in before.items():
             ids, after = self.engine.embeddings(name)
             for node_id, z in zip(ids, after, strict=True):
@@ -60,6 +80,17 @@ class Growing(RuleBasedStateMachine):
         assert refreshed.edges <= budget or count == 1
         assert sum(self.engine.backlog(now=self.now).rows.values()) == stale - count
         self.check_rows(refreshed.embeddings)
+
+    @rule(budget=st.integers(0, 40), place=st.sampled_from(PLACES), after=st.integers(0, 2))
+    def interrupted_drain(self, budget, place, after):
+        """Either nothing has happened, or it came to the end before that call."""
+        before = self.looked_at()
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, self.engine.model, place, after)
+            try:
+                self.drain(budget)
+            except KeyboardInterrupt:
+                assert self.looked_at() == before
 
     @rule(data=st.data())
     def read(self, data):
@@ -79,9 +110,30 @@ class Growing(RuleBasedStateMachine):
         )
         assert self.engine.backlog(now=self.now) == stale
 
+    @rule()
+    def keep(self):
+        self.kept.append((self.engine.checkpoint(), len(self.taken)))
+
+    @rule(data=st.data(), again=st.integers(0, 2))
+    def go_back(self, data, again):
+        """To any checkpoint; what came since comes again, and a little of what was before it."""
+        state, position = self.kept[data.draw(st.integers(0, len(self.kept) - 1))]
+        self.engine = IncrementalEngine.restore(*self.case.start[:2], state, config=self.config)
+        for events, features in self.taken[max(position - again, 0) :]:
+            self.now += 1.0
+            self.engine.apply(events, now=self.now, features=features)
+
     @invariant()
     def what_is_not_stale_is_that_of_a_full_pass(self):
         self.case.check(self.engine)
+
+    def looked_at(self):
+        """All that is told of every node: since when it is stale, and its embedding."""
+        return {
+            (name, node_id): (self.engine.stale_since(name, node_id), tuple(z))
+            for name in self.engine.caches
+            for node_id, z in zip(*self.engine.embeddings(name), strict=True)
+        }
 
     def check_rows(self, embeddings):
         for name, (ids, z) in embeddings.items():
@@ -97,4 +149,4 @@ class Growing(RuleBasedStateMachine):
 
 
 TestGrowing = Growing.TestCase
-TestGrowing.settings = settings(deadline=None, max_examples=25, stateful_step_count=8)
+TestGrowing.settings = settings(deadline=None, max_examples=250, stateful_step_count=12)
