@@ -77,6 +77,8 @@ class Graph:
         edges: Events by edge type; every edge type of the schema is there, if empty.
         labels: Label of each user: 0, 1 or -1 for unknown; None where the schema has no label.
         scope: ``full``, or ``sampled`` with the share of users kept.
+        listed: How many nodes of each type, the first ones, are of the data's tables; the others
+            came with events. All of them if it is not given.
     """
 
     schema: GraphSchema
@@ -87,8 +89,13 @@ class Graph:
     scope: Scope = "full"
     sample_ratio: float = 1.0
     dropped_events: int = 0
+    listed: Mapping[str, int] = field(default_factory=dict)
     _index: dict[str, dict[str, int]] = field(default_factory=dict, repr=False, compare=False)
     _pairs: dict[EdgeKey, Pairs] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.listed:
+            object.__setattr__(self, "listed", self.num_nodes)
 
     @property
     def num_nodes(self) -> dict[str, int]:
@@ -111,9 +118,12 @@ class Graph:
             self._pairs[key] = distinct_pairs(self.edges[key], self.num_nodes[key[2]])
         return self._pairs[key]
 
-    def linked(self, node_type: str) -> npt.NDArray[np.bool_]:
-        """Which nodes of a type have an edge, either way. Shape: [n]."""
-        found = np.zeros(len(self.node_ids[node_type]), np.bool_)
+    def known(self, node_type: str) -> npt.NDArray[np.bool_]:
+        """Which nodes of a type are listed or have an edge, either way. Shape: [n].
+
+        Another one is there because of an event that this graph does not have: one of the future.
+        """
+        found = np.arange(len(self.node_ids[node_type])) < self.listed[node_type]
         for (source, _, target), edges in self.edges.items():
             for name, ends in ((source, edges.src), (target, edges.dst)):
                 if name == node_type:

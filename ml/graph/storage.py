@@ -35,6 +35,7 @@ def save_graph(graph: Graph, folder: Path) -> None:
         "scope": graph.scope,
         "sample_ratio": graph.sample_ratio,
         "dropped_events": graph.dropped_events,
+        "listed": dict(graph.listed),
     }
     (folder / "graph.json").write_text(json.dumps(about, indent=2))
 
@@ -70,4 +71,5 @@ def load_graph(folder: Path) -> Graph:
         scope=about["scope"],
         sample_ratio=about["sample_ratio"],
         dropped_events=about["dropped_events"],
+        listed=about.get("listed", {}),
     )

@@ -101,11 +101,16 @@ PARTS = ("start", "other", "time")
 
 @dataclass(frozen=True)
 class Structure:
-    """Who is linked to whom; what a sampler needs of a graph."""
+    """Who is linked to whom; what a sampler needs of a graph.
+
+    Args:
+        listed: See ``Graph``.
+    """
 
     schema: GraphSchema
     num_nodes: Mapping[str, int]
     links: Mapping[EdgeKey, Links]
+    listed: Mapping[str, int]
 
     @classmethod
     def of(cls, graph: Graph, *, timed: bool = False) -> "Structure":
@@ -121,7 +126,7 @@ class Structure:
             links[edge.key] = Links.of(
                 pairs.src, pairs.dst, nodes[edge.source], nodes[edge.target], time
             )
-        return cls(graph.schema, nodes, links)
+        return cls(graph.schema, nodes, links, graph.listed)
 
     def incoming(self, message: EdgeKey, *, early: bool = False) -> tuple[Side, bool]:
         """In-edges of a message type by its targets, and whether it runs against the pairs."""
@@ -132,9 +137,9 @@ class Structure:
             return timed, backwards
         return (links.by_source if backwards else links.by_target), backwards
 
-    def linked(self, node_type: str) -> Array:
-        """Nodes of a type that have a pair, rising."""
-        found = np.zeros(self.num_nodes[node_type], np.bool_)
+    def known(self, node_type: str) -> Array:
+        """Nodes of a type that are listed or have a pair, rising; see ``Graph.known``."""
+        found = np.arange(self.num_nodes[node_type]) < self.listed[node_type]
         for (source, _, target), links in self.links.items():
             for name, side in ((source, links.by_source), (target, links.by_target)):
                 if name == node_type:
@@ -152,6 +157,7 @@ class Structure:
             if links.order is not None:
                 np.save(folder / f"{position}.order.npy", links.order)
         about = {"format": FORMAT, "schema": self.schema.to_dict(), "nodes": dict(self.num_nodes)}
+        about["listed"] = dict(self.listed)
         (folder / "structure.json").write_text(json.dumps(about, indent=2))
 
     @classmethod
@@ -181,7 +187,7 @@ class Structure:
                     links[edge.key],
                     early_by_source=early[0], early_by_target=early[1], order=order,
                 )  # fmt: skip
-        return cls(schema, about["nodes"], links)
+        return cls(schema, about["nodes"], links, about["listed"])
 
 
 def mapped(path: Path) -> Array:

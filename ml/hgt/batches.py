@@ -129,22 +129,22 @@ class Plan:
         return bounds
 
     @cached_property
-    def linked(self) -> dict[str, Array]:
-        """Nodes that have a pair, by type, rising. Others may be there in the future alone: who
-        learned that nothing happens to them would have seen it."""
-        return {name: self.structure.linked(name) for name in self.structure.num_nodes}
+    def known(self) -> dict[str, Array]:
+        """Nodes by type, rising, without those of the future: who learned that nothing happens to
+        them would have seen it."""
+        return {name: self.structure.known(name) for name in self.structure.num_nodes}
 
     def _seeds(self, pairs: Mapping[EdgeKey, Array]) -> dict[str, Array]:
-        """Ends of the pairs; of types that are ranked whole, all nodes that have a pair."""
+        """Ends of the pairs; of types that are ranked whole, all that are known."""
         needed: dict[str, list[Array]] = {name: [] for name in self.structure.num_nodes}
         for (source, _, target), (src, dst) in pairs.items():
             if len(src):
                 needed[source].append(src)
                 needed[target].append(dst)
         seeds = {}
-        for name, linked in self.linked.items():
-            if needed[name] and len(linked) <= FULL_SOFTMAX:
-                seeds[name] = linked
+        for name, known in self.known.items():
+            if needed[name] and len(known) <= FULL_SOFTMAX:
+                seeds[name] = known
             else:
                 seeds[name] = np.unique(np.concatenate([np.empty(0, np.int64), *needed[name]]))
         return seeds

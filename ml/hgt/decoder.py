@@ -237,8 +237,7 @@ def _candidates(
 
     Shapes: [Q, C, terms], [Q, C], [Q].
     """
-    # Who has no edge yet and gets none now may be there in the future alone.
-    candidates = np.union1d(np.flatnonzero(graph.linked(edge.target)), dst)
+    candidates = np.union1d(np.flatnonzero(graph.known(edge.target)), dst)
     if len(candidates) > CANDIDATES:
         drawn = generator.choice(candidates, CANDIDATES, replace=False)
         candidates = np.union1d(drawn, dst)

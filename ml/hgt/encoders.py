@@ -159,7 +159,7 @@ class FeatureEncoder:
     def of_graph(cls, graph: Graph) -> "FeatureEncoder":
         """From a graph; a type has learned vectors if its nodes have enough edges.
 
-        A node without an edge gets none: it may be one that only the future knows.
+        A node that only the future knows gets none.
         """
         pairs = dict.fromkeys(graph.node_ids, 0)
         for source, relation, target in graph.edges:
@@ -168,8 +168,8 @@ class FeatureEncoder:
                 pairs[name] += number
         learned = {}
         for name, ids in graph.node_ids.items():
-            linked = tuple(compress(ids, graph.linked(name)))
-            learned[name] = linked if pairs[name] >= MIN_PAIRS * len(linked) else ()
+            known = tuple(compress(ids, graph.known(name)))
+            learned[name] = known if pairs[name] >= MIN_PAIRS * len(known) else ()
         return cls.fit(graph.schema, graph.features, learned)
 
     def transform(self, node_type: str, frame: pl.DataFrame, ids: Sequence[str]) -> NodeInputs:

@@ -205,8 +205,8 @@ class Run:
         """Set each type's shift so that its embeddings begin around zero instead of around the
         mean of what everybody has in common; estimated from some nodes where there are many."""
         seeds = {
-            name: linked[np.linspace(0, len(linked) - 1, min(len(linked), CENTERED)).astype(int)]
-            for name, linked in self.plan.linked.items()
+            name: known[np.linspace(0, len(known) - 1, min(len(known), CENTERED)).astype(int)]
+            for name, known in self.plan.known.items()
         }
         sample = self.sampler.sample(seeds, View(draws=key_of(self.config.seed)))
         for name, out in self._outputs(sample, 0.0, np.uint64(0)).items():
@@ -299,7 +299,7 @@ class Run:
             ends = zip(seeds, batch.pairs[edge.key], strict=True)
             pairs = torch.from_numpy(np.stack([np.searchsorted(s, end) for s, end in ends]))
             pairs, links = pairs.to(device), structure.links[edge.key]
-            sizes = [len(self.plan.linked[end]) for end in (edge.source, edge.target)]
+            sizes = [len(self.plan.known[end]) for end in (edge.source, edge.target)]
             counted = [
                 torch.from_numpy(np.log1p(self.sampler.counts(key, nodes, batch.view))).to(device)
                 for key, nodes in zip((reverse(edge.key), edge.key), seeds, strict=True)
