@@ -119,16 +119,26 @@ class Graph:
         return self._pairs[key]
 
     def known(self, node_type: str) -> npt.NDArray[np.bool_]:
-        """Which nodes of a type are listed or have an edge, either way. Shape: [n].
+        """Which nodes of a type are there already. Shape: [n].
 
-        Another one is there because of an event that this graph does not have: one of the future.
+        Where events have times, those with an edge, either way: others have not come yet. Without
+        times also those that are listed.
         """
-        found = np.arange(len(self.node_ids[node_type])) < self.listed[node_type]
+        found = np.arange(len(self.node_ids[node_type])) < self.known_from_start(node_type)
         for (source, _, target), edges in self.edges.items():
             for name, ends in ((source, edges.src), (target, edges.dst)):
                 if name == node_type:
                     found[ends] = True
         return found
+
+    def known_from_start(self, node_type: str) -> int:
+        """How many nodes of a type, the first ones, need no edge to be known."""
+        timed = any(
+            edges.time is not None
+            for (source, _, target), edges in self.edges.items()
+            if node_type in (source, target)
+        )
+        return 0 if timed else self.listed[node_type]
 
     def with_edges(self, edges: Mapping[EdgeKey, Edges]) -> "Graph":
         """The same nodes with other edges."""

@@ -104,13 +104,13 @@ class Structure:
     """Who is linked to whom; what a sampler needs of a graph.
 
     Args:
-        listed: See ``Graph``.
+        from_start: How many nodes of each type, the first ones, need no edge to be known.
     """
 
     schema: GraphSchema
     num_nodes: Mapping[str, int]
     links: Mapping[EdgeKey, Links]
-    listed: Mapping[str, int]
+    from_start: Mapping[str, int]
 
     @classmethod
     def of(cls, graph: Graph, *, timed: bool = False) -> "Structure":
@@ -126,7 +126,8 @@ class Structure:
             links[edge.key] = Links.of(
                 pairs.src, pairs.dst, nodes[edge.source], nodes[edge.target], time
             )
-        return cls(graph.schema, nodes, links, graph.listed)
+        from_start = {name: graph.known_from_start(name) for name in nodes}
+        return cls(graph.schema, nodes, links, from_start)
 
     def incoming(self, message: EdgeKey, *, early: bool = False) -> tuple[Side, bool]:
         """In-edges of a message type by its targets, and whether it runs against the pairs."""
@@ -138,8 +139,8 @@ class Structure:
         return (links.by_source if backwards else links.by_target), backwards
 
     def known(self, node_type: str) -> Array:
-        """Nodes of a type that are listed or have a pair, rising; see ``Graph.known``."""
-        found = np.arange(self.num_nodes[node_type]) < self.listed[node_type]
+        """Nodes of a type that are there already, rising; see ``Graph.known``."""
+        found = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
         for (source, _, target), links in self.links.items():
             for name, side in ((source, links.by_source), (target, links.by_target)):
                 if name == node_type:
@@ -157,7 +158,7 @@ class Structure:
             if links.order is not None:
                 np.save(folder / f"{position}.order.npy", links.order)
         about = {"format": FORMAT, "schema": self.schema.to_dict(), "nodes": dict(self.num_nodes)}
-        about["listed"] = dict(self.listed)
+        about["from_start"] = dict(self.from_start)
         (folder / "structure.json").write_text(json.dumps(about, indent=2))
 
     @classmethod
@@ -187,7 +188,7 @@ class Structure:
                     links[edge.key],
                     early_by_source=early[0], early_by_target=early[1], order=order,
                 )  # fmt: skip
-        return cls(schema, about["nodes"], links, about["listed"])
+        return cls(schema, about["nodes"], links, about["from_start"])
 
 
 def mapped(path: Path) -> Array:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ml.graph.graph import UNKNOWN_TIME, build_graph, message_types, reverse
 from ml.graph.storage import load_graph, save_graph
+from ml.graph.structure import Structure
 
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 DAY = 86_400
@@ -97,10 +98,11 @@ def test_appending_equals_building_at_once(rows, cut):
 
 
 def test_a_saved_graph_comes_back(tables, tmp_path):
-    graph = build_graph(tables)
+    graph = build_graph(tables).append(events_frame([("order", "new", "later", "product", 3)]))
     save_graph(graph, tmp_path)
     back = load_graph(tmp_path)
     assert back.node_ids == graph.node_ids
+    assert back.listed == graph.listed != graph.num_nodes
     assert back.schema == graph.schema
     assert back.labels.tolist() == graph.labels.tolist()
     for key, edges in graph.edges.items():
@@ -114,3 +116,18 @@ def test_a_dataset_without_users_is_refused(tables):
     tables.users = tables.users.filter(pl.lit(False))
     with pytest.raises(ValueError, match="no users"):
         build_graph(tables)
+
+
+def test_who_has_no_edge_is_known_if_a_table_lists_it_and_nothing_has_times(tables):
+    bought = events_frame([("order", "new", "later", "product", 3)])
+    for timed in (True, False):
+        graph = build_graph(tables, keep_timestamps=timed)
+        grown = graph.append(bought if timed else bought.with_columns(timestamp=None))
+        early = grown.with_edges(graph.edges)  # the new edge is of the future
+        for name, ids in early.node_ids.items():
+            linked = {i for k, e in early.edges.items() for end, nodes in
+                      ((k[0], e.src), (k[2], e.dst)) if end == name for i in nodes}  # fmt: skip
+            expected = linked if timed else linked | set(range(graph.num_nodes[name]))
+            assert set(np.flatnonzero(early.known(name))) == expected
+            assert len(ids) == graph.num_nodes[name] + (name in ("user", "product"))
+            assert Structure.of(early).known(name).tolist() == sorted(expected)

@@ -29,7 +29,7 @@ def structure_of(pairs, times=None, nodes=NODES):
         links[edge.key] = Links.of(
             array[:, 0], array[:, 1], nodes[edge.source], nodes[edge.target], time
         )
-    return Structure(TELECOM, nodes, links, listed=nodes)
+    return Structure(TELECOM, nodes, links, from_start=nodes)
 
 
 def dense(seed=0, share=0.6):
