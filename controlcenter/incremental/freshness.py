@@ -57,13 +57,18 @@ CALM = Outlook(None, owner=False)
 
 
 def outlook(workspace_id: uuid.UUID) -> Outlook:
-    """How fresh the profiles are at the least. Without a loop only users' own events tell."""
-    loop = Loop.objects.filter(pk=workspace_id, wanted=True).first()
-    if loop is None:
+    """How fresh the profiles are at the least.
+
+    A loop that is off leaves rows that it knew to be stale, and nobody knows whom later events
+    reach. Where none ever wrote to these profiles, only users' own events tell.
+    """
+    loop = Loop.objects.filter(pk=workspace_id).first()
+    if loop is None or not (loop.wanted or loop.has_served):
         return CALM
     since = earliest(loop.stale_since, first_unseen(workspace_id, loop.seen))
     owner = (
-        loop.serving
+        loop.wanted
+        and loop.serving
         and Run.objects.filter(
             kind=KIND,
             subject=str(workspace_id),

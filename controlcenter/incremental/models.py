@@ -71,6 +71,11 @@ class Loop(Scoped):
     def __str__(self) -> str:
         return f"incremental refresh of {self.workspace}"
 
+    @property
+    def has_served(self) -> bool:
+        """Whether an owner took events into these profiles since a task replaced them."""
+        return self.seen != self.replaced_seen
+
 
 class Ask(Scoped):
     """A reader waits for these users; the owner deletes the row once they are fresh."""

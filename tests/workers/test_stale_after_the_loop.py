@@ -1,0 +1,104 @@
+"""What readers are told once the loop is off: it knew more than the users' own events tell."""
+
+from datetime import datetime
+
+import pytest
+from incremental_fixtures import (
+    Owner,
+    event,
+    is_fresh,
+    refresh,
+    running,
+    send,
+    some_events,
+    wait,
+)
+
+from controlcenter.events.models import Event
+from controlcenter.incremental import owning, switching
+from controlcenter.incremental.models import Loop
+from controlcenter.operations.incremental import state
+from controlcenter.profiles.models import Profile
+from workers import refreshing as refreshing_module
+from workers.execution import Fault
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def listed(client):
+    """Every user's ``stale_since`` as readers get it."""
+    rows = client.get("/api/v1/users/?page_size=100").json()["results"]
+    assert len(rows) == Profile.objects.count()
+    return {
+        row["user_id"]: row["stale_since"] and datetime.fromisoformat(row["stale_since"])
+        for row in rows
+    }
+
+
+@pytest.fixture
+def undrained(monkeypatch):
+    """Rows that are stale by the events of others stay so."""
+    monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+
+
+def has_a_backlog(workspace):
+    now = state(workspace)
+    return (
+        now["stale_since"] is not None
+        and not now["lag_events"]
+        and not now["backlog"]["users_waiting"]
+        and now["backlog"]["rows"].get("user", 0) > 0
+    )
+
+
+def end(workspace, account, how, monkeypatch):
+    owner = Owner(workspace)
+    wait(lambda: state(workspace)["state"] == "running")
+    send(workspace, *some_events(workspace, 10, 1))
+    wait(lambda: has_a_backlog(workspace))
+    if how == "stopped":
+        switching.stop(workspace=workspace, account=account)
+        assert owner.join() == "done"
+        return
+
+    def broken(workspace_id):
+        raise Fault("It broke.")
+
+    monkeypatch.setattr(owning, "orders", broken)
+    assert owner.join() == "failed"
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_a_loop_that_ended_with_a_backlog_leaves_no_stale_row_in_silence(
+    scored, anna, as_anna, undrained, monkeypatch, how
+):
+    switching.start(workspace=scored, account=anna)
+    end(scored, anna, how, monkeypatch)
+    loop = Loop.objects.get(pk=scored.pk)
+    assert (loop.wanted, loop.backlog["rows"]["user"] > 0) == (False, True)
+    told = listed(as_anna)
+    assert None not in told.values()
+    assert max(told.values()) <= loop.stale_since
+    near = as_anna.get("/api/v1/users/u00001/similar/").json()
+    assert None not in {row["stale_since"] for row in near}
+    refresh(as_anna, mode="embedding_only")
+    assert set(listed(as_anna).values()) == {None}
+
+
+def test_after_a_loop_that_was_done_the_next_event_makes_all_doubtful(scored, anna, as_anna):
+    with running(scored, anna):
+        send(scored, *some_events(scored, 10, 1))
+        wait(lambda: is_fresh(scored))
+    assert set(listed(as_anna).values()) == {None}
+    before = set(Event.objects.values_list("pk", flat=True))
+    send(scored, event("call", "u00001", "u00002", "user"))
+    came = Event.objects.exclude(pk__in=before).get().received_at
+    told = listed(as_anna)
+    assert None not in told.values()
+    assert {since for name, since in told.items() if name not in {"u00001", "u00002"}} == {came}
+    refresh(as_anna, mode="embedding_only")
+    assert set(listed(as_anna).values()) == {None}
+    send(scored, event("call", "u00001", "u00002", "user"))
+    told = listed(as_anna)
+    assert {name for name, since in told.items() if since} == {"u00001", "u00002"}
