@@ -61,6 +61,17 @@ def validated(basis: str) -> bool | None:
     return basis != "rules" if basis else None
 
 
+def scored(value: object, proven: bool | None) -> SafeString | str:
+    """A score, or a measure of it, with a badge where nothing validated the score.
+
+    Args:
+        proven: As told by ``validated``, or by the report of the score.
+    """
+    if proven is False:
+        return format_html("{} {}", number(value), badge("invalid", NOT_VALIDATED))
+    return number(value)
+
+
 def pretty(data: Any) -> SafeString:
     """JSON for reading."""
     if data in (None, {}, []):

@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework.exceptions import ValidationError
 
@@ -21,13 +20,13 @@ from controlcenter.accounts.console_forms import ConsoleForm, workspace_field
 from controlcenter.accounts.models import Role
 from controlcenter.common.presenting import (
     NONE,
-    NOT_VALIDATED,
     Table,
     badge,
     link,
     number,
     plain,
     pretty,
+    scored,
     validated,
     when,
 )
@@ -104,11 +103,7 @@ class ProfileAdmin(ScopedAdmin):
 
     @admin.display(description="score", ordering="final_score")
     def final(self, profile: Profile) -> SafeString | str:
-        if validated(profile.score_basis) is False:
-            return format_html(
-                "{} {}", number(profile.final_score), badge("invalid", NOT_VALIDATED)
-            )
-        return number(profile.final_score)
+        return scored(profile.final_score, validated(profile.score_basis))
 
     @admin.display(description="rules", ordering="rule_score")
     def rule_part(self, profile: Profile) -> str:
@@ -156,8 +151,8 @@ class ProfileAdmin(ScopedAdmin):
         rows = []
         for one in nearest:
             url = reverse("admin:profiles_profile_change", args=[keys[one["user_id"]]])
-            found = (number(one["similarity"]), number(one["final_score"]))
-            rows.append([link(url, one["user_id"]), *found])
+            score = scored(one["final_score"], one["score_validated"])
+            rows.append([link(url, one["user_id"]), number(one["similarity"]), score])
         return Table("Look-alikes", ["user", "similarity", "score"], rows, numeric=[1, 2])
 
     def explained(self, request: HttpRequest, row: Profile) -> dict[str, Any]:

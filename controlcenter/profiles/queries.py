@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from pgvector.django import CosineDistance
 
 from controlcenter.accounts.models import Workspace
+from controlcenter.common.presenting import validated
 from controlcenter.profiles.models import Profile
 from ml.data.schema import GraphSchema
 from ml.profile.rules import compile_rule, with_fields
@@ -20,7 +21,7 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
     An index of the vectors would make this faster and every refresh many times slower.
 
     Returns:
-        ``user_id``, ``similarity`` (cosine, -1 to 1) and ``final_score`` each.
+        ``user_id``, ``similarity`` (cosine, -1 to 1), ``final_score`` and ``score_validated`` each.
     """
     nearest = (
         Profile.objects.filter(
@@ -31,11 +32,16 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
         .exclude(pk=profile.pk)
         .annotate(distance=CosineDistance("embedding", profile.embedding))
         .order_by("distance", "user_id")
-        .values_list("user_id", "distance", "final_score")
+        .values_list("user_id", "distance", "final_score", "score_basis")
     )
     return [
-        {"user_id": user_id, "similarity": 1.0 - distance, "final_score": score}
-        for user_id, distance, score in nearest[:limit]
+        {
+            "user_id": user_id,
+            "similarity": 1.0 - distance,
+            "final_score": score,
+            "score_validated": validated(basis),
+        }
+        for user_id, distance, score, basis in nearest[:limit]
     ]
 
 

@@ -11,6 +11,10 @@ STALE_SINCE = (
     "Since when scores and embedding may lag behind the events; null: they know every event that "
     "was taken before the request."
 )
+SCORE_VALIDATED = (
+    "False: the score was trained on the rules and measured against nothing else. Null: there is "
+    "no score yet."
+)
 
 
 class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
@@ -20,10 +24,7 @@ class ProfileSummarySerializer(serializers.ModelSerializer[Profile]):
         help_text="What the score was trained on: label, future behaviour, or rules "
         "(then it is not validated).",
     )
-    score_validated = serializers.SerializerMethodField(
-        help_text="False: the score was trained on the rules and measured against nothing else. "
-        "Null: there is no score yet."
-    )
+    score_validated = serializers.SerializerMethodField(help_text=SCORE_VALIDATED)
     stale_since = serializers.DateTimeField(allow_null=True, read_only=True, help_text=STALE_SINCE)
 
     class Meta:
@@ -77,6 +78,7 @@ class SimilarSerializer(serializers.Serializer[Any]):
     user_id = serializers.CharField()
     similarity = serializers.FloatField(help_text="Cosine of the embeddings.")
     final_score = serializers.FloatField(allow_null=True)
+    score_validated = serializers.BooleanField(allow_null=True, help_text=SCORE_VALIDATED)
     stale_since = serializers.DateTimeField(allow_null=True, help_text=STALE_SINCE)
 
 
