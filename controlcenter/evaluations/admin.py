@@ -12,7 +12,7 @@ from controlcenter.accounts.console import ScopedAdmin, WorkspaceFilter
 from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.metric_tables import sentences
 from controlcenter.common.plots import reliability
-from controlcenter.common.presenting import NONE, Table, badge, link, number, pretty, when
+from controlcenter.common.presenting import NONE, Table, badge, link, number, pretty, scored, when
 from controlcenter.evaluations import queries, tables
 from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.tasks import looping
@@ -37,6 +37,7 @@ class EvaluationReportAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset = super().get_queryset(request).select_related("task__workspace", "model_version")
+        queryset = queryset.annotate(score_validated=queries.SCORE_VALIDATED)
         listed = request.resolver_match and request.resolver_match.url_name == (
             "evaluations_evaluationreport_changelist"
         )
@@ -55,8 +56,8 @@ class EvaluationReportAdmin(ScopedAdmin):
         return number(report.metrics.get("links.mrr"))
 
     @admin.display(description="AUC")
-    def score_auc(self, report: EvaluationReport) -> str:
-        return number(report.metrics.get("score.auc"))
+    def score_auc(self, report: Any) -> SafeString | str:
+        return measured(report, "score.auc")
 
     @admin.display(description="calibration error")
     def calibration(self, report: EvaluationReport) -> str:
@@ -91,7 +92,7 @@ class EvaluationReportAdmin(ScopedAdmin):
     def iterations_table(
         self,
         row: EvaluationReport,
-        siblings: list[EvaluationReport],
+        siblings: list[Any],
         metric: str,
         best: looping.Score | None,
     ) -> Table:
@@ -102,7 +103,7 @@ class EvaluationReportAdmin(ScopedAdmin):
                 f"{one.iteration} (this one)"
                 if one.pk == row.pk
                 else link(self.row_url(one), one.iteration),
-                *(number(one.metrics.get(name)) for name in names),
+                *(measured(one, name) for name in names),
                 badge("active", "best") if best and best.iteration == one.iteration else "",
             ]
             for one in siblings
@@ -110,6 +111,12 @@ class EvaluationReportAdmin(ScopedAdmin):
         shown = rows if len(rows) > 1 else []
         columns = ["iteration", *names, ""]
         return Table("Iterations of this task", columns, shown, numeric=range(1, 1 + len(names)))
+
+
+def measured(report: Any, name: str) -> SafeString | str:
+    """A metric of a report; one of the score says where nothing validated it."""
+    proven = report.score_validated if name.startswith("score.") else None
+    return scored(report.metrics.get(name), proven)
 
 
 def page_links(report: EvaluationReport) -> list[dict[str, str]]:

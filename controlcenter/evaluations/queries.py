@@ -2,15 +2,26 @@
 
 from typing import Any
 
+from django.db.models import BooleanField
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast
+
 from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.profiles.models import Profile
 from controlcenter.tasks.looping import Score
 from controlcenter.tasks.models import Task
 
+SCORE_VALIDATED = Cast(
+    KeyTextTransform("validated", KeyTransform("score", "model_version__metrics")), BooleanField()
+)
+"""Whether the score was measured against more than the rules. From the version, which says the same
+as the long body of its report, so that lists need not read that. Null: the version does not say."""
 
-def iterations(task: Task) -> list[EvaluationReport]:
-    """The reports of a task by iteration, without their bodies."""
-    return list(EvaluationReport.objects.filter(task=task).order_by("iteration").defer("report"))
+
+def iterations(task: Task) -> list[Any]:
+    """The reports of a task by iteration, without their bodies, with ``score_validated``."""
+    reports = EvaluationReport.objects.filter(task=task).order_by("iteration").defer("report")
+    return list(reports.annotate(score_validated=SCORE_VALIDATED))
 
 
 def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:

@@ -13,10 +13,24 @@ class EvaluationSerializer(serializers.ModelSerializer[EvaluationReport]):
         read_only=True,
         help_text="The model's metrics by name: links.mrr, links.user-calls-user.mrr, score.auc.",
     )
+    score_validated = serializers.BooleanField(
+        read_only=True,
+        allow_null=True,
+        help_text="False: the score was trained on the rules and measured against nothing else, "
+        "so no metric begins with score. Null: the model version does not say.",
+    )
 
     class Meta:
         model = EvaluationReport
-        fields = ["id", "task", "iteration", "model_version", "metrics", "created_at"]
+        fields = [
+            "id",
+            "task",
+            "iteration",
+            "model_version",
+            "metrics",
+            "score_validated",
+            "created_at",
+        ]
         read_only_fields = fields
 
 

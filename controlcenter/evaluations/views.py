@@ -7,6 +7,7 @@ from rest_framework.serializers import BaseSerializer
 
 from controlcenter.accounts.viewsets import ReadViewSet
 from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.evaluations.queries import SCORE_VALIDATED
 from controlcenter.evaluations.serializers import EvaluationDetailSerializer, EvaluationSerializer
 
 
@@ -18,7 +19,7 @@ class EvaluationViewSet(ReadViewSet):
     ordering_fields = ["created_at", "iteration"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        queryset = super().get_queryset()
+        queryset = super().get_queryset().annotate(score_validated=SCORE_VALIDATED)
         return queryset if self.action == "retrieve" else queryset.defer("report")
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:

@@ -5,6 +5,7 @@ from django.urls import reverse
 
 from controlcenter.common.link_tables import metric_tables
 from controlcenter.common.plots import reliability
+from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.profiles.models import Profile
 from controlcenter.registry.models import ModelVersion
 
@@ -40,6 +41,7 @@ SCORE = {
     ],
 }  # fmt: skip
 RULES = {"validated": False, "target": "rules", "methods": {}, "notes": ["NOT VALIDATED: so"]}
+BADGE = '<span class="ups-badge ups-bad">not validated</span>'
 
 
 def by_title(metrics):
@@ -105,16 +107,45 @@ def page(client, name, *args):
 
 def test_every_page_says_that_a_score_by_the_rules_is_not_validated(alpha, as_):
     version, profile = alpha.rows["registry.ModelVersion"], alpha.rows["profiles.Profile"]
+    report = alpha.rows["evaluations.EvaluationReport"]
     client = as_("viewer")
     places = [
         ("registry_modelversion_change", version.pk),
         ("registry_modelversion_changelist",),
         ("profiles_profile_change", profile.pk),
         ("profiles_profile_changelist",),
+        ("evaluations_evaluationreport_change", report.pk),
+        ("evaluations_evaluationreport_changelist",),
+        ("tasks_task_change", version.task_id),
         ("index",),
     ]
     assert not any("not validated" in page(client, *place) for place in places)
     ModelVersion.objects.filter(workspace=alpha.workspace).update(metrics={"score": RULES})
     Profile.objects.filter(pk=profile.pk).update(score_basis="rules", final_score=0.5)
+    EvaluationReport.objects.filter(pk=report.pk).update(report={"score": RULES})
     for place in places:
         assert "not validated" in page(client, *place), place
+
+
+def test_look_alikes_say_it_each_for_itself(alpha, as_):
+    profile = alpha.rows["profiles.Profile"]
+    Profile.objects.create(
+        workspace=alpha.workspace, user_id="near", embedding=[1.0] * 64, final_score=0.25,
+        model_version=profile.model_version, score_basis="rules",
+    )  # fmt: skip
+    shown = page(as_("viewer"), "profiles_profile_change", profile.pk)
+    assert f"0.2500 {BADGE}" in shown
+    assert shown.count("not validated") == 1
+
+
+def test_the_iterations_of_an_evaluation_say_it_each_for_itself(alpha, as_):
+    report = alpha.rows["evaluations.EvaluationReport"]
+    EvaluationReport.objects.filter(pk=report.pk).update(metrics={"score.auc": 0.75})
+    other = alpha.rows["profiles.Profile"].model_version
+    ModelVersion.objects.filter(pk=other.pk).update(metrics={"score": RULES})
+    EvaluationReport.objects.create(
+        task=report.task, iteration=1, model_version=other, metrics={}, report={}
+    )
+    shown = page(as_("viewer"), "evaluations_evaluationreport_change", report.pk)
+    assert shown.count(BADGE) == 1
+    assert f">– {BADGE}</td>" in shown

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from controlcenter.evaluations import queries
 from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.evaluations.services import record_report
+from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.looping import Score
 from controlcenter.tasks.models import Run
 from controlcenter.tasks.runs import Commit
@@ -86,9 +87,32 @@ def test_the_list_has_metrics_and_leaves_the_bodies(as_viewer, three):
     assert [row["iteration"] for row in answer["results"]] == [0, 1, 2]
     assert answer["results"][1]["metrics"] == {"links.mrr": 0.1}
     assert set(answer["results"][0]) == {
-        "id", "task", "iteration", "model_version", "metrics", "created_at",
+        "id", "task", "iteration", "model_version", "metrics", "score_validated", "created_at",
     }  # fmt: skip
     assert not [q for q in made if '"report"' in q["sql"]]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "validated"),
+    [
+        ({"score": {"validated": False, "target": "rules"}}, False),
+        ({"score": {"validated": True}}, True),
+        ({"score": {}}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_report_says_whether_its_score_is_validated(
+    as_viewer, task, model_version, metrics, validated
+):
+    version = None if metrics is None else model_version()
+    ModelVersion.objects.update(metrics=metrics or {})
+    made = EvaluationReport.objects.create(
+        task=task, iteration=0, model_version=version, metrics={}, report={}
+    )
+    (listed,) = as_viewer.get("/api/v1/evaluations/").json()["results"]
+    for told in (listed, as_viewer.get(f"/api/v1/evaluations/{made.pk}/").json()):
+        assert told["score_validated"] is validated
 
 
 def test_one_of_them_has_its_body(as_viewer, three):
