@@ -7,7 +7,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from controlcenter.common.presenting import Table, link, number, when
+from controlcenter.common.presenting import NOT_VALIDATED, Table, link, number, when
 from controlcenter.lineage.nodes import DERIVED, Node
 from controlcenter.lineage.queries import Lineage
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILE, PROFILES, VERSION, Edge
@@ -189,15 +189,15 @@ def table_row(node: Node, sources: list[str]) -> list[Any]:
             reverse("admin:tasks_task_change", args=[node.task]),
             f"task {node.task[:8]}, iteration {node.iteration}",
         )
-    numbers = ", ".join(
-        f"{name.replace('_', ' ')} {number(value)}" for name, value in node.numbers.items()
-    )
+    numbers = [f"{name.replace('_', ' ')} {number(value)}" for name, value in node.numbers.items()]
+    if node.score_validated is False:
+        numbers.append(f"score {NOT_VALIDATED}")
     return [
         TITLES[node.kind],
         link(url, node.name) if url else node.name,
         when(node.at),
         made_by,
         "; ".join(sources),
-        numbers,
+        ", ".join(numbers),
         "yes" if node.exists else "no",
     ]

@@ -11,8 +11,10 @@ from typing import Any
 from django.db.models import Count, Sum
 
 from controlcenter.artifacts.models import Artifact
+from controlcenter.common.presenting import validated
 from controlcenter.datasets.models import Dataset, DatasetState
 from controlcenter.evaluations.models import EvaluationReport
+from controlcenter.evaluations.queries import SCORE_VALIDATED
 from controlcenter.lineage import facts
 from controlcenter.lineage.refs import (
     DATASET,
@@ -49,6 +51,8 @@ class Node:
         run, task, iteration: Who made it; None where nobody wrote that down.
         exists: Whether it can still be had: objects that are there, profiles that are of it.
         numbers: Counts and metrics by name.
+        score_validated: Of a profile and an evaluation, whether the score was measured against
+            more than the rules; None where nobody knows, and of all else.
         hashes: SHA-256 and revisions by name.
     """
 
@@ -62,6 +66,7 @@ class Node:
     iteration: int | None = None
     exists: bool = True
     numbers: dict[str, float] = field(default_factory=dict)
+    score_validated: bool | None = None
     hashes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -187,9 +192,10 @@ def versions(workspace_id: Any, ids: Ids) -> list[Node]:
 def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
     rows = list(
         EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids).values(
-            "pk", "task", "iteration", "created_at", "metrics", "report__suggestions"
+            "pk", "task", "iteration", "created_at", "metrics", "report__suggestions",
+            score_validated=SCORE_VALIDATED,
         )
-    )
+    )  # fmt: skip
     runs = facts.finished_runs(workspace_id, states.EVALUATING, {row["task"] for row in rows})
     return [
         Node(
@@ -201,6 +207,7 @@ def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
             task=text(row["task"]),
             iteration=row["iteration"],
             numbers=headline(row["metrics"], row["report__suggestions"]),
+            score_validated=row["score_validated"],
         )
         for row in rows
     ]
@@ -238,8 +245,9 @@ def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
 
 def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
     rows = Profile.objects.filter(workspace=workspace_id, user_id__in=ids).values(
-        "user_id", "model_version", "scored_at", "created_at", "revision", "final_score"
-    )
+        "user_id", "model_version", "scored_at", "created_at", "revision", "final_score",
+        "score_basis",
+    )  # fmt: skip
     of = {str(row["model_version"]) for row in rows if row["model_version"]}
     wrote = facts.scorings(workspace_id, of)
     found = []
@@ -255,6 +263,7 @@ def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
                 task=text(one.task) if one else None,
                 iteration=one.iteration if one else None,
                 numbers=numbers(revision=row["revision"], score=row["final_score"]),
+                score_validated=validated(row["score_basis"]),
             )
         )
     return found

@@ -33,6 +33,11 @@ class LineageNodeSerializer(serializers.Serializer[Any]):
     numbers = serializers.DictField(
         child=serializers.FloatField(), help_text="Counts and metrics by name."
     )
+    score_validated = serializers.BooleanField(
+        allow_null=True,
+        help_text="Of a profile and an evaluation. False: the score was trained on the rules and "
+        "measured against nothing else. Null: there is no score, or nobody knows.",
+    )
     hashes = serializers.DictField(
         child=serializers.CharField(),
         help_text="sha256 of an upload, files (SHA-256 over a graph's files), schema, code.",

@@ -97,6 +97,23 @@ def test_of_a_user_only_what_the_profile_was_made_from(as_viewer, done, history)
     assert len(get(as_viewer, user=bare.user_id)["nodes"]) == 1
 
 
+@pytest.mark.parametrize(("basis", "validated"), [("rules", False), ("label", True), ("", None)])
+def test_a_users_score_says_whether_it_is_validated(as_viewer, workspace, basis, validated):
+    Profile.objects.create(workspace=workspace, user_id="u", final_score=0.5, score_basis=basis)
+    (told,) = get(as_viewer, user="u")["nodes"]
+    assert told["numbers"]["score"] == 0.5
+    assert told["score_validated"] is validated
+
+
+@pytest.mark.parametrize("validated", [False, True, None])
+def test_an_evaluation_says_whether_its_score_is_validated(as_viewer, done, validated):
+    score = {} if validated is None else {"validated": validated}
+    done.model_versions.update(metrics={"score": score})
+    found = by_kind(get(as_viewer, task=done.pk))
+    assert found["evaluation"]["score_validated"] is validated
+    assert {node["score_validated"] for node in found.values()} <= {validated, None}
+
+
 def test_a_task_shows_no_other_tasks_of_its_dataset(as_viewer, history, ready_dataset):
     first = history.run(history.task("refresh", ready_dataset))
     second = history.run(history.task("refresh", ready_dataset))

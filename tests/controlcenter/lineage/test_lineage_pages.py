@@ -94,6 +94,16 @@ def test_the_picture_has_every_node_and_edge_and_says_so_in_words(done):
     assert "2 × graph" in drawn.text
 
 
+def test_an_evaluation_in_the_table_says_that_its_score_is_not_validated(done):
+    def told():
+        rows = picture(queries.of_task(done)).table.rows
+        return {str(row[0]) for row in rows if "not validated" in row[5]}
+
+    assert told() == set()
+    done.model_versions.update(metrics={"score": {"validated": False}})
+    assert told() == {"evaluation"}
+
+
 def test_no_two_boxes_overlap_and_all_lie_inside(history, done, ready_dataset):
     history.run(history.task("fusion"))
     history.rescore(version_of(done, 1))
