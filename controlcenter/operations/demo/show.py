@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from controlcenter.common.presenting import NOT_VALIDATED
+
 BAR = 24
 METHODS = ("model", "popularity", "repeat", "item_knn", "ease")
 MEASURES = ("mrr", "hits@10", "auc")
@@ -68,6 +70,11 @@ def score(metrics: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"note: {one}" for one in metrics["notes"])])
 
 
+def warning(told: dict[str, Any]) -> str:
+    """What follows a score that nothing validated."""
+    return f", {NOT_VALIDATED}" if told["score_validated"] is False else ""
+
+
 def profile(user: dict[str, Any]) -> str:
     """One user in a few lines."""
     hits = [name for name, hit in (user["rule_hits"] or {}).items() if hit]
@@ -81,7 +88,7 @@ def profile(user: dict[str, Any]) -> str:
         (
             "score",
             f"{number(user['final_score'])} (rules {number(user['rule_score'])}, model "
-            f"{number(user['model_score'])}, gate {number(user['gate'], 2)})",
+            f"{number(user['model_score'])}, gate {number(user['gate'], 2)}){warning(user)}",
         ),
     ]
     return "\n".join(f"  {name:<17} {value}" for name, value in lines)
@@ -111,5 +118,5 @@ def bars(explanation: dict[str, Any], limit: int = 12) -> str:
         lines.append(
             f"  {row['player']:<{width}} {left}│{right:<{BAR}} {row['contribution']:+.3f}".rstrip()
         )
-    lines.append(f"  score of the user      {number(explanation['score'])}")
+    lines.append(f"  score of the user      {number(explanation['score'])}{warning(explanation)}")
     return "\n".join(lines)
