@@ -87,7 +87,7 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
     execution.progress(0.0, f"loading {version}")
     refresher = Refresher(execution, taken, version, begin(execution, taken, version))
     execution.progress(0.0, "catching up with the event log")
-    execution.with_database(refresher.consume)
+    execution.with_database(lambda: refresher.catch_up(taken.seen))
     refresher.publish()
     execution.progress(0.0, f"refreshing with {version}")
     loop = Rounds(execution, refresher)
@@ -100,7 +100,7 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
         orders = execution.with_database(lambda: owning.orders(execution.claim.workspace_id))
         if orders.generation != taken.generation:
             raise Superseded(f"the profiles are of generation {orders.generation}")
-        if not orders.wanted and execution.with_database(lambda: owning.finish(execution.claim)):
+        if not orders.wanted and loop.end():
             return True
         execution.with_database(refresher.consume)
         refresher.answer(orders.asks)
@@ -146,9 +146,21 @@ class Rounds:
         return True
 
     def keep(self) -> None:
-        """Store the states, if events came since the last time."""
+        """Store the states, if they are others than the last time."""
         if self.refresher.unsaved:
             self.checkpoint()
+
+    def end(self) -> bool:
+        """Hand the loop back, with the states for who starts it again.
+
+        Returns:
+            False where somebody switched it on again meanwhile.
+        """
+        try:
+            self.keep()
+        except StoreUnavailable as error:  # it is to be off all the same; the log is replayed
+            log.warning("incremental.checkpoint_missed", error=str(error))
+        return self.execution.with_database(lambda: owning.finish(self.execution.claim))
 
     def rest(self) -> float:
         """Seconds until there is something to do by itself."""

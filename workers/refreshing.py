@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from controlcenter.accounts.models import Workspace
-from controlcenter.events.queries import log_rows
+from controlcenter.events.queries import first_unseen, log_rows
 from controlcenter.incremental import marks, owning
+from controlcenter.incremental.marks import Mark
 from controlcenter.incremental.owning import Published, Taken
 from controlcenter.profiles.refreshing import (
     RefreshedItem,
@@ -38,6 +39,9 @@ FEW_ROWS = 1_000
 LOOK_SHARE = 0.05
 """Share of the time that may go into looking at a long backlog."""
 
+LONG_UNSEEN = timedelta(seconds=2)
+"""The log is looked at each second at least: more is a start, or something that took long."""
+
 LEAST_BUDGET, MOST_BUDGET = 256, 4_000_000
 
 
@@ -47,7 +51,7 @@ class Refresher:
     Attributes:
         waiting: Users whose own events are not in their scores yet, and since when (seconds).
         stale: Whether anything is stale, by own events or by those of others.
-        unsaved: Whether events came since the last checkpoint.
+        unsaved: Whether events came or rows were refreshed since the last checkpoint.
     """
 
     def __init__(
@@ -79,37 +83,59 @@ class Refresher:
     def stale(self) -> bool:
         return self.stale_from is not None
 
-    def consume(self) -> int:
+    def catch_up(self, published: Mark) -> None:
+        """Take again what an owner before took after this beginning, then what came since.
+
+        Args:
+            published: The events up to here are counted.
+        """
+        if published.at and (self.seen.at is None or self.seen.at < published.at):
+            self.consume(published, again=True)
+        self.consume()
+
+    def consume(self, until: Mark | None = None, *, again: bool = False) -> None:
         """Take what came since the last time. The engine knows at once, the profiles follow.
 
-        Returns:
-            How many events came.
+        Args:
+            until: None: the present.
+            again: It was counted already.
         """
-        mark = marks.present()
-        assert mark.at is not None
-        came = 0
+        mark = until or marks.present()
+        came_at = self.came_at(mark)
+        events = edges = 0
         for rows in log_rows(self.claim.workspace_id, since=self.seen, until=mark):
             frame = event_frame(rows)
             for part in frame.iter_slices(APPLY_EVENTS):
                 self.execution.check()
-                self.apply(part, mark.at.timestamp())
-            came += frame.height
+                edges += self.apply(part, came_at)
+            events += frame.height
         self.seen = mark
-        self._events += came
-        self.unsaved = self.unsaved or came > 0
-        return came
+        self.unsaved = self.unsaved or events > 0
+        if not again:
+            self._events += events
+            self._edges += edges
 
-    def apply(self, events: pl.DataFrame, now: float) -> None:
+    def came_at(self, mark: Mark) -> float:
+        """Since when rows are stale by what came up to the mark, in seconds: of events that
+        nobody looked at for long it is not the moment when somebody does."""
+        assert mark.at is not None
+        if self.seen.at and mark.at - self.seen.at < LONG_UNSEEN:
+            return mark.at.timestamp()
+        first = first_unseen(self.claim.workspace_id, self.seen.snapshot)
+        return min(first or mark.at, mark.at).timestamp()
+
+    def apply(self, events: pl.DataFrame, now: float) -> int:
+        """Returns: Edges that were gone through."""
         fitting = self.fitting(events)
         if fitting.height < events.height:
             self.refuse_another_schema()
         applied = self.engine.apply(fitting, now=now)
-        self._edges += applied.edges
         called = events.filter(target_type=USER)["target"]
         for user_id in [*events["actor"], *called]:
             self.waiting.setdefault(user_id, now)
         if self.stale_from is None:
             self.stale_from = now
+        return applied.edges
 
     def fitting(self, events: pl.DataFrame) -> pl.DataFrame:
         """Without what the version's schema does not know: it counts, and makes no edge."""
@@ -151,6 +177,7 @@ class Refresher:
         """Score refreshed users and commit all of it; ``users`` are done with, also who is no
         node of the graph."""
         self._edges += refreshed.edges
+        self.unsaved = self.unsaved or refreshed.edges > 0
         rows = refreshed.embeddings.get(USER)
         scored: list[RefreshedUser] = []
         if rows is not None and rows[0]:

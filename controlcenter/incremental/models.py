@@ -74,7 +74,7 @@ class Loop(Scoped):
     @property
     def has_served(self) -> bool:
         """Whether an owner took events into these profiles since a task replaced them."""
-        return self.seen != self.replaced_seen
+        return self.seen != self.replaced_seen  # an owner's first snapshot is always a later one
 
 
 class Ask(Scoped):

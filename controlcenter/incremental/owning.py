@@ -32,11 +32,13 @@ class Taken:
 
     Args:
         version_id: The model version that the profiles are of.
+        seen: The events up to here are in the profiles and counted.
         checkpoint: What an owner of the same generation left, if any.
     """
 
     version_id: uuid.UUID
     generation: int
+    seen: Mark
     checkpoint: Artifact | None
 
 
@@ -80,7 +82,8 @@ def take(held: Claim) -> Taken | None:
     if not loop.wanted or loop.version_id is None:
         return None
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
-    return Taken(loop.version_id, loop.generation, loop.checkpoint)
+    seen = Mark(loop.seen, loop.seen_at)
+    return Taken(loop.version_id, loop.generation, seen, loop.checkpoint)
 
 
 def orders(workspace_id: uuid.UUID) -> Orders:

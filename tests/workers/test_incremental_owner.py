@@ -2,6 +2,7 @@
 log would, whatever happens to it."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from incremental_fixtures import (
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.store import store
+from controlcenter.artifacts.store import StoreUnavailable, store
 from controlcenter.incremental import owning, switching
 from controlcenter.incremental.models import Loop
 from controlcenter.operations.incremental import state
@@ -33,6 +34,7 @@ from workers import incremental, incremental_state, shutdown
 from workers import refreshing as refreshing_module
 
 pytestmark = pytest.mark.django_db(transaction=True)
+ORDERS = owning.orders
 
 
 def test_scores_follow_the_events(scored, anna, tmp_path):
@@ -106,6 +108,7 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
     switching.stop(workspace=scored, account=anna)
     assert second.join() == "done"
     check_against_a_full_pass(scored, tmp_path)
+    assert state(scored)["events"] == 10 * seed + 20
     kept = Artifact.objects.filter(name=owning.CHECKPOINT, key__contains="/incremental/")
     assert kept.count() <= 1, "older checkpoints are removed"
 
@@ -227,6 +230,91 @@ def test_a_checkpoint_that_is_gone_costs_a_full_pass_only(scored, anna, tmp_path
     saved = Loop.objects.get(pk=scored.pk).checkpoint
     store().remove([saved.key])
     with running(scored, anna):
+        wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def counts(workspace):
+    now = state(workspace)
+    return now["events"], now["edges"]
+
+
+@pytest.mark.parametrize("drained", [True, False], ids=["drained", "with a backlog"])
+def test_stopped_and_started_it_goes_on_where_it_was(scored, anna, tmp_path, monkeypatch, drained):
+    """Without the version's graph: what was stored at the stop is all that is needed."""
+    with running(scored, anna):
+        if not drained:
+            monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+        send(scored, *some_events(scored, 20, 1))
+        wait(lambda: state(scored)["events"] == 20 and not state(scored)["lag_events"])
+        if drained:
+            wait(lambda: is_fresh(scored))
+    before = counts(scored)
+    stale_since = Loop.objects.get(pk=scored.pk).stale_since
+    assert (stale_since is None) == drained
+    monkeypatch.setattr(incremental, "from_version", None)
+    with running(scored, anna):
+        assert (counts(scored), state(scored)["stale_since"]) == (before, stale_since)
+        if not drained:
+            monkeypatch.undo()
+            wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def test_what_was_counted_before_the_checkpoint_was_lost_is_not_counted_again(
+    scored, anna, tmp_path
+):
+    """From the version's graph; events since the stop are counted."""
+    with running(scored, anna):
+        send(scored, *some_events(scored, 20, 1))
+        wait(lambda: is_fresh(scored))
+    Loop.objects.get(pk=scored.pk).checkpoint.delete()
+    send(scored, *some_events(scored, 7, 2))
+    with running(scored, anna):
+        assert state(scored)["events"] == 27
+        wait(lambda: is_fresh(scored))
+    assert Loop.objects.get(pk=scored.pk).events == 27
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def test_after_a_kill_what_is_stale_is_so_since_the_event_came(scored, anna, monkeypatch):
+    """And not since the next owner read of it."""
+    monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+    switching.start(workspace=scored, account=anna)
+    owner = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
+    send(scored, *some_events(scored, 20, 1))
+    wait(lambda: state(scored)["events"] == 20)
+    told = state(scored)["stale_since"]
+
+    def dying(workspace_id):
+        raise Killed
+
+    monkeypatch.setattr(owning, "orders", dying)
+    assert owner.join() == "killed"
+    monkeypatch.setattr(owning, "orders", ORDERS)
+    time.sleep(2)
+    Run.objects.filter(pk=owner.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
+    assert reaper.reap()["lost"] == 1
+    second = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
+    assert state(scored)["stale_since"] <= told
+    switching.stop(workspace=scored, account=anna)
+    assert second.join() == "done"
+
+
+def test_a_store_that_is_away_does_not_keep_it_from_stopping(scored, anna, tmp_path, monkeypatch):
+    def away(self, path, name):
+        raise StoreUnavailable("away")
+
+    with running(scored, anna):
+        send(scored, *some_events(scored, 20, 1))
+        wait(lambda: is_fresh(scored))
+        monkeypatch.setattr("workers.execution.Execution.put", away)
+    assert Loop.objects.get(pk=scored.pk).checkpoint is None
+    monkeypatch.undo()
+    with running(scored, anna):
+        assert state(scored)["events"] == 20
         wait(lambda: is_fresh(scored))
     check_against_a_full_pass(scored, tmp_path)
 
