@@ -1,12 +1,15 @@
 """Users, products and apps in the admin, for reading; and the preview of a rule."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework.exceptions import ValidationError
 
@@ -33,7 +36,7 @@ from controlcenter.common.presenting import (
 from controlcenter.profiles import explanations, queries
 from controlcenter.profiles.contributions import Bars, bars
 from controlcenter.profiles.models import ExplanationState, Item, Profile
-from controlcenter.profiles.reading import Reading
+from controlcenter.profiles.reading import Reading, marked
 from controlcenter.rules.models import Rule
 from ml.profile.rules import RuleError
 
@@ -97,13 +100,19 @@ class ProfileAdmin(ScopedAdmin):
         )
         return queryset.defer(*HEAVY) if listed else queryset
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        page = super().get_changelist_instance(request)
+        page.result_list = marked(page.result_list)
+        return page
+
     @admin.display(description="last event", ordering="last_event_at")
     def last_event(self, profile: Profile) -> str:
         return when(profile.last_event_at)
 
     @admin.display(description="score", ordering="final_score")
     def final(self, profile: Profile) -> SafeString | str:
-        return scored(profile.final_score, validated(profile.score_basis))
+        score = scored(profile.final_score, validated(profile.score_basis))
+        return dated(score, profile.stale_since)
 
     @admin.display(description="rules", ordering="rule_score")
     def rule_part(self, profile: Profile) -> str:
@@ -136,12 +145,12 @@ class ProfileAdmin(ScopedAdmin):
             ],
             "tables": [attributes_table(row), counts_table(row), rules_table(row)],
             "offers": offers_table(row),
-            "lookalikes": self.lookalikes(row),
+            "lookalikes": self.lookalikes(row, reading),
             **self.explained(request, row),
         }
 
-    def lookalikes(self, row: Profile) -> Table:
-        nearest = queries.similar(row, LOOKALIKES) if row.embedding is not None else []
+    def lookalikes(self, row: Profile, reading: Reading) -> Table:
+        nearest = reading.similar(row, LOOKALIKES) if row.embedding is not None else []
         ids = [one["user_id"] for one in nearest]
         keys = dict(
             Profile.objects.in_workspace(row.workspace)
@@ -151,7 +160,7 @@ class ProfileAdmin(ScopedAdmin):
         rows = []
         for one in nearest:
             url = reverse("admin:profiles_profile_change", args=[keys[one["user_id"]]])
-            score = scored(one["final_score"], one["score_validated"])
+            score = dated(scored(one["final_score"], one["score_validated"]), one["stale_since"])
             rows.append([link(url, one["user_id"]), number(one["similarity"]), score])
         return Table("Look-alikes", ["user", "similarity", "score"], rows, numeric=[1, 2])
 
@@ -185,6 +194,13 @@ class ProfileAdmin(ScopedAdmin):
         response = self.form_page(request, operation, form, found=found, SAMPLE=SAMPLE)
         response.template_name = "admin/ups/preview.html"  # type: ignore[attr-defined]
         return response
+
+
+def dated(score: SafeString | str, since: datetime | None) -> SafeString | str:
+    """A score, with a badge where it may lack events."""
+    if since is None:
+        return score
+    return format_html("{} {}", score, badge("stale", f"may lack events since {when(since)}"))
 
 
 def attributes_table(profile: Profile) -> Table:

@@ -5,6 +5,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
+
 from controlcenter.incremental.freshness import ask, earliest, outlook, wait_seconds
 from controlcenter.profiles import queries
 from controlcenter.profiles.models import Profile
@@ -56,3 +58,13 @@ class Reading:
         if self.seconds < before - 0.001:  # it waited: the nearest may be others now
             found = queries.similar(profile, limit)
         return [one | {"stale_since": since.get(one["user_id"])} for one in found]
+
+
+def marked(page: QuerySet[Profile]) -> list[Profile]:
+    """A page of users of any workspaces with ``stale_since`` set; nobody is asked to refresh."""
+    views = {one: outlook(one) for one in set(page.values_list("workspace_id", flat=True))}
+    rows = list(page)  # after the outlook, as in a reading
+    for row in rows:
+        view = views.get(row.workspace_id) or outlook(row.workspace_id)
+        row.stale_since = earliest(row.changed_at, view.since)
+    return rows

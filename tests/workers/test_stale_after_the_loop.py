@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import pytest
+from django.urls import reverse
 from incremental_fixtures import (
     Owner,
     event,
@@ -14,6 +15,7 @@ from incremental_fixtures import (
     wait,
 )
 
+from controlcenter.accounts.models import Account
 from controlcenter.events.models import Event
 from controlcenter.incremental import owning, switching
 from controlcenter.incremental.models import Loop
@@ -102,3 +104,18 @@ def test_after_a_loop_that_was_done_the_next_event_makes_all_doubtful(scored, an
     send(scored, event("call", "u00001", "u00002", "user"))
     told = listed(as_anna)
     assert {name for name, since in told.items() if since} == {"u00001", "u00002"}
+
+
+def test_the_admin_marks_scores_that_may_be_stale(scored, anna, client, undrained, monkeypatch):
+    Account.objects.filter(pk=anna.pk).update(is_staff=True)
+    client.force_login(anna)
+    address = reverse("admin:profiles_profile_changelist")
+    page = reverse("admin:profiles_profile_change", args=[Profile.objects.get(user_id="u00004").pk])
+    mark = "may lack events since"
+    assert mark not in client.get(address).content.decode()
+    switching.start(workspace=scored, account=anna)
+    end(scored, anna, "stopped", monkeypatch)
+    answer = client.get(address)
+    assert answer.content.decode().count(mark) == len(answer.context["cl"].result_list) > 0
+    told = client.get(page).content.decode()
+    assert told.count(mark) > 1, "the user and the look-alikes"
