@@ -116,6 +116,8 @@ class Audit:
         rows: Nodes compared: all their states, and their embeddings where they are not stale.
         max_abs: The largest difference of two values.
         relative: The largest difference in a row over the largest value in it.
+
+    Both are infinite where a value is not finite.
     """
 
     rows: int
@@ -351,17 +353,18 @@ class IncrementalEngine:
             own = np.sort(drawn[(drawn >= first) & (drawn < first + len(cache))]) - first
             first += len(cache)
             fresh = own[cache.since.values[own] == NEVER]
-            compared = [(cache.z, whole.z[name], fresh), (cache.local, whole.local[name], own)]
+            compared = [
+                (cache.z, whole.z[name], fresh),
+                (cache.local, whole.local[name], own),
+                (cache.identity, whole.identity[name], own),
+            ]
             compared += [
                 (column, h[name], own) for column, h in zip(cache.hidden, whole.hidden, strict=True)
             ]
             for column, expected, some in compared:
                 if len(some):
-                    row = expected.numpy()[some]
-                    error = np.abs(column.values[some] - row).max(1)
-                    max_abs = max(max_abs, float(error.max()))
-                    size = np.maximum(np.abs(row).max(1), 1e-12)
-                    relative = max(relative, float((error / size).max()))
+                    both = difference(column.values[some], expected.numpy()[some])
+                    max_abs, relative = max(max_abs, both[0]), max(relative, both[1])
         return Audit(len(drawn), max_abs, relative)
 
     def _cache(self, node_type: str) -> NodeCache:
@@ -376,3 +379,12 @@ class IncrementalEngine:
             cache.z.values[:] = found.z[name].numpy()
             for column, h in zip(cache.hidden, found.hidden, strict=True):
                 column.values[:] = h[name].numpy()
+
+
+def difference(found: Floats, expected: Floats) -> tuple[float, float]:
+    """See ``Audit``: ``max_abs`` and ``relative`` of some rows. Shapes: [n, width]."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(found - expected).max(1)
+        size = np.maximum(np.abs(expected).max(1), 1e-12)
+        worst = float(error.max()), float((error / size).max())
+    return worst if np.isfinite(worst).all() else (np.inf, np.inf)

@@ -251,16 +251,38 @@ def test_events_without_the_columns_are_refused(engine):
         engine.apply(events_frame([]).drop("target_type"), now=1.0)
 
 
-@pytest.mark.parametrize("what", ["hidden", "local", "z"])
+AUDITED = ["hidden", "local", "identity", "z"]
+
+
+def column_of(engine, what):
+    cache = engine.caches["user"]
+    return (cache.hidden[1] if what == "hidden" else getattr(cache, what)).values
+
+
+@pytest.mark.parametrize("what", AUDITED)
 def test_the_audit_finds_what_is_wrong(engine, what):
     assert engine.audit(rows=100, seed=0).relative < 1e-5
-    cache = engine.caches["user"]
-    column = cache.hidden[1] if what == "hidden" else getattr(cache, what)
-    column.values[2] += 0.1
+    column_of(engine, what)[2] += 0.1
     audit = engine.audit(rows=100, seed=0)
     assert audit.rows == 9
     assert audit.max_abs == pytest.approx(0.1, rel=1e-3)
     assert audit.relative > 0.01
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", AUDITED)
+def test_what_is_no_number_is_infinitely_wrong(engine, what, value):
+    column_of(engine, what)[2, 0] = value
+    audit = engine.audit(rows=100, seed=0)
+    assert (audit.max_abs, audit.relative) == (np.inf, np.inf)
+
+
+def test_a_model_that_gives_no_numbers_is_infinitely_wrong(engine):
+    """Also where the pass that is compared with gives none."""
+    with torch.no_grad():
+        engine.model.out.bias[:] = np.nan
+    engine.caches["user"].z.values[:] = np.nan
+    assert engine.audit(rows=100, seed=0).relative == np.inf
 
 
 def test_an_audit_does_not_look_at_stale_embeddings(engine, case):
