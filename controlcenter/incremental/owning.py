@@ -1,5 +1,7 @@
 """The owner's side of a loop: each effect under its claim, so that a stale owner writes nothing."""
 
+import math
+import sys
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -122,8 +124,13 @@ def publish(workspace_id: uuid.UUID, told: Published, *, answered: Iterable[int]
 
 
 def note_audit(workspace_id: uuid.UUID, *, rows: int, error: float) -> None:
-    """What a comparison with a full pass found."""
-    Loop.objects.filter(pk=workspace_id).update(audit_at=Now(), audit_rows=rows, audit_error=error)
+    """What a comparison with a full pass found.
+
+    Args:
+        error: If it is infinite or no number, the largest one that JSON can say is noted.
+    """
+    noted = error if math.isfinite(error) else sys.float_info.max
+    Loop.objects.filter(pk=workspace_id).update(audit_at=Now(), audit_rows=rows, audit_error=noted)
 
 
 @transaction.atomic

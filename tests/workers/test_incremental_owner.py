@@ -319,23 +319,38 @@ def test_a_store_that_is_away_does_not_keep_it_from_stopping(scored, anna, tmp_p
     check_against_a_full_pass(scored, tmp_path)
 
 
-def test_an_audit_is_published_and_a_bad_one_begins_anew(scored, anna, monkeypatch):
-    monkeypatch.setattr(incremental, "AUDIT_TICKS", 1)
+def test_an_audit_is_published(scored, anna, monkeypatch):
+    """Also by an owner that lives for a short time."""
+    monkeypatch.setattr(incremental, "FIRST_AUDIT_TICKS", 3)
     with running(scored, anna):
+        assert state(scored)["audit_at"] is None
         for seed in range(3):
             send(scored, *some_events(scored, 10, seed))
             wait(lambda: is_fresh(scored))
         assert wait(lambda: state(scored)["audit_at"])
-        assert state(scored)["audit_error"] < 1e-4
-        epoch = Loop.objects.get(pk=scored.pk).epoch
-        loads = []
-        original = incremental.from_version
-        monkeypatch.setattr(
-            incremental, "from_version", lambda *args: loads.append(1) or original(*args)
-        )
-        monkeypatch.setattr(incremental, "AUDIT_LIMIT", -1.0)
-        send(scored, *some_events(scored, 10, 9))
-        wait(lambda: loads)
-        monkeypatch.setattr(incremental, "AUDIT_LIMIT", 1.0)
+        assert state(scored)["audit_error"] < 1e-5
+
+
+def test_a_bad_audit_begins_anew(scored, anna, tmp_path, monkeypatch):
+    """A state that is not that of a full pass leaves neither profiles nor checkpoints behind."""
+    monkeypatch.setattr(incremental, "FIRST_AUDIT_TICKS", 1)
+    monkeypatch.setattr(incremental, "AUDIT_TICKS", 1)
+    original, loads = incremental.from_version, []
+
+    def from_version(*args):
+        loads.append(original(*args))
+        return loads[-1]
+
+    monkeypatch.setattr(incremental, "from_version", from_version)
+    with running(scored, anna):
+        send(scored, *some_events(scored, 10, 0))
         wait(lambda: is_fresh(scored))
+        epoch = Loop.objects.get(pk=scored.pk).epoch
+        loads[0].engine.caches["user"].hidden[1].values[:] = 9.0
+        send(scored, *some_events(scored, 10, 1))
+        wait(lambda: len(loads) == 2)
+        assert Loop.objects.get(pk=scored.pk).checkpoint is None
+        wait(lambda: is_fresh(scored) and state(scored)["audit_error"] < 1e-5)
         assert Loop.objects.get(pk=scored.pk).epoch == epoch
+        assert state(scored)["events"] == 20
+    check_against_a_full_pass(scored, tmp_path)
