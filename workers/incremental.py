@@ -21,7 +21,7 @@ from workers.execution import (
 )
 from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
 from workers.listening import Listening
-from workers.refreshing import Refresher
+from workers.refreshing import Refresher, refuse_another_schema
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05
@@ -86,10 +86,12 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
         True once it is handed back, False to begin anew from the version.
 
     Raises:
+        Fault: if the workspace has another schema than the version.
         Superseded: if a task replaced the profiles.
         HandBack: if this worker is to stop; the states are stored then.
     """
     version = ModelVersion.objects.get(pk=taken.version_id)
+    refuse_another_schema(execution.claim.workspace_id, version)
     execution.progress(0.0, f"loading {version}")
     refresher = Refresher(execution, taken, version, begin(execution, taken, version))
     execution.progress(0.0, "catching up with the event log")

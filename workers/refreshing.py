@@ -1,6 +1,7 @@
 """One owner of a loop at work: it takes events, refreshes users, and commits what it did."""
 
 import time
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -128,7 +129,7 @@ class Refresher:
         """Returns: Edges that were gone through."""
         fitting = self.fitting(events)
         if fitting.height < events.height:
-            self.refuse_another_schema()
+            refuse_another_schema(self.claim.workspace_id, self.version)
         applied = self.engine.apply(fitting, now=now)
         called = events.filter(target_type=USER)["target"]
         for user_id in [*events["actor"], *called]:
@@ -141,18 +142,6 @@ class Refresher:
         """Without what the version's schema does not know: it counts, and makes no edge."""
         pairs = [f"{edge.event} {edge.target}" for edge in self.model.schema.edges]
         return events.filter(pl.concat_str("type", "target_type", separator=" ").is_in(pairs))
-
-    def refuse_another_schema(self) -> None:
-        """Raises: Fault if the workspace left the model's schema and no task is to follow it."""
-        workspace = Workspace.objects.get(pk=self.claim.workspace_id)
-        expected = self.model.schema.hash
-        if workspace.graph_schema.hash == expected or active_version(workspace) != self.version:
-            return
-        raise Fault(
-            f"The workspace has schema {workspace.graph_schema.hash[:12]} now, {self.version} was "
-            f"trained on {expected[:12]}: run a refresh task, then start the incremental refresh "
-            "again."
-        )
 
     def answer(self, asks: Mapping[int, list[str]]) -> None:
         """Refresh whom readers wait for, and some of those who have events of their own."""
@@ -259,3 +248,15 @@ class Refresher:
             few = sum(self._looked.rows.values()) < FEW_ROWS
             self._look_again = begin if few else begin + spent / LOOK_SHARE
         return self._looked
+
+
+def refuse_another_schema(workspace_id: uuid.UUID, version: ModelVersion) -> None:
+    """Raises: Fault if the workspace left the version's schema and no task is to follow it."""
+    workspace = Workspace.objects.get(pk=workspace_id)
+    found, expected = workspace.graph_schema.hash, version.schema_hash
+    if found == expected or active_version(workspace) != version:
+        return
+    raise Fault(
+        f"The workspace has schema {found[:12]} now, {version} was trained on {expected[:12]}: run "
+        "a refresh task, then start the incremental refresh again."
+    )

@@ -205,10 +205,7 @@ def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkey
     assert following.losses == 0, "it did what it should: that is no failed attempt"
 
 
-def test_another_schema_ends_it_with_a_sentence(scored, anna):
-    switching.start(workspace=scored, account=anna)
-    owner = Owner(scored)
-    wait(lambda: state(scored)["state"] == "running")
+def change_schema(scored):
     schema = scored.schema | {
         "edges": [
             *scored.schema["edges"],
@@ -216,6 +213,23 @@ def test_another_schema_ends_it_with_a_sentence(scored, anna):
         ]
     }
     Workspace.objects.filter(pk=scored.pk).update(schema=schema)
+
+
+def test_a_schema_that_changed_before_it_was_taken_ends_it(scored, anna, monkeypatch):
+    """Nothing is loaded for it, and no event has to come."""
+    change_schema(scored)
+    monkeypatch.setattr(incremental, "begin", None)
+    switching.start(workspace=scored, account=anna)
+    assert Owner(scored).join() == "failed"
+    told = state(scored)
+    assert (told["state"], "run a refresh task" in told["trouble"]) == ("failed", True)
+
+
+def test_another_schema_ends_it_with_a_sentence(scored, anna):
+    switching.start(workspace=scored, account=anna)
+    owner = Owner(scored)
+    wait(lambda: state(scored)["state"] == "running")
+    change_schema(scored)
     send(Workspace.objects.get(pk=scored.pk), event("like", "u00001", "a1", "app"))
     assert owner.join() == "failed"
     told = state(scored)
