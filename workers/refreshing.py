@@ -126,7 +126,7 @@ class Refresher:
         return min(first or mark.at, mark.at).timestamp()
 
     def apply(self, events: pl.DataFrame, now: float) -> int:
-        """Returns: Edges that were gone through."""
+        """Returns: Edges that were touched."""
         fitting = self.fitting(events)
         if fitting.height < events.height:
             refuse_another_schema(self.claim.workspace_id, self.version)
@@ -136,7 +136,7 @@ class Refresher:
             self.waiting.setdefault(user_id, now)
         if self.stale_from is None:
             self.stale_from = now
-        return applied.edges
+        return applied.edges + applied.followed
 
     def fitting(self, events: pl.DataFrame) -> pl.DataFrame:
         """Without what the version's schema does not know: it counts, and makes no edge."""

@@ -44,6 +44,7 @@ class Frontier:
     Attributes:
         moved: How much of what each embedding is made of has changed. Shapes: [n].
         ready: Hubs and their states after the first layer.
+        followed: Out-edges that were followed to find whom a change reaches.
     """
 
     rowpass: RowPass
@@ -51,6 +52,7 @@ class Frontier:
     arrived: Arrived
     moved: dict[str, Floats] = field(init=False)
     ready: States = field(default_factory=dict)
+    followed: int = 0
 
     def __post_init__(self) -> None:
         self.moved = {name: share.copy() for name, share in self.arrived.share.items()}
@@ -133,7 +135,7 @@ class Frontier:
         totals = {name: np.zeros(len(cache), np.float32) for name, cache in caches.items()}
         some = {name: found for name, found in changed.items() if len(found[0])}
         if some:
-            self.rowpass.adjacency.spread(some, totals)
+            self.followed += self.rowpass.adjacency.spread(some, totals)
             for name, total in totals.items():
                 total /= np.maximum(caches[name].degree.values, 1)
         return totals

@@ -25,6 +25,7 @@ from ml.graph.growing import GrowingAdjacency
 from ml.graph.sampling import pair_tensors
 from ml.hgt import snapshot
 from ml.hgt.arrivals import SchemaChanged, check_features, links_of
+from ml.hgt.auditing import Audit, compare
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.frontier import Frontier
 from ml.hgt.hubs import Hubs
@@ -66,6 +67,7 @@ class Applied:
         new_edges: Pairs that were not there.
         new_nodes: By node type.
         edges: In-edges that were gone through to bring the states up to date.
+        followed: Out-edges that were followed to find whom it reaches.
         stale: Rows that the batch made stale, also those that were.
     """
 
@@ -74,6 +76,7 @@ class Applied:
     new_edges: int
     new_nodes: Mapping[str, int]
     edges: int
+    followed: int
     stale: int
 
 
@@ -108,27 +111,15 @@ class Backlog:
     since: float | None = None
 
 
-@dataclass(frozen=True)
-class Audit:
-    """A comparison of what is not stale with a full pass.
-
-    Args:
-        rows: Nodes compared: all their states, and their embeddings where they are not stale.
-        max_abs: The largest difference of two values.
-        relative: The largest difference in a row over the largest value in it.
-
-    Both are infinite where a value is not finite.
-    """
-
-    rows: int
-    max_abs: float
-    relative: float
+class BrokenEngine(Exception):
+    """A batch failed half way: what is there is neither as before it nor as after."""
 
 
 class IncrementalEngine:
     """See the module. One owner at a time: calls must not overlap.
 
-    Time is given with each call, in seconds of a clock that does not go back.
+    Time is given with each call, in seconds of a clock that does not go back. Once a batch failed
+    half way, every call raises ``BrokenEngine``.
     """
 
     def __init__(
@@ -164,6 +155,7 @@ class IncrementalEngine:
         least = config.kept_degree if layers > 1 else sys.maxsize
         self.hubs = Hubs(model, self.caches, least=least)
         self._fingerprint = snapshot.fingerprint(model, encoder)
+        self._broken = False
 
     @classmethod
     def start(
@@ -212,6 +204,7 @@ class IncrementalEngine:
 
     def checkpoint(self) -> bytes:
         """Nodes with their features, edges, and who is stale; no states, which a pass gives."""
+        self._check_whole()
         return snapshot.write(self.caches, self.adjacency, model=self._fingerprint)
 
     # Taking events
@@ -236,22 +229,26 @@ class IncrementalEngine:
             SchemaChanged: on features of another schema. Nothing has happened then.
             ValueError: if events have no such columns. Nothing has happened then.
         """
+        self._check_whole()
         links, ignored = links_of(self.schema, events)
         given = dict(features or {})
         check_features(self.schema, given)
         intake = Intake(self.model, self.encoder, self.caches, self.adjacency)
         new_ids = intake.unknown(links, given)
         encoded = intake.encode(new_ids, given)
+        self._broken = True  # until all of it is in
         changed = intake.admit(new_ids, encoded)
         new_edges = intake.join(links, new_ids)
         rowpass = RowPass(self.model, self.caches, self.adjacency)
-        stale = Frontier(rowpass, self.hubs, new_edges).advance(changed, now=now)
+        frontier = Frontier(rowpass, self.hubs, new_edges)
+        stale = frontier.advance(changed, now=now)
         if self.adjacency.merge():
             self.hubs.clear()
+        self._broken = False
         return Applied(
             events=len(events) - ignored, ignored=ignored, new_edges=new_edges.pairs,
             new_nodes={name: len(ids) for name, ids in new_ids.items() if ids},
-            edges=rowpass.edges, stale=stale,
+            edges=rowpass.edges, followed=frontier.followed, stale=stale,
         )  # fmt: skip
 
     # Refreshing
@@ -261,6 +258,7 @@ class IncrementalEngine:
 
         One row is refreshed even if it has more edges than the budget.
         """
+        self._check_whole()
         names = list(self.caches)
         rows = [self.caches[name].stale_rows() for name in names]
         stale = Stale.join(
@@ -329,6 +327,7 @@ class IncrementalEngine:
 
     def backlog(self, *, now: float) -> Backlog:
         """What is stale."""
+        self._check_whole()
         rows = {name: cache.stale_rows() for name, cache in self.caches.items()}
         stale = Stale.join([self.caches[name].stale(own) for name, own in rows.items()])
         waited = np.maximum(now - stale.since, 0)
@@ -339,6 +338,7 @@ class IncrementalEngine:
 
     def audit(self, *, rows: int, seed: int) -> Audit:
         """Compare a random sample of nodes with a full pass over features and edges."""
+        self._check_whole()
         inputs = {name: cache.inputs() for name, cache in self.caches.items()}
         pairs = {
             key: torch.from_numpy(relation.pairs()).long()
@@ -348,26 +348,17 @@ class IncrementalEngine:
         whole = full_pass(self.model, inputs, pair_adjacency(self.schema, num_nodes, pairs))
         total = sum(num_nodes.values())
         drawn = np.random.default_rng(seed).choice(total, size=min(rows, total), replace=False)
-        first, max_abs, relative = 0, 0.0, 0.0
-        for name, cache in self.caches.items():
-            own = np.sort(drawn[(drawn >= first) & (drawn < first + len(cache))]) - first
-            first += len(cache)
-            fresh = own[cache.since.values[own] == NEVER]
-            compared = [
-                (cache.z, whole.z[name], fresh),
-                (cache.local, whole.local[name], own),
-                (cache.identity, whole.identity[name], own),
-            ]
-            compared += [
-                (column, h[name], own) for column, h in zip(cache.hidden, whole.hidden, strict=True)
-            ]
-            for column, expected, some in compared:
-                if len(some):
-                    both = difference(column.values[some], expected.numpy()[some])
-                    max_abs, relative = max(max_abs, both[0]), max(relative, both[1])
-        return Audit(len(drawn), max_abs, relative)
+        return compare(self.caches, whole, drawn)
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise BrokenEngine(
+                "a batch failed half way, and some of it is in: restore a checkpoint, or start "
+                "anew from the graph"
+            )
 
     def _cache(self, node_type: str) -> NodeCache:
+        self._check_whole()
         if node_type not in self.caches:
             raise KeyError(f"no node type {node_type!r}, expected one of {list(self.caches)}")
         return self.caches[node_type]
@@ -379,12 +370,3 @@ class IncrementalEngine:
             cache.z.values[:] = found.z[name].numpy()
             for column, h in zip(cache.hidden, found.hidden, strict=True):
                 column.values[:] = h[name].numpy()
-
-
-def difference(found: Floats, expected: Floats) -> tuple[float, float]:
-    """See ``Audit``: ``max_abs`` and ``relative`` of some rows. Shapes: [n, width]."""
-    with np.errstate(invalid="ignore"):
-        error = np.abs(found - expected).max(1)
-        size = np.maximum(np.abs(expected).max(1), 1e-12)
-        worst = float(error.max()), float((error / size).max())
-    return worst if np.isfinite(worst).all() else (np.inf, np.inf)

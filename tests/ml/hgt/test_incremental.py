@@ -10,8 +10,11 @@ from drawn import ROWS, drawn_tables, events_frame
 from incremental_cases import SCHEMAS, Case, drained, graph_of
 
 from ml.graph.graph import build_graph
+from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import SchemaChanged
-from ml.hgt.incremental import IncrementalConfig, IncrementalEngine
+from ml.hgt.frontier import Frontier
+from ml.hgt.incremental import BrokenEngine, IncrementalConfig, IncrementalEngine
+from ml.hgt.intake import Intake
 from ml.hgt.priority import PriorityConfig
 
 
@@ -67,6 +70,19 @@ def test_only_the_frontier_is_gone_through(engine, case):
     refreshed = engine.refresh("user", ["bob"], now=2.0)
     assert refreshed.edges == degree["bob"]
     assert engine.refresh("user", ["bob"], now=2.0).edges == 0
+
+
+def test_edges_that_are_followed_to_find_whom_it_reaches_are_counted(engine, case):
+    applied = take(engine, case, [("call", "dan", "cat", "user", 10)])
+    users = engine.caches["user"]
+    # Their states after the first layer changed, of nobody else: all who hear from them are found.
+    degree = sum(int(users.degree.values[users.index[name]]) for name in ("dan", "cat"))
+    assert applied.followed == degree, "each pair carries messages both ways"
+    assert engine.apply(events_frame([]), now=2.0).followed == 0
+    features = {"user": user("dan", monthly_fee=99.0, plan="gold")}
+    changed = engine.apply(events_frame([]), now=3.0, features=features)
+    own = int(users.degree.values[users.index["dan"]])
+    assert changed.followed > own, "with the features of dan, and then with the states that changed"
 
 
 @pytest.mark.parametrize("again", ["at once", "later", "after a restart"])
@@ -194,6 +210,40 @@ def test_a_failing_batch_leaves_everything_as_it_was(engine, case):
     engine.apply(events, now=1.0)
     drained(engine, now=1.0)
     case.check(engine, all_fresh=True)
+
+
+@pytest.mark.parametrize("place", ["join", "advance", "merge"])
+def test_a_batch_that_fails_half_way_ends_the_engine(engine, case, monkeypatch, place):
+    """What it has is neither as before nor as after: nobody gets to see it."""
+    state = engine.checkpoint()
+    owner = {"join": Intake, "advance": Frontier, "merge": GrowingAdjacency}[place]
+
+    def broken(*args, **kwargs):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(owner, place, broken)
+    rows = [("call", "eve", "fay", "user", 1)]
+    with pytest.raises(MemoryError):
+        engine.apply(events_frame(rows), now=1.0)
+    monkeypatch.undo()
+    calls = [
+        lambda: engine.apply(events_frame(rows), now=2.0),
+        lambda: engine.drain(10, now=2.0),
+        lambda: engine.refresh("user", ["ann"], now=2.0),
+        lambda: engine.embeddings("user"),
+        lambda: engine.stale_since("user", "ann"),
+        lambda: engine.stale_among("user", ["ann"]),
+        lambda: engine.backlog(now=2.0),
+        lambda: engine.audit(rows=10, seed=0),
+        engine.checkpoint,
+    ]
+    for call in calls:
+        with pytest.raises(BrokenEngine, match="restore"):
+            call()
+    again = IncrementalEngine.restore(*case.start[:2], state)
+    take(again, case, rows)
+    drained(again, now=3.0)
+    case.check(again, all_fresh=True)
 
 
 def test_an_interrupted_drain_loses_no_row(engine, case, monkeypatch):
