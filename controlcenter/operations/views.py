@@ -155,7 +155,7 @@ class IncrementalStopView(OperationView):
 
     @extend_schema(request=ToggleSerializer, responses={202: IncrementalSerializer})
     def post(self, request: Request) -> Response:
-        """Have the loop end; its worker hands it back within a second or two."""
+        """Have the loop end; its worker hands it back once its states are stored."""
         reason = self.told(ToggleSerializer)["reason"]
         switching.stop(workspace=self.workspace, account=self.account, reason=reason)
         return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
