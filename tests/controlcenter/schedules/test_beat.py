@@ -21,11 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def due(workspace, ready_dataset):
-    """A schedule that was due a moment ago."""
-    past = clock.now() - timedelta(minutes=1)
+    """A schedule that was due in this minute, and will be again in an hour."""
+    minute = clock.now().replace(second=0, microsecond=0)
     return make_schedule(
-        workspace, ready_dataset, cron="* * * * *", decided_until=past, next_at=past
-    )
+        workspace, ready_dataset, cron=f"{minute.minute} * * * *",
+        decided_until=minute - timedelta(minutes=1), next_at=minute,
+    )  # fmt: skip
 
 
 @pytest.fixture
