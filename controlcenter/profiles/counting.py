@@ -60,7 +60,7 @@ FROM (SELECT user_id, count(*) AS peers FROM added WHERE made GROUP BY user_id) 
 IN_ORDER = "set_config('enable_hashjoin', 'off', true)"
 
 # Who is made by two at once is a unique violation for the later one. ON CONFLICT would wait
-# instead, but lock every row before it is updated, at a third of the cost again.
+# instead, but lock every row before it is updated, which costs a seventh more.
 RAISE = """
 WITH raised AS (
     MERGE INTO profiles_profile AS p USING (
