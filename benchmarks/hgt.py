@@ -123,7 +123,7 @@ class Problem:
         }
         pairs = draw_pairs(size)
         if not peer:
-            return cls(stack, features, pairs, pair_adjacency(TELECOM, size.num_nodes, pairs))
+            return cls(stack, features, pairs, pair_adjacency(size.num_nodes, pairs))
         both = pairs | {reverse(key): edges.flip(0).contiguous() for key, edges in pairs.items()}
         return cls(stack, features, pairs, {key: both[key] for key in ORDER})
 

@@ -161,7 +161,7 @@ def rows() -> list[Row]:
     model = build_model(encoder, ModelConfig(HIDDEN, HEADS, LAYERS), seed=0).eval()
     inputs = graph_inputs(encoder, graph)
     peer = Peer(model, inputs, graph)
-    adjacency = pair_adjacency(TELECOM, graph.num_nodes, pair_tensors(graph))
+    adjacency = pair_adjacency(graph.num_nodes, pair_tensors(graph))
     engine = IncrementalEngine.start(model, encoder, graph)
     plain = IncrementalEngine.start(model, encoder, graph, config=NEVER_KEPT)
     check(engine, peer)

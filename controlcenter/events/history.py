@@ -6,13 +6,15 @@ from typing import Any
 
 from django.db import connection
 
-COLUMNS = ("type", "actor", "target", "target_type")
+COLUMNS = ("type", "actor", "target", "target_type", "timestamp")
+
+Row = tuple[str, str, str, str, datetime]
 
 OF_USER = """
-SELECT type, actor, target, target_type FROM events_event
+SELECT type, actor, target, target_type, timestamp FROM events_event
 WHERE workspace_id = %(workspace)s AND actor = %(user)s {unseen}
 UNION ALL
-SELECT type, actor, target, target_type FROM events_event
+SELECT type, actor, target, target_type, timestamp FROM events_event
 WHERE workspace_id = %(workspace)s AND target = %(user)s AND target_type = 'user'
     AND actor <> %(user)s {unseen}
 """
@@ -24,7 +26,7 @@ UNSEEN = """
 
 def events_of(
     workspace_id: uuid.UUID, user_id: str, *, since: str, before: datetime | None
-) -> list[tuple[str, str, str, str]]:
+) -> list[Row]:
     """Rows of ``COLUMNS`` of the events that a user did and of those that others did to it.
 
     Args:
@@ -39,5 +41,5 @@ def events_of(
     }
     with connection.cursor() as cursor:
         cursor.execute(OF_USER.format(unseen=UNSEEN), names)
-        rows: list[tuple[str, str, str, str]] = cursor.fetchall()
+        rows: list[Row] = cursor.fetchall()
     return rows

@@ -101,6 +101,10 @@ class GraphSchema:
             for end in (edge.source, edge.target):
                 if end not in names:
                     raise ValueError(f"edge {edge.name!r} names {end!r}, expected one of {names}")
+            if "@" in edge.relation:
+                raise ValueError(
+                    f"relation {edge.relation!r} has an '@', which marks ages of edges"
+                )
         triples = [(edge.source, edge.event, edge.target) for edge in self.edges]
         if len(set(triples)) != len(triples):
             raise ValueError(f"two edge types are made by the same event: {triples}")

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ml.data.schema import EdgeKey, GraphSchema
-from ml.graph.graph import message_types, reverse
+from ml.data.schema import EdgeKey
+from ml.graph.ages import of_any_age
+from ml.graph.graph import reverse
 
 MAX_NODES = 2**31 - 1
 
 PairDict = Mapping[EdgeKey, Tensor]
-"""Distinct pairs by edge type of the schema. Shapes: [2, P]."""
+"""Distinct pairs by edge type of the schema, or by its age classes. Shapes: [2, P]."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Adjacency:
 
     Args:
         num_nodes: Nodes by node type.
-        relations: By message type; the order does not matter.
+        relations: By message type, or by its age classes; the order does not matter.
     """
 
     num_nodes: Mapping[str, int]
@@ -104,6 +105,15 @@ class Adjacency:
     @property
     def num_edges(self) -> int:
         return sum(relation.by_target.num_edges for relation in self.relations.values())
+
+    def of(self, key: EdgeKey) -> list[Relation]:
+        """The edges of a message type, whatever their age."""
+        return of_any_age(self.relations, key)
+
+    def degree(self, key: EdgeKey) -> Tensor:
+        """In-edges of every node along a message type, whatever their age. Shape: [n]."""
+        size = self.num_nodes[key[2]]
+        return torch.stack([found.by_target.degree(size) for found in self.of(key)]).sum(0)
 
     def to(self, device: str | torch.device) -> "Adjacency":
         moved = {key: relation.to(device) for key, relation in self.relations.items()}
@@ -152,15 +162,12 @@ def build_adjacency(
     return Adjacency(dict(num_nodes), relations)
 
 
-def pair_adjacency(schema: GraphSchema, num_nodes: Mapping[str, int], pairs: PairDict) -> Adjacency:
+def pair_adjacency(num_nodes: Mapping[str, int], pairs: PairDict) -> Adjacency:
     """Messages along ``pairs`` and back; both directions share their memory.
 
     Args:
-        pairs: By edge type of the schema, as of ``ml.graph.sampling.pair_tensors``.
+        pairs: As of ``ml.graph.sampling.pair_tensors``.
     """
-    there = {
-        edge.key: relation_of(pairs[edge.key], num_nodes[edge.source], num_nodes[edge.target])
-        for edge in schema.edges
-    }
-    both = there | {reverse(key): relation.reversed for key, relation in there.items()}
-    return Adjacency(dict(num_nodes), {key: both[key] for key in message_types(schema)})
+    there = build_adjacency(num_nodes, pairs).relations
+    back = {reverse(key): relation.reversed for key, relation in there.items()}
+    return Adjacency(dict(num_nodes), {**there, **back})

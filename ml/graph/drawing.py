@@ -87,7 +87,7 @@ def first_not_before(time: Array, low: Any, high: Any, before: Any) -> np.int64:
 def draw_edges(
     low: int, high: int, targets: Array, start: Array, other: Array, time: Array, before: int,
     backwards: bool, part: int, folds: int, fold_key: np.uint64, draw_key: np.uint64,
-    fanout: int, place: Array, found: Array, kept: Array,
+    fanout: int, place: Array, found: Array, kept: Array, since: Array,
 ) -> None:  # fmt: skip
     """Draw at most ``fanout`` in-edges of each of ``targets[low:high]`` without replacement.
 
@@ -98,6 +98,7 @@ def draw_edges(
         place: Where in ``found`` each target's edges go; there is room for them. Shape: [T].
         found: Other ends, rising where those of the row do.
         kept: How many were drawn. Shape: [T].
+        since: Room beside ``found`` for the times of the edges; empty: they are not told.
     """
     for t in range(low, high):
         v = np.int64(targets[t])
@@ -118,8 +119,12 @@ def draw_edges(
                 # the order of the row, so that memory is read in order
                 while j > at and found[j - 1] > u:
                     found[j] = found[j - 1]
+                    if len(since):
+                        since[j] = since[j - 1]
                     j -= 1
             found[j] = u
+            if len(since):
+                since[j] = time[e]
             end += 1
             if end - at == fanout:
                 break

@@ -15,6 +15,7 @@ import torch
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph import growing_kernels as kernels
 from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
+from ml.graph.ages import ageless, all_ages
 from ml.graph.graph import reverse
 
 Ints = npt.NDArray[np.int64]
@@ -149,14 +150,19 @@ class GrowingRelation:
         before = self.num_delta
         for column in (*self._links, *self._delta):
             column.grow(before + len(source))
-        start, other = self._base[0]
-        new: Bools = kernels.insert(
-            source, target, before, start, other,
-            *(column.values for column in (*self._heads, *self._links, *self._delta)),
-        )  # fmt: skip
+        new: Bools = kernels.insert(source, target, before, *self._arrays())
         for column in (*self._links, *self._delta):
             column.shrink(before + int(new.sum()))
         return new
+
+    def has(self, source: Ints, target: Ints) -> Bools:
+        """Which edges are there. Shape: [E]."""
+        found: Bools = kernels.contains(source, target, *self._arrays())
+        return found
+
+    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        growing = (*self._heads, *self._links, *self._delta)
+        return *self._base[0], *(column.values for column in growing)
 
     def merge(self) -> None:
         """Sort the delta into the base."""
@@ -175,23 +181,33 @@ class GrowingRelation:
 class GrowingAdjacency:
     """All edges of a graph that messages travel along, both ways, while they become more.
 
+    An edge keeps the age class with which it came.
+
     Args:
         adjacency: Edges to begin with, of every message type of the schema.
+        classes: Of ages; 0 where ages play no part.
         merge_share: The delta of an edge type is merged once it has more than this share of the
             base's edges, and more than ``merge_least``.
     """
 
     def __init__(
-        self, schema: GraphSchema, adjacency: Adjacency, *, merge_share: float, merge_least: int
+        self,
+        schema: GraphSchema,
+        adjacency: Adjacency,
+        *,
+        classes: int = 0,
+        merge_share: float,
+        merge_least: int,
     ) -> None:
-        self.schema = schema
         self.merge_share, self.merge_least = merge_share, merge_least
         size = adjacency.num_nodes
+        none = relation_of(torch.empty(2, 0, dtype=torch.long), 0, 0)
         self.relations = {
-            edge.key: GrowingRelation(
-                adjacency.relations[edge.key], size[edge.source], size[edge.target]
+            key: GrowingRelation(
+                adjacency.relations.get(key, none), size[edge.source], size[edge.target]
             )
             for edge in schema.edges
+            for key in all_ages(edge.key, classes)
         }
 
     @property
@@ -203,6 +219,20 @@ class GrowingAdjacency:
         """Room for new nodes."""
         for key, relation in self.relations.items():
             relation.grow(num_nodes[key[0]], num_nodes[key[2]])
+
+    def add(self, key: EdgeKey, source: Ints, target: Ints) -> Bools:
+        """Add edges of one age class; those that are there, of whatever age, change nothing.
+
+        Returns:
+            Which edges are new: of equal ones the first. Shape: [E].
+        """
+        found = np.zeros(len(source), np.bool_)
+        for other, relation in self.relations.items():
+            if other != key and ageless(other) == ageless(key):
+                found |= relation.has(source, target)
+        new = ~found
+        new[new] = self.relations[key].add(source[new], target[new])
+        return new
 
     def merge(self) -> bool:
         """Sort the deltas that have become large into their bases.

@@ -14,6 +14,67 @@ Array = npt.NDArray[Any]
 
 
 @kernel
+def known(
+    u: Any,
+    v: Any,
+    start: Array,
+    other: Array,
+    source_head: Array,
+    target_head: Array,
+    source_link: Array,
+    target_link: Array,
+    delta_source: Array,
+    delta_target: Array,
+) -> bool:
+    """Whether the edge from ``u`` to ``v`` is in the base or the delta.
+
+    Args:
+        start, other: Base edges by source, their targets rising.
+    """
+    if u < len(start) - 1:
+        low, end = start[u], start[u + 1]
+        high = end
+        while low < high:
+            middle = (low + high) // 2
+            if other[middle] < v:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and other[low] == v:
+            return True
+    # Whichever list ends first says it: one end may be a hub, seldom both.
+    a, b = source_head[u], target_head[v]
+    while a >= 0 and b >= 0:
+        if delta_target[a] == v or delta_source[b] == u:
+            return True
+        a, b = source_link[a], target_link[b]
+    return False
+
+
+@kernel
+def contains(
+    source: Array,
+    target: Array,
+    start: Array,
+    other: Array,
+    source_head: Array,
+    target_head: Array,
+    source_link: Array,
+    target_link: Array,
+    delta_source: Array,
+    delta_target: Array,
+) -> Array:
+    """Which edges are in the base or the delta. Shape: [E]."""
+    found = np.empty(len(source), np.bool_)
+    for i in range(len(source)):
+        found[i] = known(
+            source[i], target[i], start, other, source_head, target_head, source_link,
+            target_link, delta_source, delta_target,
+        )  # fmt: skip
+    return found
+
+
+@kernel
 def insert(
     source: Array,
     target: Array,
@@ -38,23 +99,10 @@ def insert(
     new = np.zeros(len(source), np.bool_)
     for i in range(len(source)):
         u, v = source[i], target[i]
-        known = False
-        if u < len(start) - 1:
-            low, end = start[u], start[u + 1]
-            high = end
-            while low < high:
-                middle = (low + high) // 2
-                if other[middle] < v:
-                    low = middle + 1
-                else:
-                    high = middle
-            known = low < end and other[low] == v
-        # Whichever list ends first says it: one end may be a hub, seldom both.
-        a, b = source_head[u], target_head[v]
-        while not known and a >= 0 and b >= 0:
-            known = delta_target[a] == v or delta_source[b] == u
-            a, b = source_link[a], target_link[b]
-        if not known:
+        if not known(
+            u, v, start, other, source_head, target_head, source_link, target_link, delta_source,
+            delta_target,
+        ):  # fmt: skip
             new[i] = True
             delta_source[size], delta_target[size] = u, v
             source_link[size], target_link[size] = source_head[u], target_head[v]

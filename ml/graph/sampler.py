@@ -16,6 +16,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Relation, Rows
+from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.drawing import (
     count_edges,
     discover,
@@ -65,9 +66,41 @@ class View:
     part: int = -1
     before: int | None = None
 
+    @property
+    def end(self) -> int:
+        """The time that everything in the view is before."""
+        return np.iinfo(np.int64).max if self.before is None else self.before
+
     def part_of(self, side: Side) -> int:
         """The fold that is left out; where times decide, there is none."""
-        return -1 if len(side.time) else self.part
+        return -1 if self.before is not None and len(side.time) else self.part
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """In-edges of some nodes along one message type.
+
+    Args:
+        kept: How many each of the nodes has. Shape: [T].
+        found: Their other ends, one node's after the other's. Shape: [E].
+        age: The age class of each edge; None where ages play no part. Shape: [E].
+    """
+
+    kept: npt.NDArray[np.int64]
+    found: Array
+    age: Array | None
+
+    def by_age(self) -> dict[int, tuple[Array, Array]]:
+        """``kept`` and ``found`` of each age class, of those without age in any case."""
+        if self.age is None:
+            return {UNKNOWN: (self.kept, self.found)}
+        target = np.repeat(np.arange(len(self.kept)), self.kept)
+        parts = {}
+        for age in (UNKNOWN, *np.unique(self.age).tolist()):
+            of_age = self.age == age
+            kept = np.bincount(target[of_age], minlength=len(self.kept))
+            parts[age] = kept, self.found[of_age]
+        return parts
 
 
 @dataclass(frozen=True)
@@ -97,15 +130,20 @@ class Sampler:
     Args:
         fanouts: At most so many in-edges a message type for the nodes of each layer, from the
             lowest; ``ALL`` for no cap.
+        ages: Edges are told apart by their age, in a view of the past by that which they had then.
 
     Raises:
-        ValueError: on no layer or a fanout below 1.
+        ValueError: on no layer, a fanout below 1, or ages of a structure without times.
     """
 
-    def __init__(self, structure: Structure, fanouts: Sequence[int]) -> None:
+    def __init__(
+        self, structure: Structure, fanouts: Sequence[int], *, ages: Ages | None = None
+    ) -> None:
         if not fanouts or min(fanouts) < 1:
             raise ValueError(f"fanouts are {list(fanouts)}, expected one of at least 1 a layer")
-        self.structure, self.fanouts = structure, tuple(fanouts)
+        if ages is not None and not structure.timed:
+            raise ValueError("the structure was made without times, ages need them: timed=True")
+        self.structure, self.fanouts, self.ages = structure, tuple(fanouts), ages
         self.types = message_types(structure.schema)
         self._place = {key: position for position, key in enumerate(structure.links)}
 
@@ -140,7 +178,7 @@ class Sampler:
                 key: self._draw(key, nodes[key[2]], view, self.fanouts[layer]) for key in self.types
             }
             for name in names:
-                found = [edges for key, (_, edges) in drawn.items() if key[0] == name]
+                found = [edges.found for key, edges in drawn.items() if key[0] == name]
                 nodes[name] = self._extend(name, nodes[name], found)
             sizes.append({name: len(chosen) for name, chosen in nodes.items()})
             hops.append(self._messages(drawn, sizes[-1], {} if hops else counts))
@@ -153,7 +191,7 @@ class Sampler:
         side, backwards = self.structure.incoming(key, early=view.before is not None)
         count = np.empty(len(targets), np.float32)
         arrays = (
-            targets, side.start, side.other, side.time, view.before or 0, backwards,
+            targets, side.start, side.other, side.time, view.end, backwards,
             view.part_of(side), view.folds, self.fold_key(key, view), EXACT_COUNT, count,
         )  # fmt: skip
         _in_pieces(lambda low, high, _: count_edges(low, high, *arrays), len(targets))
@@ -177,26 +215,28 @@ class Sampler:
         pairs = np.stack(pick(side.start, side.other, places))
         return pairs[:, in_fold(*pairs, view.part, view.folds, folding)]
 
-    def _draw(
-        self, key: EdgeKey, targets: Array, view: View, fanout: int
-    ) -> tuple[npt.NDArray[np.int64], Array]:
-        """How many edges each target keeps, and their other ends."""
-        side, backwards = self.structure.incoming(key, early=view.before is not None)
+    def _draw(self, key: EdgeKey, targets: Array, view: View, fanout: int) -> Drawn:
+        early = view.before is not None or self.ages is not None
+        side, backwards = self.structure.incoming(key, early=early)
         room = np.minimum(side.start[targets + 1] - side.start[targets], fanout)
         place = np.cumsum(room) - room
         found = np.empty(int(room.sum()), np.int32)
         kept = np.empty(len(targets), np.int64)
+        told = self.ages is not None and len(side.time)
+        since = np.empty(len(found) if told else 0, np.int64)
         draws = np.uint64(join(view.draws, self.types.index(key)))
         arrays = (
-            targets, side.start, side.other, side.time, view.before or 0, backwards,
+            targets, side.start, side.other, side.time, view.end, backwards,
             view.part_of(side), view.folds, self.fold_key(key, view), draws, fanout,
-            place, found, kept,
+            place, found, kept, since,
         )  # fmt: skip
         _in_pieces(lambda low, high, _: draw_edges(low, high, *arrays), len(targets))
+        inside: Array | slice = slice(None)
         if kept.sum() < len(found):
             inside = np.arange(len(found)) - np.repeat(place, room) < np.repeat(kept, room)
-            found = found[inside]
-        return kept, found
+        if self.ages is None or not told:
+            return Drawn(kept, found[inside], None)
+        return Drawn(kept, found[inside], self.ages.classes(since[inside], view.before))
 
     def _extend(self, name: str, nodes: Array, found: list[Array]) -> Array:
         """The nodes, then those among ``found`` that are new, which get the next numbers."""
@@ -212,13 +252,15 @@ class Sampler:
 
     def _messages(
         self,
-        drawn: Mapping[EdgeKey, tuple[Array, Array]],
+        drawn: Mapping[EdgeKey, Drawn],
         sizes: Mapping[str, int],
         counts: Mapping[EdgeKey, Array],
     ) -> Messages:
         relations, log_counts = {}, {}
-        for key, (kept, found) in drawn.items():
-            relations[key] = _relation(kept, self._local[key[0]][found], sizes[key[0]])
+        for key, edges in drawn.items():
+            for age, (kept, found) in edges.by_age().items():
+                sources = self._local[key[0]][found]
+                relations[aged(key, age)] = _relation(kept, sources, sizes[key[0]])
             told = torch.zeros(sizes[key[2]])
             if key in counts:
                 told[: len(counts[key])] = torch.from_numpy(counts[key])

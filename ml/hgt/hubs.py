@@ -12,6 +12,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.ages import ageless
 from ml.graph.growing import Column
 from ml.hgt.gathering import sum_rows
 from ml.hgt.layer import HGTLayer
@@ -41,7 +42,7 @@ class Hubs:
             name: [key for key in model.message_types if key[2] == name] for name in caches
         }
         self._stores = {
-            name: _Store(layer.heads, len(order), layer.hidden)
+            name: _Store(layer.heads, len(layer.arriving(name)), len(order), layer.hidden)
             for name, order in self.order.items()
         }
 
@@ -76,17 +77,17 @@ class Hubs:
         store = self._stores[name]
         slots = store.slots(rows)
         parts = store.parts(slots)
-        h_dict = {other: tensor(found.hidden[0]) for other, found in self.caches.items()}
+        h_dict = {other: tensor(cache.hidden[0]) for other, cache in self.caches.items()}
         own = h_dict[name][torch.from_numpy(rows)]
         state = self.layer.forward_rows(name, own, h_dict, edges, parts=parts)
         store.keep(slots, parts)
         local = torch.zeros_like(own)
+        for key, found in edges.items():
+            place = self.order[name].index(ageless(key))
+            total = sum_rows(tensor(self.caches[key[0]].identity), found, len(rows))
+            store.totals.values[slots, place] += total.numpy()
+            store.degrees.values[slots, place] += found.degree(len(rows)).numpy()
         for place, key in enumerate(self.order[name]):
-            if key in edges:
-                identity = tensor(self.caches[key[0]].identity)
-                total = sum_rows(identity, edges[key], len(rows))
-                store.totals.values[slots, place] += total.numpy()
-                store.degrees.values[slots, place] += edges[key].degree(len(rows)).numpy()
             total = torch.from_numpy(store.totals.values[slots, place])
             degree = torch.from_numpy(store.degrees.values[slots, place])
             local += self.model.neighbourhood.part(key, total, degree, degree.float().log1p())
@@ -96,15 +97,15 @@ class Hubs:
 class _Store:
     """Partial results of one node type, a slot for each hub.
 
-    Shapes: top [slots, H, T], acc [slots, H, T, hidden + 1], totals [slots, T, hidden],
-    degrees [slots, T].
+    T are the message types, A these in each class of ages. Shapes: top [slots, H, A],
+    acc [slots, H, A, hidden + 1], totals [slots, T, hidden], degrees [slots, T].
     """
 
-    def __init__(self, heads: int, types: int, hidden: int) -> None:
+    def __init__(self, heads: int, aged: int, types: int, hidden: int) -> None:
         self.slot: dict[int, int] = {}
         self.free: list[int] = []
-        self.top = Column(np.empty((0, heads, types), np.float32), LOWEST)
-        self.acc = Column(np.empty((0, heads, types, hidden + 1), np.float32))
+        self.top = Column(np.empty((0, heads, aged), np.float32), LOWEST)
+        self.acc = Column(np.empty((0, heads, aged, hidden + 1), np.float32))
         self.totals = Column(np.empty((0, types, hidden), np.float32))
         self.degrees = Column(np.empty((0, types), np.int64))
 

@@ -5,7 +5,8 @@ others; embeddings are marked stale and computed when their turn comes or when s
 In whatever order that happens, the result is that of a full pass over the graph.
 
 An event counts by the pair of nodes that it joins and not by its id: pairs are distinct, so an
-event that comes again changes nothing, however late, and no ids need to be kept.
+event that comes again changes nothing, however late, and no ids need to be kept. Where the model
+knows ages of edges, a pair keeps the age with which it came.
 """
 
 import sys
@@ -135,9 +136,8 @@ class IncrementalEngine:
             raise ValueError("the model is on another device, expected the CPU: model.to('cpu')")
         self.model, self.encoder, self.config = model.eval(), encoder, config
         self.schema = encoder.schema
-        adjacency = pair_adjacency(
-            self.schema, {name: len(own) for name, own in ids.items()}, pairs
-        )
+        self.classes = model.ages.count if model.ages else 0
+        adjacency = pair_adjacency({name: len(own) for name, own in ids.items()}, pairs)
         hidden, layers = model.config.hidden, model.config.layers
         self.caches = {
             name: NodeCache(name, own, inputs[name], hidden=hidden, layers=layers,
@@ -150,8 +150,9 @@ class IncrementalEngine:
                     cache.degree.values[:] += relation.by_target.degree(len(cache)).numpy()
         self._fill(full_pass(model, inputs, adjacency))
         self.adjacency = GrowingAdjacency(
-            self.schema, adjacency, merge_share=config.merge_share, merge_least=config.merge_least
-        )
+            self.schema, adjacency, classes=self.classes, merge_share=config.merge_share,
+            merge_least=config.merge_least,
+        )  # fmt: skip
         least = config.kept_degree if layers > 1 else sys.maxsize
         self.hubs = Hubs(model, self.caches, least=least)
         self._fingerprint = snapshot.fingerprint(model, encoder)
@@ -176,7 +177,7 @@ class IncrementalEngine:
         except ValueError as error:
             raise SchemaChanged(str(error)) from error
         inputs = graph_inputs(encoder, graph)
-        pairs = pair_tensors(graph)
+        pairs = pair_tensors(graph, ages=model.ages)
         return cls(model, encoder, graph.node_ids, inputs, pairs, config or IncrementalConfig())
 
     @classmethod
@@ -194,7 +195,9 @@ class IncrementalEngine:
             SchemaChanged: if it is of another schema or model.
             ValueError: if it is no checkpoint.
         """
-        found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
+        known = snapshot.fingerprint(model, encoder)
+        classes = model.ages.count if model.ages else 0
+        found = snapshot.read(state, encoder.schema, model=known, classes=classes)
         pairs = {key: torch.from_numpy(own).long() for key, own in found.pairs.items()}
         engine = cls(model, encoder, found.ids, found.inputs, pairs, config or IncrementalConfig())
         for name, marks in found.marks.items():
@@ -205,7 +208,7 @@ class IncrementalEngine:
     def checkpoint(self) -> bytes:
         """Nodes with their features, edges, and who is stale; no states, which a pass gives."""
         self._check_whole()
-        return snapshot.write(self.caches, self.adjacency, model=self._fingerprint)
+        return snapshot.write(self.schema, self.caches, self.adjacency, model=self._fingerprint)
 
     # Taking events
 
@@ -221,7 +224,8 @@ class IncrementalEngine:
         Unknown ids become new nodes, at once with the features given here or else with none.
 
         Args:
-            events: With the columns actor, target, target_type and type of the envelope.
+            events: With the columns actor, target, target_type and type of the envelope, and
+                timestamp where ages of edges play a part.
             features: By node type, rows of nodes that are new or have other features than before:
                 the id column and every feature of the schema.
 
@@ -345,7 +349,7 @@ class IncrementalEngine:
             for key, relation in self.adjacency.relations.items()
         }
         num_nodes = {name: len(cache) for name, cache in self.caches.items()}
-        whole = full_pass(self.model, inputs, pair_adjacency(self.schema, num_nodes, pairs))
+        whole = full_pass(self.model, inputs, pair_adjacency(num_nodes, pairs))
         total = sum(num_nodes.values())
         drawn = np.random.default_rng(seed).choice(total, size=min(rows, total), replace=False)
         return compare(self.caches, whole, drawn)

@@ -30,6 +30,7 @@ def embed_in_parts(
     """Embedding of every node from all of its edges.
 
     Args:
+        data: With times if the model knows ages of edges.
         folder: Where states and embeddings are written: hidden width x 4 bytes a node for each
             layer and two more tables.
         rows: Nodes at a time; memory grows with them and their neighbours.
@@ -65,7 +66,7 @@ class _Parts:
     def __init__(self, model: HGT, data: TrainingData, folder: Path, rows: int) -> None:
         self.model, self.structure, self.folder, self.rows = model, data.structure, folder, rows
         self.device = str(next(model.parameters()).device)
-        self.sampler = Sampler(data.structure, [ALL])
+        self.sampler = Sampler(data.structure, [ALL], ages=model.ages)
 
     def nodes(self) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
         for name, size in self.structure.num_nodes.items():

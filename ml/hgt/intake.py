@@ -1,5 +1,6 @@
 """New nodes, changed features and new edges, put into what is cached."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.ages import UNKNOWN, age_of, aged
 from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
@@ -117,17 +119,17 @@ class Intake:
         return changed
 
     def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
-        """Add the edges."""
+        """Add the edges; of events of one pair the first of them tells the age."""
         ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
-        for link in links:
-            sources, targets = ends.setdefault(link.edge.key, ([], []))
+        for link, key in sorted(zip(links, self._keys(links), strict=True), key=_oldest_first):
+            sources, targets = ends.setdefault(key, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
         share = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
         arriving, pairs = {}, 0
         for key, both in ends.items():
             source, target = (np.array(end, np.int64) for end in both)
-            new = self.adjacency.relations[key].add(source, target)
+            new = self.adjacency.add(key, source, target)
             source, target = source[new], target[new]
             arriving[key], arriving[reverse(key)] = (target, source), (source, target)
             pairs += len(source)
@@ -139,3 +141,16 @@ class Intake:
             share[name][rows] /= cache.degree.values[rows]
             share[name][len(cache) - len(new_ids[name]) :] = 1
         return NewEdges(share, arriving, pairs)
+
+    def _keys(self, links: Sequence[Link]) -> list[EdgeKey]:
+        """The edge type of each event, in its class of ages if the model knows ages."""
+        ages = self.model.ages
+        if ages is None:
+            return [link.edge.key for link in links]
+        classes = ages.classes(np.array([link.time for link in links], np.int64)).tolist()
+        return [aged(link.edge.key, age) for link, age in zip(links, classes, strict=True)]
+
+
+def _oldest_first(placed: tuple[Link, EdgeKey]) -> float:
+    age = age_of(placed[1])
+    return -math.inf if age == UNKNOWN else -age

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Rows
+from ml.graph.ages import UNKNOWN, age_of, ageless, all_ages
 from ml.hgt import chunked
 from ml.hgt.attention import BackendName, attend, backend_for
 from ml.hgt.parts import Backend, Fold
@@ -23,6 +24,7 @@ from ml.hgt.rowwise import (
     each_once,
     row_maps,
 )
+from ml.hgt.timing import TimeEncoding, by_sender, sender
 
 
 class HGTLayer(nn.Module):
@@ -33,6 +35,8 @@ class HGTLayer(nn.Module):
 
     Args:
         order: Message types in the order of the parameters.
+        edge_ages: See ``ml.hgt.model.ModelConfig``; edges then come by the age classes of their
+            message types.
         backend: See ``ml.hgt.attention.backend_for``.
 
     Raises:
@@ -47,6 +51,7 @@ class HGTLayer(nn.Module):
         node_types: Sequence[str],
         order: Sequence[EdgeKey],
         *,
+        edge_ages: Sequence[float] = (),
         backend: BackendName = "auto",
     ) -> None:
         super().__init__()
@@ -57,6 +62,9 @@ class HGTLayer(nn.Module):
             raise ValueError(f"message types name {sorted(unknown)}, expected {list(node_types)}")
         self.hidden, self.heads, self.backend = hidden, heads, backend
         self.node_types, self.order = tuple(node_types), tuple(order)
+        self.time = TimeEncoding(edge_ages, hidden) if edge_ages else None
+        classes = len(edge_ages) + 1 if edge_ages else 0
+        self.types = tuple(one for key in self.order for one in all_ages(key, classes))
         self._kept: dict[str, tuple[Any, RowMaps]] = {}
         width = hidden // heads
         self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
@@ -81,13 +89,15 @@ class HGTLayer(nn.Module):
                 type that the layer does not know.
         """
         self._check(h_dict, adjacency)
-        sources = {key[0] for key in self.order}
         targets = {key[2] for key in self.order}
         if not targets:
             return dict(h_dict)
         q_dict = {name: self._project(name, h_dict[name], 1) for name in sorted(targets)}
-        table_dict = {name: self._project(name, h_dict[name], 0, 2) for name in sorted(sources)}
-        out = attend(q_dict, table_dict, self._fold(), adjacency, self.order, backend=self.backend)
+        keys = [key for key in self.types if key in adjacency.relations]
+        table_dict = self._tables(h_dict, keys)
+        edges, named = by_sender(adjacency, keys)
+        fold = self._fold(keys)
+        out = attend(q_dict, table_dict, fold, edges, tuple(named), backend=self.backend)
         return {
             name: self._finish(name, h, out[name]) if name in targets else h
             for name, h in h_dict.items()
@@ -121,7 +131,7 @@ class HGTLayer(nn.Module):
         Raises:
             ValueError: on a message type that does not end at ``node_type``.
         """
-        order = tuple(key for key in self.order if key[2] == node_type)
+        order = self.arriving(node_type)
         unknown = set(edges) - set(order)
         if unknown:
             raise ValueError(
@@ -133,7 +143,7 @@ class HGTLayer(nn.Module):
         edges = {key: each_once(rows, len(q)) for key, rows in edges.items() if rows.num_edges}
         backend = backend_for(self.backend, h_own)
         if tables is not None:
-            given = {key: (tables[key[0]], rows) for key, rows in edges.items()}
+            given = {key: (tables[sender(key)], rows) for key, rows in edges.items()}
             out = self._attend_sources(q, given, backend)
         elif backend is chunked and parts is None:
             out = self._attend_distinct(q, h_dict, edges, backend)
@@ -144,8 +154,32 @@ class HGTLayer(nn.Module):
     @torch.no_grad()
     def project_sources(self, h_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Keys and values of all nodes, for ``forward_rows``. Shapes: [n, 2·hidden]."""
-        sources = sorted({key[0] for key in self.order})
-        return {name: self._project(name, h_dict[name], 0, 2) for name in sources}
+        return self._tables(h_dict, self.types)
+
+    def arriving(self, node_type: str) -> tuple[EdgeKey, ...]:
+        """Message types that end at a node type, in each of their age classes."""
+        return tuple(key for key in self.types if key[2] == node_type)
+
+    def _tables(self, h_dict: Mapping[str, Tensor], keys: Sequence[EdgeKey]) -> dict[str, Tensor]:
+        """Keys and values of all nodes by the senders of ``keys``. Shapes: [n, 2·hidden]."""
+        sources = sorted({key[0] for key in keys})
+        tables = {name: self._project(name, h_dict[name], 0, 2) for name in sources}
+        for key in keys:
+            if sender(key) not in tables:
+                tables[sender(key)] = self._shifted(tables[key[0]], key)
+        return tables
+
+    def _shifted(self, table: Tensor, key: EdgeKey) -> Tensor:
+        """Keys and values as edges of an age see them. Shapes: [n, 2·hidden] → [n, 2·hidden]."""
+        return table if age_of(key) == UNKNOWN else table + torch.cat(self._shift(key))
+
+    def _shift(self, key: EdgeKey) -> tuple[Tensor, Tensor]:
+        """What the age of its edges adds to keys and values of a message type. Shapes: [hidden]."""
+        weight_k, _, weight_v = self.kqv_lin[key[0]].weight.chunk(3)
+        if self.time is None or age_of(key) == UNKNOWN:
+            return weight_k.new_zeros(self.hidden), weight_v.new_zeros(self.hidden)
+        encoding = self.time()[age_of(key)]
+        return weight_k @ encoding, weight_v @ encoding
 
     def _attend_distinct(
         self,
@@ -158,30 +192,34 @@ class HGTLayer(nn.Module):
         for key, rows in edges.items():
             distinct, other = torch.unique(rows.other, return_inverse=True)
             table = self._project(key[0], h_dict[key[0]].index_select(0, distinct), 0, 2)
-            tables[key] = (table, Rows(rows.index, rows.start, other.int()))
+            tables[key] = (
+                self._shifted(table, key), Rows(rows.index, rows.start, other.int())
+            )  # fmt: skip
         return self._attend_sources(q, tables, backend)
 
     def _attend_sources(
         self, q: Tensor, tables: Mapping[EdgeKey, tuple[Tensor, Rows]], backend: Backend
     ) -> Tensor:
-        fold = self._fold()
-        folds = {
-            key: Fold(fold.k[t], fold.v[t]) for t, key in enumerate(self.order) if key in tables
-        }
+        fold = self._fold(list(tables))
+        folds = {key: Fold(k, v) for key, k, v in zip(tables, fold.k, fold.v, strict=True)}
         return attend_sources(q, tables, folds, self.heads, backend)
 
     def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
         state = tuple((p.data_ptr(), p._version) for p in self.parameters())
         if self._kept.get(node_type, (None,))[0] != state:
-            fold, places = self._fold(), [self.order.index(key) for key in order]
-            lins = [self.kqv_lin[key[0]] for key in order]
-            both = [torch.cat([lin.weight, lin.bias[:, None]], dim=1).chunk(3) for lin in lins]
-            maps = row_maps(
-                order, Fold(fold.k[places], fold.v[places]),
-                [k for k, _, _ in both], [v for _, _, v in both],
-            )  # fmt: skip
+            keys, values = zip(*(self._augmented(key) for key in order), strict=True)
+            maps = row_maps(order, self._fold(order), list(keys), list(values))
             self._kept[node_type] = (state, maps)
         return self._kept[node_type][1]
+
+    def _augmented(self, key: EdgeKey) -> tuple[Tensor, Tensor]:
+        """Weight and bias beside each other of the keys and of the values of a message type."""
+        lin, (shift_k, shift_v) = self.kqv_lin[key[0]], self._shift(key)
+        (weight_k, _, weight_v), (bias_k, _, bias_v) = lin.weight.chunk(3), lin.bias.chunk(3)
+        return (
+            torch.cat([weight_k, (bias_k + shift_k)[:, None]], dim=1),
+            torch.cat([weight_v, (bias_v + shift_v)[:, None]], dim=1),
+        )
 
     def _project(self, name: str, h: Tensor, *parts: int) -> Tensor:
         """Some of keys (0), queries (1) and values (2) of a node type, beside each other."""
@@ -191,22 +229,24 @@ class HGTLayer(nn.Module):
             h, torch.cat([weight[p] for p in parts]), torch.cat([bias[p] for p in parts])
         )
 
-    def _fold(self) -> Fold:
-        """Maps of each message type, with what scales its scores in those of the keys."""
+    def _fold(self, keys: Sequence[EdgeKey]) -> Fold:
+        """Maps of message types, with what scales their scores in those of the keys."""
+        places = [self.order.index(ageless(key)) for key in keys]
         width = self.hidden // self.heads
         shape = (self.heads, len(self.order), width, width)
         k, v = (rel.weight.view(shape).transpose(0, 1) for rel in (self.k_rel, self.v_rel))
         p = torch.stack([self.p_rel[_key("__".join(key), nn.ParameterDict)] for key in self.order])
-        return Fold(k * (p.view(-1, self.heads, 1, 1) / width**0.5), v.contiguous())
+        scaled = k * (p.view(-1, self.heads, 1, 1) / width**0.5)
+        return Fold(scaled[places], v[places])
 
     def _finish(self, name: str, h: Tensor, out: Tensor) -> Tensor:
         share = self.skip[_key(name, nn.ParameterDict)].sigmoid()
         return torch.lerp(h, self.out_lin[name](F.gelu(out)), share)
 
     def _check(self, h_dict: Mapping[str, Tensor], adjacency: Adjacency) -> None:
-        unknown = set(adjacency.relations) - set(self.order)
+        unknown = set(adjacency.relations) - set(self.types)
         if unknown:
-            raise ValueError(f"message types {sorted(unknown)}, expected some of {self.order}")
+            raise ValueError(f"message types {sorted(unknown)}, expected some of {self.types}")
         for name in self.node_types:
             expected = (adjacency.num_nodes[name], self.hidden)
             if tuple(h_dict[name].shape) != expected:

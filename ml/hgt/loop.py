@@ -1,7 +1,7 @@
 """The training loop: seeded, resumable from a checkpoint, reports progress, stops when told."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class TrainingConfig:
             before it carry messages.
         device: ``cpu`` or ``cuda``.
         processes: Among how many processes of this machine each step is divided.
+        edge_ages: See ``ml.hgt.model.ModelConfig``.
     """
 
     epochs: int = 8
@@ -66,6 +67,7 @@ class TrainingConfig:
     temporal: bool = False
     device: str = "cpu"
     processes: int = 1
+    edge_ages: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         low, high = TEMPERATURES
@@ -85,7 +87,12 @@ class TrainingConfig:
 
     @property
     def model(self) -> ModelConfig:
-        return ModelConfig(self.hidden, self.heads, self.layers)
+        return ModelConfig(self.hidden, self.heads, self.layers, self.edge_ages)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the times of pairs are needed."""
+        return self.temporal or bool(self.edge_ages)
 
     @property
     def fanouts(self) -> list[int]:
@@ -93,7 +100,7 @@ class TrainingConfig:
         return [self.fanout_below or self.fanout] * (self.layers - 1) + [self.fanout]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"edge_ages": list(self.edge_ages)}
 
 
 @dataclass(frozen=True)
@@ -170,16 +177,14 @@ class Run:
         self.data, self.config, self.group = data, config, group
         self.begun: Begun | None = None
         self.edges = structure.schema.edges
-        self.sampler = Sampler(structure, config.fanouts)
+        model = build_model(data.encoder, config.model, seed=config.seed)
+        model.set_now(structure.latest())
+        self.sampler = Sampler(structure, config.fanouts, ages=model.ages)
         self.plan = Plan(
             structure, config.seed, config.folds, config.batch_size, config.max_steps,
             config.temporal,
         )  # fmt: skip
-        self.state = _State(
-            build_model(data.encoder, config.model, seed=config.seed),
-            len(self.edges),
-            config.temperature,
-        ).to(config.device)
+        self.state = _State(model, len(self.edges), config.temperature).to(config.device)
         self.optimizer = torch.optim.AdamW(
             self.state.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -334,7 +339,7 @@ def _schedule(step: int, steps: int) -> float:
 def _identity(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
     """What a checkpoint is of; where and in how many processes it was made does not matter."""
     fields = config.to_dict()
-    for name in ("device", "processes"):
+    for name in ("device", "processes", *(() if config.edge_ages else ("edge_ages",))):
         del fields[name]
     structure = data.structure
     nodes = dict(structure.num_nodes)

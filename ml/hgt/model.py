@@ -3,8 +3,9 @@
 Source: Hu et al., Heterogeneous Graph Transformer, WWW 2020 (arXiv 2003.01332).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, GraphSchema
+from ml.graph.ages import Ages
 from ml.graph.graph import Graph, message_types
 from ml.graph.sampling import Messages, build_messages, pair_tensors
 from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
@@ -25,14 +27,29 @@ EMBEDDING_DIM = 64
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Size of the model: width of the states, attention heads, layers."""
+    """Size of the model: width of the states, attention heads, layers; and what it knows of time.
+
+    Args:
+        edge_ages: Where the age classes of edges after the first begin, in days, rising; empty:
+            the age of an edge plays no part in the attention.
+
+    Raises:
+        ValueError: if the ages do not rise from above 0.
+    """
 
     hidden: int = 64
     heads: int = 4
     layers: int = 2
+    edge_ages: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if any(late <= early for early, late in pairwise((0, *self.edge_ages))):
+            raise ValueError(
+                f"edge_ages are {list(self.edge_ages)}, expected days that rise from above 0"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"edge_ages": list(self.edge_ages)}
 
 
 class NodeProjection(nn.Module):
@@ -99,10 +116,13 @@ class Neighbourhood(nn.Module):
         """Shapes: [n, hidden] → [n, hidden]."""
         found = {name: torch.zeros_like(identity) for name, identity in identity_dict.items()}
         for key in self.place:
-            relation = messages.adjacency.relations[key]
             size = len(identity_dict[key[2]])
-            total = gather_sum(identity_dict[key[0]], relation, size)
-            degree = relation.by_target.degree(size)
+            sums = [
+                gather_sum(identity_dict[key[0]], relation, size)
+                for relation in messages.adjacency.of(key)
+            ]
+            total = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
+            degree = messages.adjacency.degree(key)
             log_count = messages.log_counts[key]
             found[key[2]] = found[key[2]] + self.part(key, total, degree, log_count)
         return found
@@ -137,6 +157,8 @@ class HGT(nn.Module):
         )
         self.norm = nn.ModuleDict({name: nn.LayerNorm(config.hidden) for name in self.node_types})
         self.neighbourhood = Neighbourhood(self.message_types, config.hidden)
+        if config.edge_ages:
+            self.register_buffer("now", torch.zeros((), dtype=torch.long))
         self.layers = nn.ModuleList(
             _layer(config, self.node_types, self.message_types) for _ in range(config.layers)
         )
@@ -150,6 +172,25 @@ class HGT(nn.Module):
         self.shift = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(EMBEDDING_DIM)) for name in self.node_types}
         )
+
+    @property
+    def ages(self) -> Ages | None:
+        """Classes of ages as of the end of the data that the model was trained on; None where ages
+        play no part.
+
+        So an embedding is a function of the edges alone, and none goes stale as time passes.
+        """
+        if not self.config.edge_ages:
+            return None
+        assert isinstance(self.now, Tensor)
+        return Ages(tuple(self.config.edge_ages), int(self.now))
+
+    @torch.no_grad()
+    def set_now(self, now: int) -> None:
+        """Ages count back from here, in seconds since 1970; nothing where they play no part."""
+        if self.config.edge_ages:
+            assert isinstance(self.now, Tensor)
+            self.now.fill_(now)
 
     def inputs(
         self, inputs: Mapping[str, NodeInputs]
@@ -191,7 +232,7 @@ class HGT(nn.Module):
 
 
 def _layer(config: ModelConfig, node_types: list[str], order: list[EdgeKey]) -> HGTLayer:
-    layer = HGTLayer(config.hidden, config.heads, node_types, order)
+    layer = HGTLayer(config.hidden, config.heads, node_types, order, edge_ages=config.edge_ages)
     _start_as_average(layer, config.hidden, config.heads)
     return layer
 
@@ -262,7 +303,8 @@ def embed(model: HGT, encoder: FeatureEncoder, graph: Graph) -> dict[str, npt.ND
     Shapes: [n, EMBEDDING_DIM] for each node type.
     """
     device = next(model.parameters()).device
-    messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, device))
+    pairs = pair_tensors(graph, device, ages=model.ages)
+    messages = build_messages(graph.schema, graph.num_nodes, pairs)
     model.eval()
     z_dict = model(graph_inputs(encoder, graph, device), messages)
     return {name: z.cpu().numpy() for name, z in z_dict.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.sampling import Messages
+from ml.graph.sampling import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import EMBEDDING_DIM, HGT
@@ -47,12 +47,8 @@ class Pass:
 @torch.no_grad()
 def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> Pass:
     """All states and embeddings from all edges."""
-    log_counts = {
-        key: relation.by_target.degree(adjacency.num_nodes[key[2]]).float().log1p()
-        for key, relation in adjacency.relations.items()
-    }
     identity, h_dict = model.inputs(inputs)
-    local = model.neighbourhood(identity, Messages(adjacency, log_counts))
+    local = model.neighbourhood(identity, all_messages(model.message_types, adjacency))
     hidden = [h_dict]
     for layer in model.layers:
         hidden.append(layer(hidden[-1], adjacency))

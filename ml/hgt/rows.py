@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.ages import of_any_age
 from ml.graph.graph import Graph
 from ml.graph.sampling import build_messages, pair_tensors
 from ml.hgt.encoders import FeatureEncoder
@@ -24,7 +25,7 @@ from ml.hgt.model import HGT, graph_inputs
 
 @dataclass(frozen=True)
 class RowEdges:
-    """In-edges of R rows of one node type, by message type that ends there.
+    """In-edges of R rows of one node type, by message type that ends there, or its age classes.
 
     Args:
         start: The edges of row r are ``start[r]`` to ``start[r + 1]``. Shapes: [R + 1].
@@ -61,7 +62,8 @@ class States:
 def full_states(model: HGT, encoder: FeatureEncoder, graph: Graph) -> States:
     """States of every node of a graph, by one pass over all of its edges."""
     device = next(model.parameters()).device
-    messages = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, device))
+    pairs = pair_tensors(graph, device, ages=model.ages)
+    messages = build_messages(graph.schema, graph.num_nodes, pairs)
     identity, h_dict = model.inputs(graph_inputs(encoder, graph, device))
     hidden = [h_dict]
     for layer in list(model.layers)[:-1]:
@@ -105,9 +107,10 @@ def neighbourhood_rows(
     """What the rows' own edges say without attention. Shape: as ``like``, [R, hidden]."""
     found = torch.zeros_like(like)
     for key in model.message_types:
-        if key in rows:
-            degree = rows[key].degree(len(like))
-            total = sum_rows(states.identity[key[0]], rows[key], len(like))
+        if parts := of_any_age(rows, key):
+            identity, size = states.identity[key[0]], len(like)
+            degree = torch.stack([part.degree(size) for part in parts]).sum(0)
+            total = torch.stack([sum_rows(identity, part, size) for part in parts]).sum(0)
             log_count = degree.to(like.dtype).log1p()
             found = found + model.neighbourhood.part(key, total, degree, log_count)
     return found

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ml.data.schema import EdgeKey, GraphSchema
+from ml.graph.ages import MARK, UNKNOWN, age_of, ageless, all_ages
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import SchemaChanged
 from ml.hgt.encoders import FeatureEncoder, NodeInputs, id_codes
@@ -34,7 +35,7 @@ class Snapshot:
     Args:
         ids: By node type.
         inputs: By node type.
-        pairs: By edge type. Shapes: [2, E].
+        pairs: By edge type and age class. Shapes: [2, E].
         marks: The arrays named in ``KEPT``, by node type.
     """
 
@@ -53,13 +54,18 @@ def fingerprint(model: HGT, encoder: FeatureEncoder) -> str:
     return digest.hexdigest()
 
 
-def write(caches: Mapping[str, NodeCache], adjacency: GrowingAdjacency, *, model: str) -> bytes:
+def write(
+    schema: GraphSchema,
+    caches: Mapping[str, NodeCache],
+    adjacency: GrowingAdjacency,
+    *,
+    model: str,
+) -> bytes:
     """The bytes of a snapshot.
 
     Args:
         model: Fingerprint of the model.
     """
-    schema = adjacency.schema
     arrays: dict[str, Any] = {"format": FORMAT, "schema": schema.hash, "model": model}
     for name, cache in caches.items():
         encoded = [node_id.encode() for node_id in cache.ids]
@@ -68,14 +74,19 @@ def write(caches: Mapping[str, NodeCache], adjacency: GrowingAdjacency, *, model
         for part in ("numeric", "categorical", "slot", *KEPT):
             arrays[f"{name}.{part}"] = getattr(cache, part).values
     for place, edge in enumerate(schema.edges):
-        arrays[f"{place}.pairs"] = adjacency.relations[edge.key].pairs()
+        for key, relation in adjacency.relations.items():
+            if ageless(key) == edge.key:
+                arrays[_pairs(place, key)] = relation.pairs()
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
-def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
+def read(state: bytes, schema: GraphSchema, *, model: str, classes: int = 0) -> Snapshot:
     """Read what ``write`` gave.
+
+    Args:
+        classes: Of ages, which the model knows.
 
     Raises:
         SchemaChanged: if it is of another schema or another model.
@@ -95,9 +106,18 @@ def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
         return Snapshot(
             ids,
             {name: _inputs(arrays, name, own) for name, own in ids.items()},
-            {edge.key: arrays[f"{place}.pairs"] for place, edge in enumerate(schema.edges)},
+            {
+                key: arrays[_pairs(place, key)]
+                for place, edge in enumerate(schema.edges)
+                for key in all_ages(edge.key, classes)
+            },
             {name: {part: arrays[f"{name}.{part}"] for part in KEPT} for name in ids},
         )
+
+
+def _pairs(place: int, key: EdgeKey) -> str:
+    age = age_of(key)
+    return f"{place}.pairs" if age == UNKNOWN else f"{place}.pairs{MARK}{age}"
 
 
 def _opened(state: bytes) -> Any:

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from ml.data.schema import USER, EdgeKey
-from ml.graph.graph import Graph, Ints, reverse
+from ml.graph.graph import UNKNOWN_TIME, Graph, Ints, reverse
+from ml.graph.structure import first_times
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class Surroundings:
     Args:
         sources: Index of the source of each in-edge, by message type that ends at a user.
         events: Events behind each of them.
+        since: When the first of these was, in seconds; ``UNKNOWN_TIME`` where it is not known.
         unknown: Neighbours that the graph does not have yet; they are left out.
     """
 
     sources: Mapping[EdgeKey, Ints]
     events: Mapping[EdgeKey, Ints]
+    since: Mapping[EdgeKey, Ints]
     unknown: int = 0
 
     @property
@@ -30,15 +33,25 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
+class _Neighbours:
+    """Of one message type, as in ``Surroundings``."""
+
+    sources: Ints
+    events: Ints
+    since: Ints
+
+
+@dataclass(frozen=True)
 class SurroundingsIndex:
     """Finds what arrives at a user of a graph without looking at all edges.
 
     Edges are sorted by their source already; by target the order is made once for each edge type
-    between users.
+    between users, and the times of first events once for each edge type.
     """
 
     graph: Graph
     _by_target: dict[EdgeKey, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
+    _since: dict[EdgeKey, Ints] = field(default_factory=dict, repr=False)
 
     def of(self, user_id: str, since: pl.DataFrame | None = None) -> Surroundings:
         """The neighbours of a user.
@@ -46,43 +59,52 @@ class SurroundingsIndex:
         Args:
             user_id: One that the graph does not know has what ``since`` says.
             since: Events of the user as actor or target that the graph lacks: type, actor,
-                target, target_type.
+                target, target_type, timestamp.
         """
         index = self.graph.index(USER).get(user_id)
         found = {}
         for edge in self.graph.schema.edges:
             if edge.target == USER:
-                found[edge.key] = self._arriving(edge.key, index)
+                rows = self._arriving(edge.key, index)
+                found[edge.key] = self._neighbours(edge.key, self.graph.pairs(edge.key).src, rows)
             if edge.source == USER:
-                found[reverse(edge.key)] = self._sent(edge.key, index)
+                rows = self._sent(edge.key, index)
+                found[reverse(edge.key)] = self._neighbours(
+                    edge.key, self.graph.pairs(edge.key).dst, rows
+                )
         unknown = self._add(found, user_id, since) if since is not None and len(since) else 0
         return Surroundings(
-            {key: sources for key, (sources, _) in found.items()},
-            {key: events for key, (_, events) in found.items()},
+            {key: near.sources for key, near in found.items()},
+            {key: near.events for key, near in found.items()},
+            {key: near.since for key, near in found.items()},
             unknown,
         )
 
-    def _sent(self, key: EdgeKey, index: int | None) -> tuple[Ints, Ints]:
+    def _neighbours(self, key: EdgeKey, ends: Ints, rows: Ints | slice) -> _Neighbours:
         pairs = self.graph.pairs(key)
-        if index is None:
-            return pairs.dst[:0], pairs.count[:0]
-        first, last = np.searchsorted(pairs.src, [index, index + 1])
-        return pairs.dst[first:last], pairs.count[first:last]
+        if key not in self._since:
+            since = first_times(self.graph, key)
+            if since is None:
+                since = np.full(len(pairs), UNKNOWN_TIME, np.int64)
+            self._since[key] = since
+        return _Neighbours(ends[rows], pairs.count[rows], self._since[key][rows])
 
-    def _arriving(self, key: EdgeKey, index: int | None) -> tuple[Ints, Ints]:
-        pairs = self.graph.pairs(key)
+    def _sent(self, key: EdgeKey, index: int | None) -> slice:
         if index is None:
-            return pairs.src[:0], pairs.count[:0]
+            return slice(0)
+        return slice(*np.searchsorted(self.graph.pairs(key).src, [index, index + 1]))
+
+    def _arriving(self, key: EdgeKey, index: int | None) -> Ints | slice:
+        if index is None:
+            return slice(0)
         if key not in self._by_target:
+            pairs = self.graph.pairs(key)
             order = np.argsort(pairs.dst, kind="stable")
             self._by_target[key] = order, pairs.dst[order]
         order, target = self._by_target[key]
-        rows = order[slice(*np.searchsorted(target, [index, index + 1]))]
-        return pairs.src[rows], pairs.count[rows]
+        return order[slice(*np.searchsorted(target, [index, index + 1]))]
 
-    def _add(
-        self, found: dict[EdgeKey, tuple[Ints, Ints]], user_id: str, since: pl.DataFrame
-    ) -> int:
+    def _add(self, found: dict[EdgeKey, _Neighbours], user_id: str, since: pl.DataFrame) -> int:
         """Add the neighbours that events name; how many of them the graph does not know."""
         unknown = 0
         for edge in self.graph.schema.edges:
@@ -93,21 +115,28 @@ class SurroundingsIndex:
             ):
                 if at != USER:
                     continue
-                named = fits.filter(pl.col(mine) == user_id)[other].value_counts(sort=True)
+                named = (
+                    fits.filter(pl.col(mine) == user_id)
+                    .group_by(other, maintain_order=True)
+                    .agg(pl.len(), pl.col("timestamp").min().dt.epoch("s"))
+                    .with_columns(pl.col("timestamp").fill_null(UNKNOWN_TIME))
+                )
                 index = self.graph.index(end)
-                known = [(index[i], n) for i, n in named.iter_rows() if i in index]
+                known = [(index[i], n, t) for i, n, t in named.iter_rows() if i in index]
                 unknown += len(named) - len(known)
-                found[key] = _joined(*found[key], known)
+                found[key] = _joined(found[key], known)
         return unknown
 
 
-def _joined(sources: Ints, events: Ints, more: list[tuple[int, int]]) -> tuple[Ints, Ints]:
-    """Neighbours that are there already get no second edge."""
+def _joined(near: _Neighbours, more: list[tuple[int, int, int]]) -> _Neighbours:
+    """Neighbours that are there already get no second edge, and keep their age."""
     if not more:
-        return sources, events
-    ids, counts = np.array(more, np.int64).T
-    both = np.union1d(sources, ids)
-    total = np.zeros(len(both), np.int64)
-    total[np.searchsorted(both, sources)] = events
-    total[np.searchsorted(both, ids)] += counts
-    return both, total
+        return near
+    ids, counts, times = np.array(more, np.int64).T
+    both = np.union1d(near.sources, ids)
+    events, since = np.zeros(len(both), np.int64), np.zeros(len(both), np.int64)
+    since[np.searchsorted(both, ids)] = times
+    since[np.searchsorted(both, near.sources)] = near.since
+    events[np.searchsorted(both, near.sources)] = near.events
+    events[np.searchsorted(both, ids)] += counts
+    return _Neighbours(both, events, since)

@@ -7,6 +7,7 @@ stays in them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ml.data.schema import USER, EdgeKey
+from ml.graph.ages import aged
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import HGT
 from ml.hgt.rows import RowEdges, States, embed_rows, input_rows
@@ -77,13 +79,27 @@ class VirtualUser:
 
     def _edges(self, masks: Masks) -> RowEdges:
         start, source = {}, {}
-        for key, mask in masks.items():
+        for plain, key, own in self._by_age:
+            mask = masks[plain][:, own]
             count = np.concatenate([[0], np.cumsum(mask.sum(1, dtype=np.int64))])
-            chosen = self.surroundings.sources[key][np.nonzero(mask)[1]]
+            chosen = self.surroundings.sources[plain][own][np.nonzero(mask)[1]]
             device = self.known.device
             start[key] = torch.from_numpy(count).to(device)
             source[key] = torch.from_numpy(chosen).to(device)
         return RowEdges(start=start, source=source)
+
+    @cached_property
+    def _by_age(self) -> list[tuple[EdgeKey, EdgeKey, npt.NDArray[np.intp] | slice]]:
+        """Message types, their age classes, and which of the in-edges are of each."""
+        ages = self.model.ages
+        if ages is None:
+            return [(key, key, slice(None)) for key in self.surroundings.sources]
+        classes = {key: ages.classes(since) for key, since in self.surroundings.since.items()}
+        return [
+            (key, aged(key, age), np.flatnonzero(own == age))
+            for key, own in classes.items()
+            for age in np.unique(own).tolist()
+        ]
 
 
 @torch.no_grad()

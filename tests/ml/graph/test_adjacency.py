@@ -58,7 +58,7 @@ def test_both_directions_of_pairs_equal_sorting_each():
         )
         for edge in schema.edges
     }
-    shared = pair_adjacency(schema, sizes, pairs)
+    shared = pair_adjacency(sizes, pairs)
     both = {key: pairs.get(key) for key in message_types(schema)}
     for key in list(pairs):
         both[(key[2], f"rev_{key[1]}", key[0])] = pairs[key].flip(0)

@@ -1,7 +1,7 @@
 """Small graphs, what may come into them, and the full pass that an engine is compared with."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,10 +38,12 @@ VALUES = {"numeric": [None, 0.0, 1.0, 7.5], "categorical": [None, "basic", "gold
 KINDS = {"numeric": pl.Float64, "categorical": pl.String}
 
 
-def served(graph, *, layers=2):
+def served(graph, *, layers=2, edge_ages=()):
     """A model whose weights are all different."""
     encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
-    model = build_model(encoder, ModelConfig(hidden=16, heads=2, layers=layers), seed=1)
+    config = ModelConfig(hidden=16, heads=2, layers=layers, edge_ages=edge_ages)
+    model = build_model(encoder, config, seed=1)
+    model.set_now(int((TIME + timedelta(days=30)).timestamp()))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -52,9 +54,9 @@ def served(graph, *, layers=2):
 class Case:
     """A graph with everything that came so far, and its full pass."""
 
-    def __init__(self, graph, *, layers):
+    def __init__(self, graph, *, layers, edge_ages=()):
         self.graph = graph
-        self.model, self.encoder = served(graph, layers=layers)
+        self.model, self.encoder = served(graph, layers=layers, edge_ages=edge_ages)
         self._expected = None
 
     @property
@@ -129,14 +131,18 @@ def graph_of(schema, seed):
             (edge.event, f"{edge.source[0]}{a}", f"{edge.target[0]}{b}", edge.target)
             for a, b in generator.integers(0, 5, (6, 2))
         ]
-    return build_graph(SimpleNamespace(schema=schema, events=frame_of(rows), **frames))
+    ago = generator.integers(0, 400, len(rows)).tolist()
+    times = [None if days % 7 == 0 else TIME - timedelta(days=days) for days in ago]
+    return build_graph(SimpleNamespace(schema=schema, events=frame_of(rows, times), **frames))
 
 
-def frame_of(rows):
+def frame_of(rows, times=None):
     """Events from (type, actor, target, target type)."""
+    times = times or [TIME] * len(rows)
     return pl.DataFrame(
-        [(str(i), kind, TIME, actor, target, target_type)
-         for i, (kind, actor, target, target_type) in enumerate(rows)],
+        [(str(i), kind, time, actor, target, target_type)
+         for i, (time, (kind, actor, target, target_type))
+         in enumerate(zip(times, rows, strict=True))],
         schema={
             "event_id": pl.String, "type": pl.String, "timestamp": pl.Datetime("us", "UTC"),
             "actor": pl.String, "target": pl.String, "target_type": pl.String,
@@ -146,8 +152,12 @@ def frame_of(rows):
 
 
 @st.composite
-def events_of(draw, schema):
-    """Events between known and new nodes, with repeats, loops and types nobody knows."""
+def events_of(draw, schema, batch=0):
+    """Events between known and new nodes, with repeats, loops and types nobody knows.
+
+    Args:
+        batch: Events of a later batch are later; those of one come in any order of time.
+    """
     rows = []
     for _ in range(draw(st.integers(0, 6))):
         if draw(st.integers(0, 9)) == 0:
@@ -157,7 +167,8 @@ def events_of(draw, schema):
         source = draw(st.sampled_from(ids_of(edge.source, known=5)))
         target = draw(st.sampled_from(ids_of(edge.target, known=5)))
         rows += [(edge.event, source, target, edge.target)] * draw(st.integers(1, 2))
-    return frame_of(rows)
+    hours = [draw(st.integers(0, 200)) for _ in rows]
+    return frame_of(rows, [TIME + timedelta(hours=200 * batch + h) for h in hours])
 
 
 @st.composite

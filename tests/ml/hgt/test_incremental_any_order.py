@@ -43,10 +43,11 @@ class Growing(RuleBasedStateMachine):
         layers=st.integers(1, 3),
         seed=st.integers(0, 2),
         config=st.sampled_from([EAGER, IncrementalConfig()]),
+        edge_ages=st.sampled_from([(), (3.0, 20.0, 200.0)]),
     )
-    def begin(self, schema, layers, seed, config):
+    def begin(self, schema, layers, seed, config, edge_ages):
         self.schema, self.config = SCHEMAS[schema], config
-        self.case = Case(graph_of(self.schema, seed), layers=layers)
+        self.case = Case(graph_of(self.schema, seed), layers=layers, edge_ages=edge_ages)
         self.engine = IncrementalEngine.start(*self.case.start, config=config)
         self.now = 0.0
         self.taken, self.kept = [], []
@@ -54,7 +55,7 @@ class Growing(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def apply(self, data):
-        events = data.draw(events_of(self.schema))
+        events = data.draw(events_of(self.schema, len(self.taken)))
         features = data.draw(features_of(self.schema))
         before = {
             name: dict(zip(*self.engine.embeddings(name), strict=True))

@@ -1,5 +1,6 @@
 """Evidence taken away through the network: virtual rows, neighbours, and what arrives at a user."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,10 +39,11 @@ EIGHT_RULES = (
 )
 
 
-def world_of(graph, rules, *, background):
+def world_of(graph, rules, *, background, edge_ages=()):
     """A graph with an untrained network and a fusion of random weights."""
     encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
-    network = build_model(encoder, ModelConfig(), seed=3).eval()
+    network = build_model(encoder, ModelConfig(edge_ages=edge_ages), seed=3).eval()
+    network.set_now(int(datetime(2025, 2, 1, tzinfo=UTC).timestamp()))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -62,10 +64,11 @@ def world_of(graph, rules, *, background):
     )  # fmt: skip
 
 
-@pytest.fixture
-def world(tables):
+@pytest.fixture(params=[(), (10.0, 25.0)], ids=["ageless", "with ages"])
+def world(request, tables):
     """The hand-drawn graph."""
-    return world_of(build_graph(tables), RuleSet(default_rules(TELECOM), TELECOM), background=3)
+    rules = RuleSet(default_rules(TELECOM), TELECOM)
+    return world_of(build_graph(tables), rules, background=3, edge_ages=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,16 @@ def generic(world):
     return world.network.norm[USER](h).detach()
 
 
+def key_with_age(world, key, source, target):
+    """The edge type with the class of a pair's age behind an @, from its first event."""
+    bounds, edges = world.network.config.edge_ages, world.graph.edges[key]
+    if not bounds or edges.time is None:
+        return key
+    first = edges.time[(edges.src == source) & (edges.dst == target)].min()
+    days = (datetime(2025, 2, 1, tzinfo=UTC).timestamp() - first) / 86_400
+    return key[0], f"{key[1]}@{sum(days >= bound for bound in bounds)}", key[2]
+
+
 def by_hand(world, index, coalition):
     """The embedding of one user from one row with the edges and features that are in play."""
     frame = world.frame[index]
@@ -101,16 +114,19 @@ def by_hand(world, index, coalition):
         h0 = input_rows(world.network, world.encoder, USER, features, frame["user_id"].to_list())
     else:
         h0 = generic(world)
-    start, source = {}, {}
+    found = {}
     for edge in world.graph.schema.edges:
         pairs = world.graph.pairs(edge.key)
-        inside = coalition[KINDS.of_event(edge.event)]
-        if edge.target == USER:
-            found = [s for s, d in zip(pairs.src, pairs.dst, strict=True) if d == index]
-            source[edge.key] = torch.tensor(found if inside else [], dtype=torch.long)
-        found = [d for s, d in zip(pairs.src, pairs.dst, strict=True) if s == index]
-        source[reverse(edge.key)] = torch.tensor(found if inside else [], dtype=torch.long)
-    start = {key: torch.tensor([0, len(found)]) for key, found in source.items()}
+        if not coalition[KINDS.of_event(edge.event)]:
+            continue
+        for s, d in zip(pairs.src.tolist(), pairs.dst.tolist(), strict=True):
+            key = key_with_age(world, edge.key, s, d)
+            if edge.target == USER and d == index:
+                found.setdefault(key, []).append(s)
+            if s == index:
+                found.setdefault(reverse(key), []).append(d)
+    source = {key: torch.tensor(nodes) for key, nodes in found.items()}
+    start = {key: torch.tensor([0, len(nodes)]) for key, nodes in found.items()}
     z = embed_rows(world.network, world.states, USER, h0, RowEdges(start, source))
     assert torch.allclose(z, F.normalize(z, dim=1), atol=1e-6)
     return z.numpy()[0]
@@ -225,7 +241,8 @@ def test_what_arrives_is_what_the_pairs_say(world):
 
 def since(*rows):
     names = ("type", "actor", "target", "target_type")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    events = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return events.with_columns(timestamp=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
 
 
 def test_events_since_are_what_the_graph_with_them_says(world):
@@ -237,7 +254,8 @@ def test_events_since_are_what_the_graph_with_them_says(world):
         ("call", users[0], users[1], "user"),
         ("call", users[1], users[2], "user"),
     ]
-    events = since(*rows).with_columns(timestamp=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
+    days = pl.Series([datetime(2030, 1, 1 + day, tzinfo=UTC) for day in range(len(rows))])
+    events = since(*rows).with_columns(timestamp=days.cast(pl.Datetime("us", "UTC")))
     later = SurroundingsIndex(world.graph.append(events))
     for name in users[:1]:
         mine = events.filter((pl.col("actor") == name) | (pl.col("target") == name))
@@ -247,6 +265,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
             assert np.array_equal(np.sort(found.sources[key]), np.sort(sources))
             order, other = np.argsort(found.sources[key]), np.argsort(sources)
             assert np.array_equal(found.events[key][order], expected.events[key][other])
+            assert np.array_equal(found.since[key][order], expected.since[key][other])
 
 
 def test_neighbours_that_the_graph_does_not_know_are_counted_and_left_out(world):
