@@ -118,6 +118,11 @@ class Graph:
             self._pairs[key] = distinct_pairs(self.edges[key], self.num_nodes[key[2]])
         return self._pairs[key]
 
+    def latest(self) -> int:
+        """When the latest event was, in seconds since 1970; 0 where no time is known."""
+        times = (edges.time for edges in self.edges.values() if edges.time is not None)
+        return max([0, *(int(time.max()) for time in times if len(time))])
+
     def known(self, node_type: str) -> npt.NDArray[np.bool_]:
         """Which nodes of a type are there already. Shape: [n].
 

@@ -130,20 +130,22 @@ class Sampler:
     Args:
         fanouts: At most so many in-edges a message type for the nodes of each layer, from the
             lowest; ``ALL`` for no cap.
-        ages: Edges are told apart by their age, in a view of the past by that which they had then.
+        edge_ages: Where classes of ages begin, as in ``Ages``, by which edges are told apart: in a
+            view of the past by the age that they had then. Empty: they are not.
 
     Raises:
         ValueError: on no layer, a fanout below 1, or ages of a structure without times.
     """
 
     def __init__(
-        self, structure: Structure, fanouts: Sequence[int], *, ages: Ages | None = None
+        self, structure: Structure, fanouts: Sequence[int], *, edge_ages: Sequence[float] = ()
     ) -> None:
         if not fanouts or min(fanouts) < 1:
             raise ValueError(f"fanouts are {list(fanouts)}, expected one of at least 1 a layer")
-        if ages is not None and not structure.timed:
+        if edge_ages and structure.latest is None:
             raise ValueError("the structure was made without times, ages need them: timed=True")
-        self.structure, self.fanouts, self.ages = structure, tuple(fanouts), ages
+        self.structure, self.fanouts = structure, tuple(fanouts)
+        self.ages = Ages(tuple(edge_ages), structure.latest or 0) if edge_ages else None
         self.types = message_types(structure.schema)
         self._place = {key: position for position, key in enumerate(structure.links)}
 

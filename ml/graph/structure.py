@@ -105,14 +105,14 @@ class Structure:
 
     Args:
         from_start: How many nodes of each type, the first ones, need no edge to be known.
-        timed: Whether pairs have the times of their first events, where these have any.
+        latest: When the latest event was, in seconds; None if times were not kept.
     """
 
     schema: GraphSchema
     num_nodes: Mapping[str, int]
     links: Mapping[EdgeKey, Links]
     from_start: Mapping[str, int]
-    timed: bool = False
+    latest: int | None = None
 
     @classmethod
     def of(cls, graph: Graph, *, timed: bool = False) -> "Structure":
@@ -129,7 +129,7 @@ class Structure:
                 pairs.src, pairs.dst, nodes[edge.source], nodes[edge.target], time
             )
         from_start = {name: graph.known_from_start(name) for name in nodes}
-        return cls(graph.schema, nodes, links, from_start, timed)
+        return cls(graph.schema, nodes, links, from_start, graph.latest() if timed else None)
 
     def incoming(self, message: EdgeKey, *, early: bool = False) -> tuple[Side, bool]:
         """In-edges of a message type by its targets, and whether it runs against the pairs."""
@@ -139,11 +139,6 @@ class Structure:
         if early and timed is not None:
             return timed, backwards
         return (links.by_source if backwards else links.by_target), backwards
-
-    def latest(self) -> int:
-        """When the latest pair was there first, in seconds; 0 where no time is known."""
-        sides = [links.early_by_source for links in self.links.values()]
-        return max([0, *(int(side.time.max()) for side in sides if side and len(side.time))])
 
     def known(self, node_type: str) -> Array:
         """Nodes of a type that are there already, rising; see ``Graph.known``."""
@@ -165,7 +160,7 @@ class Structure:
             if links.order is not None:
                 np.save(folder / f"{position}.order.npy", links.order)
         about = {"format": FORMAT, "schema": self.schema.to_dict(), "nodes": dict(self.num_nodes)}
-        about |= {"from_start": dict(self.from_start), "timed": self.timed}
+        about |= {"from_start": dict(self.from_start), "latest": self.latest}
         (folder / "structure.json").write_text(json.dumps(about, indent=2))
 
     @classmethod
@@ -195,7 +190,7 @@ class Structure:
                     links[edge.key],
                     early_by_source=early[0], early_by_target=early[1], order=order,
                 )  # fmt: skip
-        return cls(schema, about["nodes"], links, about["from_start"], about["timed"])
+        return cls(schema, about["nodes"], links, about["from_start"], about["latest"])
 
 
 def mapped(path: Path) -> Array:

@@ -66,7 +66,7 @@ class _Parts:
     def __init__(self, model: HGT, data: TrainingData, folder: Path, rows: int) -> None:
         self.model, self.structure, self.folder, self.rows = model, data.structure, folder, rows
         self.device = str(next(model.parameters()).device)
-        self.sampler = Sampler(data.structure, [ALL], ages=model.ages)
+        self.sampler = Sampler(data.structure, [ALL], edge_ages=model.config.edge_ages)
 
     def nodes(self) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
         for name, size in self.structure.num_nodes.items():

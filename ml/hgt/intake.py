@@ -11,7 +11,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
-from ml.graph.ages import UNKNOWN, age_of, aged
+from ml.graph.ages import UNKNOWN, Ages, age_of, aged
 from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
@@ -61,6 +61,7 @@ class Intake:
     encoder: FeatureEncoder
     caches: Mapping[str, NodeCache]
     adjacency: GrowingAdjacency
+    ages: Ages | None
 
     def unknown(
         self, links: Sequence[Link], features: Mapping[str, pl.DataFrame]
@@ -144,10 +145,9 @@ class Intake:
 
     def _keys(self, links: Sequence[Link]) -> list[EdgeKey]:
         """The edge type of each event, in its class of ages if the model knows ages."""
-        ages = self.model.ages
-        if ages is None:
+        if self.ages is None:
             return [link.edge.key for link in links]
-        classes = ages.classes(np.array([link.time for link in links], np.int64)).tolist()
+        classes = self.ages.classes(np.array([link.time for link in links], np.int64)).tolist()
         return [aged(link.edge.key, age) for link, age in zip(links, classes, strict=True)]
 
 

@@ -177,14 +177,16 @@ class Run:
         self.data, self.config, self.group = data, config, group
         self.begun: Begun | None = None
         self.edges = structure.schema.edges
-        model = build_model(data.encoder, config.model, seed=config.seed)
-        model.set_now(structure.latest())
-        self.sampler = Sampler(structure, config.fanouts, ages=model.ages)
+        self.sampler = Sampler(structure, config.fanouts, edge_ages=config.edge_ages)
         self.plan = Plan(
             structure, config.seed, config.folds, config.batch_size, config.max_steps,
             config.temporal,
         )  # fmt: skip
-        self.state = _State(model, len(self.edges), config.temperature).to(config.device)
+        self.state = _State(
+            build_model(data.encoder, config.model, seed=config.seed),
+            len(self.edges),
+            config.temperature,
+        ).to(config.device)
         self.optimizer = torch.optim.AdamW(
             self.state.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )

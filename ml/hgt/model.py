@@ -157,8 +157,6 @@ class HGT(nn.Module):
         )
         self.norm = nn.ModuleDict({name: nn.LayerNorm(config.hidden) for name in self.node_types})
         self.neighbourhood = Neighbourhood(self.message_types, config.hidden)
-        if config.edge_ages:
-            self.register_buffer("now", torch.zeros((), dtype=torch.long))
         self.layers = nn.ModuleList(
             _layer(config, self.node_types, self.message_types) for _ in range(config.layers)
         )
@@ -173,24 +171,10 @@ class HGT(nn.Module):
             {name: nn.Parameter(torch.zeros(EMBEDDING_DIM)) for name in self.node_types}
         )
 
-    @property
-    def ages(self) -> Ages | None:
-        """Classes of ages as of the end of the data that the model was trained on; None where ages
-        play no part.
-
-        So an embedding is a function of the edges alone, and none goes stale as time passes.
-        """
-        if not self.config.edge_ages:
-            return None
-        assert isinstance(self.now, Tensor)
-        return Ages(tuple(self.config.edge_ages), int(self.now))
-
-    @torch.no_grad()
-    def set_now(self, now: int) -> None:
-        """Ages count back from here, in seconds since 1970; nothing where they play no part."""
-        if self.config.edge_ages:
-            assert isinstance(self.now, Tensor)
-            self.now.fill_(now)
+    def ages(self, now: int) -> Ages | None:
+        """Classes of ages as of ``now``, in seconds since 1970; None where ages play no part."""
+        days = tuple(self.config.edge_ages)
+        return Ages(days, now) if days else None
 
     def inputs(
         self, inputs: Mapping[str, NodeInputs]
@@ -297,13 +281,19 @@ def center(model: HGT, inputs: Mapping[str, NodeInputs], messages: Messages) -> 
 
 
 @torch.no_grad()
-def embed(model: HGT, encoder: FeatureEncoder, graph: Graph) -> dict[str, npt.NDArray[np.float32]]:
+def embed(
+    model: HGT, encoder: FeatureEncoder, graph: Graph, *, now: int | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
     """Embedding of every node from all of its edges, on the model's device.
+
+    Args:
+        now: Ages of edges count back from here; None: from the latest event of the graph.
 
     Shapes: [n, EMBEDDING_DIM] for each node type.
     """
     device = next(model.parameters()).device
-    pairs = pair_tensors(graph, device, ages=model.ages)
+    ages = model.ages(graph.latest() if now is None else now)
+    pairs = pair_tensors(graph, device, ages=ages)
     messages = build_messages(graph.schema, graph.num_nodes, pairs)
     model.eval()
     z_dict = model(graph_inputs(encoder, graph, device), messages)

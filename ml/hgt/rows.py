@@ -62,7 +62,7 @@ class States:
 def full_states(model: HGT, encoder: FeatureEncoder, graph: Graph) -> States:
     """States of every node of a graph, by one pass over all of its edges."""
     device = next(model.parameters()).device
-    pairs = pair_tensors(graph, device, ages=model.ages)
+    pairs = pair_tensors(graph, device, ages=model.ages(graph.latest()))
     messages = build_messages(graph.schema, graph.num_nodes, pairs)
     identity, h_dict = model.inputs(graph_inputs(encoder, graph, device))
     hidden = [h_dict]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ml.data.schema import EdgeKey, GraphSchema
-from ml.graph.ages import MARK, UNKNOWN, age_of, ageless, all_ages
+from ml.graph.ages import MARK, UNKNOWN, aged, ageless
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import SchemaChanged
 from ml.hgt.encoders import FeatureEncoder, NodeInputs, id_codes
@@ -37,12 +37,14 @@ class Snapshot:
         inputs: By node type.
         pairs: By edge type and age class. Shapes: [2, E].
         marks: The arrays named in ``KEPT``, by node type.
+        now: From where ages of edges count back, in seconds; 0 where they play no part.
     """
 
     ids: Mapping[str, list[str]]
     inputs: Mapping[str, NodeInputs]
     pairs: Mapping[EdgeKey, npt.NDArray[np.int32]]
     marks: Mapping[str, Mapping[str, npt.NDArray[Any]]]
+    now: int
 
 
 def fingerprint(model: HGT, encoder: FeatureEncoder) -> str:
@@ -60,13 +62,15 @@ def write(
     adjacency: GrowingAdjacency,
     *,
     model: str,
+    now: int,
 ) -> bytes:
     """The bytes of a snapshot.
 
     Args:
         model: Fingerprint of the model.
+        now: As in ``Snapshot``.
     """
-    arrays: dict[str, Any] = {"format": FORMAT, "schema": schema.hash, "model": model}
+    arrays: dict[str, Any] = {"format": FORMAT, "schema": schema.hash, "model": model, "now": now}
     for name, cache in caches.items():
         encoded = [node_id.encode() for node_id in cache.ids]
         arrays[f"{name}.ids"] = np.frombuffer(b"".join(encoded), np.uint8)
@@ -76,17 +80,14 @@ def write(
     for place, edge in enumerate(schema.edges):
         for key, relation in adjacency.relations.items():
             if ageless(key) == edge.key:
-                arrays[_pairs(place, key)] = relation.pairs()
+                arrays[f"{place}.pairs{key[1].removeprefix(edge.relation)}"] = relation.pairs()
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
-def read(state: bytes, schema: GraphSchema, *, model: str, classes: int = 0) -> Snapshot:
+def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
     """Read what ``write`` gave.
-
-    Args:
-        classes: Of ages, which the model knows.
 
     Raises:
         SchemaChanged: if it is of another schema or another model.
@@ -106,18 +107,20 @@ def read(state: bytes, schema: GraphSchema, *, model: str, classes: int = 0) -> 
         return Snapshot(
             ids,
             {name: _inputs(arrays, name, own) for name, own in ids.items()},
-            {
-                key: arrays[_pairs(place, key)]
-                for place, edge in enumerate(schema.edges)
-                for key in all_ages(edge.key, classes)
-            },
+            _pairs(arrays, schema),
             {name: {part: arrays[f"{name}.{part}"] for part in KEPT} for name in ids},
+            int(arrays["now"]) if "now" in arrays else 0,
         )
 
 
-def _pairs(place: int, key: EdgeKey) -> str:
-    age = age_of(key)
-    return f"{place}.pairs" if age == UNKNOWN else f"{place}.pairs{MARK}{age}"
+def _pairs(arrays: Any, schema: GraphSchema) -> dict[EdgeKey, npt.NDArray[np.int32]]:
+    found = {}
+    for place, edge in enumerate(schema.edges):
+        for name in arrays.files:
+            title, _, age = name.partition(MARK)
+            if title == f"{place}.pairs":
+                found[aged(edge.key, int(age) if age else UNKNOWN)] = arrays[name]
+    return found
 
 
 def _opened(state: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -19,12 +20,14 @@ class Surroundings:
         sources: Index of the source of each in-edge, by message type that ends at a user.
         events: Events behind each of them.
         since: When the first of these was, in seconds; ``UNKNOWN_TIME`` where it is not known.
+        now: When the graph's latest event was, in seconds: from where ages count back.
         unknown: Neighbours that the graph does not have yet; they are left out.
     """
 
     sources: Mapping[EdgeKey, Ints]
     events: Mapping[EdgeKey, Ints]
     since: Mapping[EdgeKey, Ints]
+    now: int
     unknown: int = 0
 
     @property
@@ -77,8 +80,13 @@ class SurroundingsIndex:
             {key: near.sources for key, near in found.items()},
             {key: near.events for key, near in found.items()},
             {key: near.since for key, near in found.items()},
+            self._now,
             unknown,
         )
+
+    @cached_property
+    def _now(self) -> int:
+        return self.graph.latest()
 
     def _neighbours(self, key: EdgeKey, ends: Ints, rows: Ints | slice) -> _Neighbours:
         pairs = self.graph.pairs(key)

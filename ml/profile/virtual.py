@@ -91,7 +91,7 @@ class VirtualUser:
     @cached_property
     def _by_age(self) -> list[tuple[EdgeKey, EdgeKey, npt.NDArray[np.intp] | slice]]:
         """Message types, their age classes, and which of the in-edges are of each."""
-        ages = self.model.ages
+        ages = self.model.ages(self.surroundings.now)
         if ages is None:
             return [(key, key, slice(None)) for key in self.surroundings.sources]
         classes = {key: ages.classes(since) for key, since in self.surroundings.since.items()}

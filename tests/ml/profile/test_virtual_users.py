@@ -43,7 +43,6 @@ def world_of(graph, rules, *, background, edge_ages=()):
     """A graph with an untrained network and a fusion of random weights."""
     encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
     network = build_model(encoder, ModelConfig(edge_ages=edge_ages), seed=3).eval()
-    network.set_now(int(datetime(2025, 2, 1, tzinfo=UTC).timestamp()))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -102,7 +101,7 @@ def key_with_age(world, key, source, target):
     if not bounds or edges.time is None:
         return key
     first = edges.time[(edges.src == source) & (edges.dst == target)].min()
-    days = (datetime(2025, 2, 1, tzinfo=UTC).timestamp() - first) / 86_400
+    days = (world.graph.latest() - first) / 86_400
     return key[0], f"{key[1]}@{sum(days >= bound for bound in bounds)}", key[2]
 
 
