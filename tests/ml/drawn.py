@@ -86,3 +86,13 @@ def rows_of(lists: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Rows:
     return Rows(
         torch.from_numpy(index.astype(np.int32)), torch.from_numpy(start), torch.from_numpy(other)
     )
+
+
+def aging(model):
+    """A model in which the ages of edges count, if it knows any: before training they do not."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".time." in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model.eval()

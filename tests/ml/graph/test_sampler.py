@@ -1,5 +1,7 @@
 """Draws against brute force: what may be drawn, how much, how evenly, by whom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data.schema import TELECOM
+from ml.graph.ages import of_any_age
 from ml.graph.drawing import fold_of, permuted
 from ml.graph.graph import UNKNOWN_TIME, message_types, reverse
 from ml.graph.sampler import ALL, Sampler, View, key_of
@@ -29,7 +32,9 @@ def structure_of(pairs, times=None, nodes=NODES):
         links[edge.key] = Links.of(
             array[:, 0], array[:, 1], nodes[edge.source], nodes[edge.target], time
         )
-    return Structure(TELECOM, nodes, links, from_start=nodes)
+    known = [time for first in (times or {}).values() for time in first.values()]
+    latest = None if times is None else max([0, *known])
+    return Structure(TELECOM, nodes, links, from_start=nodes, latest=latest)
 
 
 def dense(seed=0, share=0.6):
@@ -212,6 +217,46 @@ def test_no_edge_is_later_than_asked_for(events, before, fanout):
             assert sum(pair[end] == node for pair in drawn) == min(there, fanout)
             counted = float(sample.hops[0].log_counts[key][node].expm1())
             assert counted == pytest.approx(there, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=st.dictionaries(st.tuples(st.integers(0, 11), st.integers(0, 6)), TIMES, max_size=60),
+    untimed=st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=30),
+    view=st.sampled_from([View(), FOLDING, View(before=9), View(key_of(3), key_of(4), 3, 0, 15)]),
+    fanout=st.sampled_from([1, 3, ALL]),
+)
+def test_each_edge_has_the_age_that_it_had_then(pairs, untimed, view, fanout):
+    """The same edges may be seen, and as many of them are drawn, as without ages."""
+    day = 86_400
+    first = {pair: t if t == UNKNOWN_TIME else t * day for pair, t in pairs.items()}
+    view = replace(view, before=None if view.before is None else view.before * day)
+    structure = structure_of({ORDERS: set(first), CALLS: untimed}, {ORDERS: first})
+    plain = Sampler(structure, [fanout])
+    sampler = Sampler(structure, [fanout], edge_ages=(2.0, 5.0))
+    edges = edges_of(sampler.sample(sampler.everything(), view), 0)
+    without = edges_of(plain.sample(plain.everything(), view), 0)
+    seen = edges_of(Sampler(structure, [ALL]).sample(plain.everything(), view), 0)
+    now = max([0, *first.values()]) if view.before is None else view.before
+    for key in message_types(TELECOM):
+        drawn = [edge for found in of_any_age(edges, key) for edge in found]
+        assert len(set(drawn)) == len(drawn)
+        assert set(drawn) <= set(seen[key])
+        assert sorted(v for _, v in drawn) == sorted(v for _, v in without[key])
+    for key, found in edges.items():
+        turned = key[1].startswith("rev_")
+        for edge in found:
+            time = first.get(edge[::-1] if turned else edge, UNKNOWN_TIME)
+            if "orders" not in key[1] or time == UNKNOWN_TIME:
+                assert "@" not in key[1]
+            else:
+                days = (now - time) / day
+                assert key[1].endswith(f"@{(days >= 2) + (days >= 5)}")
+
+
+def test_ages_without_times_are_refused():
+    with pytest.raises(ValueError, match="made without times"):
+        Sampler(structure_of({}), [3], edge_ages=(1.0,))
 
 
 def test_a_fanout_below_one_is_refused():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawn import aging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,11 +49,16 @@ def outputs(model, data, sample):
 SEEDS = {"user": np.array([3, 77, 250]), "product": np.array([0, 39]), "app": np.array([], int)}
 
 
+@pytest.mark.parametrize("edge_ages", [(), (10.0, 60.0)])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_with_all_edges_the_seeds_have_the_embeddings_of_the_full_pass(graph, data, layers):
-    model = build_model(data.encoder, ModelConfig(layers=layers), seed=1)
+def test_with_all_edges_the_seeds_have_the_embeddings_of_the_full_pass(
+    graph, data, layers, edge_ages
+):
+    config = ModelConfig(layers=layers, edge_ages=edge_ages)
+    model = aging(build_model(data.encoder, config, seed=1))
     full = embed(model, data.encoder, graph)
-    sample = Sampler(data.structure, [ALL] * layers).sample(SEEDS, View())
+    sampler = Sampler(data.structure, [ALL] * layers, edge_ages=edge_ages)
+    sample = sampler.sample(SEEDS, View())
     for name, z in outputs(model, data, sample).items():
         np.testing.assert_allclose(z.numpy(), full[name][SEEDS[name]], atol=1e-5)
 
