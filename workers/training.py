@@ -20,7 +20,7 @@ from ml.graph.graph import Graph
 from ml.graph.splits import Split, split_graph
 from ml.hgt.checkpoint import Progress
 from ml.hgt.heldout import evaluate_links
-from ml.hgt.model import embed
+from ml.hgt.model import EDGE_AGES, embed
 from ml.hgt.processes import ProcessLost
 from ml.hgt.training import Stopped, Trained, TrainingConfig, train
 from ml.profile.fitting import FittedProfile, check_users, fit_profile
@@ -105,6 +105,8 @@ def training_config(parameters: dict[str, Any], device: str) -> TrainingConfig:
         for name in ("epochs", "learning_rate", "temperature", "seed")
         if parameters.get(name) is not None
     }
+    if parameters.get("temporal"):
+        told |= {"temporal": True, "edge_ages": EDGE_AGES}
     return TrainingConfig(**told, device=device, processes=parameters.get("processes", 1))
 
 

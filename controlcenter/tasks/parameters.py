@@ -85,6 +85,11 @@ class ParametersSerializer(StrictSerializer):
     fusion_epochs = RangedInteger(1, 5000, required=False, about="Passes of the fusion.")
     seed = RangedInteger(0, 2**31 - 1, default=7, about="Same seed, same machine: same metrics.")
     keep_timestamps = serializers.BooleanField(default=True)
+    temporal = serializers.BooleanField(
+        default=False,
+        help_text="Learn in the order of time, and let the attention know how old each edge is. "
+        "For data in which interests move.",
+    )
     device = serializers.ChoiceField(choices=["auto", "cpu", "gpu"], default="auto")
     processes = RangedInteger(
         1, 64, default=1, about="Processes on the worker's machine that share the training."
@@ -114,6 +119,10 @@ class ParametersSerializer(StrictSerializer):
         if attrs["scope"] == "sampled" and attrs["mode"] == Mode.EMBEDDING_ONLY:
             raise serializers.ValidationError(
                 {"scope": "embedding_only trains nothing and covers everybody: leave scope full"}
+            )
+        if attrs["temporal"] and not attrs["keep_timestamps"]:
+            raise serializers.ValidationError(
+                {"temporal": "learns from the times of events: leave keep_timestamps true"}
             )
         return attrs
 

@@ -4,8 +4,9 @@ The edges (user, uses, app) of age class 2 are found under (user, uses@2, app), 
 is not known under the plain name. An edge is as old as the first event of its pair.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,6 +52,12 @@ class Ages:
         age = (self.now if now is None else now) - np.where(unknown, 0, time)
         found = np.searchsorted(np.array(self.days) * DAY, age, side="right")
         return np.where(unknown, UNKNOWN, found)
+
+
+def check_days(days: Sequence[float]) -> None:
+    """Raises: ValueError if where classes begin does not rise from above 0."""
+    if any(late <= early for early, late in pairwise((0, *days))):
+        raise ValueError(f"edge_ages are {list(days)}, expected days that rise from above 0")
 
 
 def aged(key: EdgeKey, age: int) -> EdgeKey:

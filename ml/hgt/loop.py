@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.data.schema import EdgeKey
+from ml.graph.ages import check_days
 from ml.graph.drawing import join
 from ml.graph.graph import reverse
 from ml.graph.sampler import Sample, Sampler, View, key_of
@@ -47,7 +48,8 @@ class TrainingConfig:
             before it carry messages.
         device: ``cpu`` or ``cuda``.
         processes: Among how many processes of this machine each step is divided.
-        edge_ages: See ``ml.hgt.model.ModelConfig``.
+        edge_ages: See ``ml.hgt.model.ModelConfig``; with ``temporal`` alone, as an edge has an age
+            at a moment, and a fold has none.
     """
 
     epochs: int = 8
@@ -82,17 +84,18 @@ class TrainingConfig:
                 raise ValueError(f"{name} is {value}, expected at least 1")
         if not low <= self.temperature <= high:
             raise ValueError(f"temperature is {self.temperature}, expected {low} to {high}")
+        check_days(self.edge_ages)
+        if self.edge_ages and not self.temporal:
+            raise ValueError(
+                f"edge_ages are {list(self.edge_ages)}, expected temporal=True beside them: folds "
+                "are of all times at once, and have no moment at which an edge has an age"
+            )
         if not 0.0 < self.learning_rate <= 1.0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0 to 1")
 
     @property
     def model(self) -> ModelConfig:
         return ModelConfig(self.hidden, self.heads, self.layers, self.edge_ages)
-
-    @property
-    def timed(self) -> bool:
-        """Whether the times of pairs are needed."""
-        return self.temporal or bool(self.edge_ages)
 
     @property
     def fanouts(self) -> list[int]:

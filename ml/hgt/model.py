@@ -5,7 +5,6 @@ Source: Hu et al., Heterogeneous Graph Transformer, WWW 2020 (arXiv 2003.01332).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, GraphSchema
-from ml.graph.ages import Ages
+from ml.graph.ages import Ages, check_days
 from ml.graph.graph import Graph, message_types
 from ml.graph.sampling import Messages, build_messages, pair_tensors
 from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
@@ -23,6 +22,8 @@ from ml.hgt.gathering import gather_sum
 from ml.hgt.layer import HGTLayer
 
 EMBEDDING_DIM = 64
+EDGE_AGES = (1.0, 7.0, 30.0, 90.0, 365.0)
+"""Days at which a class of ages begins, where they play a part and nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,7 @@ class ModelConfig:
     edge_ages: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        if any(late <= early for early, late in pairwise((0, *self.edge_ages))):
-            raise ValueError(
-                f"edge_ages are {list(self.edge_ages)}, expected days that rise from above 0"
-            )
+        check_days(self.edge_ages)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"edge_ages": list(self.edge_ages)}

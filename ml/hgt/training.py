@@ -39,7 +39,7 @@ def train(
         ml.hgt.processes.ProcessLost: if one of several processes was killed.
     """
     encoder = encoder or FeatureEncoder.of_graph(graph)
-    data = TrainingData.of(graph, encoder, timed=config.timed)
+    data = TrainingData.of(graph, encoder, timed=config.temporal)
     run = train_in_processes if config.processes > 1 else train_on
     return run(
         data, config, checkpoint=checkpoint, on_progress=on_progress,

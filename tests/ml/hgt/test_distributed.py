@@ -49,10 +49,11 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-def test_two_processes_learn_what_one_learns(graph):
-    told = []
-    one = train(graph, replace(CONFIG, processes=1))
-    two = train(graph, CONFIG, on_progress=told.append)
+@pytest.mark.parametrize("how", [{}, {"temporal": True, "edge_ages": (7.0, 30.0)}])
+def test_two_processes_learn_what_one_learns(graph, how):
+    told, config = [], replace(CONFIG, **how)
+    one = train(graph, replace(config, processes=1))
+    two = train(graph, config, on_progress=told.append)
     assert tuple(told) == two.history
     for alone, together in zip(one.history, two.history, strict=True):
         assert together.loss == pytest.approx(alone.loss, abs=1e-4)
