@@ -5,7 +5,7 @@ forward pass over ten times the graph; the result is then printed only.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from benchmarks.harness import Memory, Row, Sample, interleave, peak_memory, run
 from ml.data.schema import TELECOM, EdgeKey
 from ml.graph.adjacency import Adjacency, pair_adjacency
+from ml.graph.ages import aged
 from ml.graph.graph import message_types, reverse
 from ml.hgt.layer import HGTLayer
 from ml.hgt.losses import Positives, edge_loss
+from ml.hgt.model import EDGE_AGES
 
 HIDDEN, HEADS, LAYERS, FEATURES = 64, 4, 2, 32
 THREADS = 2
@@ -79,13 +81,12 @@ def _power_law(
 
 
 class Stack(nn.Module):
-    """Linear maps of features, then the layers: ours or PyG's."""
+    """Linear maps of features, then the layers: ours or PyG's, ours also with ages of edges."""
 
-    def __init__(self, peer: bool) -> None:
+    def __init__(self, peer: bool, edge_ages: Sequence[float] = ()) -> None:
         super().__init__()
-        self.peer = peer
         self.project = nn.ModuleDict({name: nn.Linear(FEATURES, HIDDEN) for name in NODE_TYPES})
-        self.layers = nn.ModuleList(_layer(peer) for _ in range(LAYERS))
+        self.layers = nn.ModuleList(_layer(peer, edge_ages) for _ in range(LAYERS))
 
     def forward(self, features: Mapping[str, Tensor], edges: Any) -> dict[str, Tensor]:
         h_dict = {name: self.project[name](x) for name, x in features.items()}
@@ -94,9 +95,9 @@ class Stack(nn.Module):
         return h_dict
 
 
-def _layer(peer: bool) -> nn.Module:
+def _layer(peer: bool, edge_ages: Sequence[float]) -> nn.Module:
     if not peer:
-        return HGTLayer(HIDDEN, HEADS, NODE_TYPES, ORDER)
+        return HGTLayer(HIDDEN, HEADS, NODE_TYPES, ORDER, edge_ages=edge_ages)
     from torch_geometric.nn import HGTConv
 
     layer: nn.Module = HGTConv(HIDDEN, HIDDEN, (NODE_TYPES, ORDER), heads=HEADS)
@@ -126,6 +127,18 @@ class Problem:
             return cls(stack, features, pairs, pair_adjacency(size.num_nodes, pairs))
         both = pairs | {reverse(key): edges.flip(0).contiguous() for key, edges in pairs.items()}
         return cls(stack, features, pairs, {key: both[key] for key in ORDER})
+
+    def with_ages(self) -> "Problem":
+        """The same nodes and pairs, each pair in a random one of the usual classes of ages."""
+        generator = torch.Generator().manual_seed(1)
+        apart = {}
+        for key, pairs in self.pairs.items():
+            ages = torch.randint(len(EDGE_AGES) + 1, (pairs.size(1),), generator=generator)
+            for age in range(len(EDGE_AGES) + 1):
+                apart[aged(key, age)] = pairs[:, ages == age]
+        size = {name: len(x) for name, x in self.features.items()}
+        stack = Stack(peer=False, edge_ages=EDGE_AGES)
+        return Problem(stack, self.features, self.pairs, pair_adjacency(size, apart))
 
     def forward(self) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -208,7 +221,9 @@ def usual(*, compiled: bool) -> list[Row]:
         )
     steps = interleave({"ours": Step(ours), "peer": Step(peer)}, repeat=3, seconds=240)
     rows.append(row(what="HGT train step", ours=steps["ours"], peer=steps["peer"], required=5))
-    del ours, peer, forward
+    del peer, forward
+    rows += beside_ages(ours)
+    del ours
     for what, prepare in (("forward", prepare_forward), ("train step", prepare_step)):
         left, right = (_peak(prepare, "usual", peer) for peer in (False, True))
         rows.append(
@@ -221,6 +236,24 @@ def usual(*, compiled: bool) -> list[Row]:
                 notes=f"before it began: {left.before / 1e9:.2f} and {right.before / 1e9:.2f} GB",
             )
         )
+    return rows
+
+
+def beside_ages(plain: Problem) -> list[Row]:
+    """What ages of edges cost."""
+    sides = {"ours": plain.with_ages(), "peer": plain}
+    forward = {name: side.forward for name, side in sides.items()}
+    steps = {name: Step(side) for name, side in sides.items()}
+    rows = []
+    for what, work in (("forward", forward), ("train step", steps)):
+        times = interleave(work, repeat=5)
+        rows.append(
+            Row(
+                what=f"HGT {what}, {len(EDGE_AGES) + 1} ages of edges", size=USUAL.name,
+                threads=THREADS, ours=times["ours"], peer=times["peer"],
+                peer_name="ours, without ages",
+            )
+        )  # fmt: skip
     return rows
 
 

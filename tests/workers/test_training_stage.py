@@ -14,6 +14,7 @@ from controlcenter.tasks.parameters import defaults
 from controlcenter.tasks.workflows import Workflow
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
+from ml.hgt.model import EDGE_AGES
 from workers.runtime import execute
 from workers.training import learn, training_config
 
@@ -52,6 +53,9 @@ def test_parameters_become_a_config(task):
     assert (config.processes, config.epochs, config.seed) == (2, 1000, 3)
     older = {name: value for name, value in task.parameters.items() if name != "processes"}
     assert training_config(older, "cpu").processes == 1
+    assert (config.temporal, config.edge_ages) == (False, ())
+    in_time = training_config(task.parameters | {"temporal": True}, "cpu")
+    assert (in_time.temporal, in_time.edge_ages) == (True, EDGE_AGES)
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):

@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.graph.adjacency import relation_of
-from ml.graph.growing import Column, GrowingRelation
+from ml.data.schema import EdgeType, GraphSchema, NodeType
+from ml.graph.adjacency import pair_adjacency, relation_of
+from ml.graph.ages import aged
+from ml.graph.growing import Column, GrowingAdjacency, GrowingRelation
 
 NODES = st.integers(0, 6)
 BATCH = st.lists(st.tuples(NODES, NODES), max_size=8)
@@ -93,3 +95,32 @@ def test_many_edges_of_one_node(edges):
     relation.add(np.zeros(edges, np.int64), others)
     assert listed(relation.by_source, [0]) == {0: others.tolist()}
     assert not relation.add(np.zeros(edges, np.int64), others).any()
+
+
+@given(batches=st.lists(st.tuples(st.integers(-1, 1), BATCH), max_size=6), merge=st.booleans())
+@settings(deadline=None)
+def test_an_edge_keeps_the_age_with_which_it_came(batches, merge):
+    schema = GraphSchema((NodeType("user"),), (EdgeType("user", "calls", "user", "call"),))
+    calls = schema.edges[0].key
+    none = torch.empty(2, 0, dtype=torch.long)
+    growing = GrowingAdjacency(
+        schema, pair_adjacency({"user": 7}, {calls: none}), classes=2, merge_share=0,
+        merge_least=0 if merge else 1000,
+    )  # fmt: skip
+    came = {}
+    for age, batch in batches:
+        source, target = np.array(batch, np.int64).reshape(-1, 2).T
+        new = growing.add(aged(calls, age), source, target)
+        assert new.tolist() == [
+            pair not in came and pair not in batch[:place] for place, pair in enumerate(batch)
+        ]
+        came |= {pair: age for pair in batch if pair not in came}
+        growing.merge()
+    assert growing.num_edges == 2 * len(came)
+    for age in (-1, 0, 1):
+        expected = {pair for pair, own in came.items() if own == age}
+        relation = growing.relations[aged(calls, age)]
+        assert {tuple(pair) for pair in relation.pairs().T.tolist()} == expected
+        for node in range(7):
+            rows = growing.arriving("user", np.array([node]))[aged(calls, age)]
+            assert set(rows.other.tolist()) == {u for u, v in expected if v == node}
