@@ -6,6 +6,7 @@ is not known under the plain name. An edge is as old as the first event of its p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -66,12 +67,14 @@ def aged(key: EdgeKey, age: int) -> EdgeKey:
     return key if age == UNKNOWN else (source, f"{relation}{MARK}{age}", target)
 
 
+@cache
 def age_of(key: EdgeKey) -> int:
     """The age class of a message type."""
     _, mark, age = key[1].rpartition(MARK)
     return int(age) if mark else UNKNOWN
 
 
+@cache
 def ageless(key: EdgeKey) -> EdgeKey:
     """The message type that ``key`` is an age class of; ``key`` itself if it is of none."""
     source, relation, target = key

@@ -1,6 +1,5 @@
 """New nodes, changed features and new edges, put into what is cached."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
-from ml.graph.ages import UNKNOWN, Ages, age_of, aged
+from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
@@ -122,7 +121,7 @@ class Intake:
     def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
         """Add the edges; of events of one pair the first of them tells the age."""
         ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
-        for link, key in sorted(zip(links, self._keys(links), strict=True), key=_oldest_first):
+        for link, key in self._oldest_first(links):
             sources, targets = ends.setdefault(key, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
@@ -143,14 +142,11 @@ class Intake:
             share[name][len(cache) - len(new_ids[name]) :] = 1
         return NewEdges(share, arriving, pairs)
 
-    def _keys(self, links: Sequence[Link]) -> list[EdgeKey]:
-        """The edge type of each event, in its class of ages if the model knows ages."""
+    def _oldest_first(self, links: Sequence[Link]) -> list[tuple[Link, EdgeKey]]:
+        """Events with their edge types, if the model knows ages in their classes, those of unknown
+        age and then the oldest first."""
         if self.ages is None:
-            return [link.edge.key for link in links]
-        classes = self.ages.classes(np.array([link.time for link in links], np.int64)).tolist()
-        return [aged(link.edge.key, age) for link, age in zip(links, classes, strict=True)]
-
-
-def _oldest_first(placed: tuple[Link, EdgeKey]) -> float:
-    age = age_of(placed[1])
-    return -math.inf if age == UNKNOWN else -age
+            return [(link, link.edge.key) for link in links]
+        classes = self.ages.classes(np.array([link.time for link in links], np.int64))
+        order = np.argsort(np.where(classes == UNKNOWN, -self.ages.count, -classes), kind="stable")
+        return [(links[i], aged(links[i].edge.key, int(classes[i]))) for i in order]
