@@ -54,7 +54,7 @@ def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | 
     loop = locked(workspace)
     if loop is None:
         return None
-    if loop.wanted:
+    if loop.wanted or loop.trouble:
         switch(loop, account, wanted=False, reason=reason)
         for run in runs_of(workspace.pk).select_for_update().filter(status=RunStatus.QUEUED):
             close(run, RunStatus.CANCELLED, error=f"Stopped by {account.username}.")

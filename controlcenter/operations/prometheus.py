@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from controlcenter.accounts.models import Workspace
+from controlcenter.incremental.models import Loop
 from controlcenter.operations import incremental, queries, resources
 from controlcenter.operations.incremental import RUNNING
 from controlcenter.tasks.models import Outbox, Run, Task
@@ -90,7 +91,7 @@ def event_metrics() -> Iterator[Metric]:
 
 
 def incremental_metrics() -> Iterator[Metric]:
-    """Of the loops that are to run, by workspace."""
+    """Of the loops that are to run, by workspace; and which were given up."""
     rows = {
         (workspace.slug,): incremental.state(workspace)
         for workspace in Workspace.objects.filter(loop__wanted=True)
@@ -118,6 +119,10 @@ def incremental_metrics() -> Iterator[Metric]:
         values = {key: value(row) for key, row in rows.items()}
         known = {key: found for key, found in values.items() if found is not None}
         yield labelled(name, text, ["workspace"], known)
+    given_up = Loop.objects.filter(wanted=False).exclude(trouble="")
+    failed = {(slug,): 1.0 for slug in given_up.values_list("workspace__slug", flat=True)}
+    text = "1: it stopped by itself and nobody started or stopped it since"
+    yield labelled("ups_incremental_failed", text, ["workspace"], failed)
 
 
 def labelled(

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlcenter.incremental import owning, switching
 from controlcenter.incremental.marks import present
+from controlcenter.incremental.models import Loop
 from controlcenter.incremental.owning import Published
 from controlcenter.tasks import claims, endings
 from workers.incremental import AUDIT_LIMIT
@@ -99,18 +100,22 @@ def test_the_loop_is_not_wrong_before_the_alert_says_so():
     assert threshold <= AUDIT_LIMIT
 
 
-def test_a_loop_that_is_given_up_counts_where_the_alert_looks(client, loop):
-    selectors = set(re.findall(r"ups_runs(\{[^}]*\})", alerts()["IncrementalFailed"]))
-    assert len(selectors) == 1
-    labels = dict(re.findall(r'(\w+)="([^"]*)"', selectors.pop()))
+@pytest.mark.parametrize("what_then", [switching.start, switching.stop])
+def test_a_loop_that_is_given_up_is_where_the_alert_looks_until_somebody_cares(
+    client, workspace, loop, team, what_then
+):
+    name, _, value = alerts()["IncrementalFailed"].partition(" == ")
 
     def given_up():
-        runs = next(family for family in samples(client) if family.name == "ups_runs")
-        return [sample.value for sample in runs.samples if sample.labels == labels]
+        found = next(family for family in samples(client) if family.name == name)
+        return [sample.labels for sample in found.samples if sample.value == float(value)]
 
     assert given_up() == []
     endings.give_up(loop, sentence="It broke.")
-    assert given_up() == [1]
+    assert given_up() == [{"workspace": workspace.slug}]
+    what_then(workspace=workspace, account=team.accounts["operator"])
+    assert given_up() == []
+    assert Loop.objects.get(pk=workspace.pk).trouble == ""
 
 
 def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
