@@ -41,6 +41,8 @@ class Artifact:
         cuts: Seconds of the validation and test cut; None in untimed data.
         metrics: Link and fusion reports, with their baselines.
         data_hash: SHA-256 of what it was trained on.
+        now: When the latest event was of the graph that it was trained on, in seconds: from where
+            ages of edges count back wherever the version embeds.
         held_out: Users with their outcome and what was said of them without it, see
             ``ml.profile.fitting.FittedProfile``; None in versions from before it was kept.
         lineage: Whatever else says where it comes from: task, seed, code version.
@@ -58,6 +60,7 @@ class Artifact:
     rule_revision: int = 0
     lineage: Mapping[str, Any] = field(default_factory=dict)
     held_out: pl.DataFrame | None = None
+    now: int = 0
 
     @property
     def schema(self) -> GraphSchema:
@@ -86,6 +89,7 @@ def save_artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
             "fusion": {"widths": asdict(profile.fusion.widths), "hidden": profile.fusion.hidden},
             "background": {"id": background.id, "seed": background.seed},
             "cuts": artifact.cuts,
+            "now": artifact.now,
             "data_hash": artifact.data_hash,
             "rule_revision": artifact.rule_revision,
             "lineage": dict(artifact.lineage),
@@ -150,6 +154,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
         rule_revision=config["rule_revision"],
         lineage=config["lineage"],
         held_out=pl.read_parquet(folder / HELD_OUT) if HELD_OUT in manifest["files"] else None,
+        now=config.get("now", 0),
     )
 
 

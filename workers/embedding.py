@@ -23,7 +23,7 @@ from ml.profile.recommendation import offer_edges, recommend
 from ml.profile.scoring import score_users
 from workers.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.device import for_task
-from workers.execution import Execution
+from workers.execution import Execution, Fault
 from workers.inputs import built_files, fetch, load_model, load_whole_graph, trained_files
 from workers.training import read_about, version_id
 
@@ -41,7 +41,8 @@ def work(execution: Execution) -> None:
     built = fetch(execution, graph_files, "in")
     graph = load_whole_graph(built)
     execution.progress(0.2, f"embedding {sum(graph.num_nodes.values())} nodes")
-    embeddings = embed(model.model, model.encoder, graph)
+    check_times(model, graph)
+    embeddings = embed(model.model, model.encoder, graph, now=model.now)
     execution.progress(0.4, "scoring")
     frame = profile_frame(graph)
     scores = score_users(model.profile, frame, embeddings[USER])
@@ -77,6 +78,16 @@ def work(execution: Execution) -> None:
         commit.metrics = {"users": users, "version": str(version.pk)}
 
     execution.commit(effect)
+
+
+def check_times(model: Model, graph: Graph) -> None:
+    """Raises: Fault if the model goes by the ages of edges, and none of them has a time."""
+    untimed = all(edges.time is None for edges in graph.edges.values())
+    if model.model.config.edge_ages and untimed and graph.num_events:
+        raise Fault(
+            "The version learned from the times of events (temporal), and the graph has none: "
+            "leave keep_timestamps true, or train a new version."
+        )
 
 
 def best_so_far(task: Task, model: Model) -> bool:

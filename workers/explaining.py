@@ -24,7 +24,6 @@ from controlcenter.profiles.models import (
 from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.runs import Commit
 from ml.artifact import Artifact as Model
-from ml.data.frames import EVENT_COLUMNS
 from ml.data.schema import GraphSchema
 from ml.hgt.rows import States, full_states
 from ml.profile.background import Background, zero_background
@@ -120,8 +119,7 @@ def by_evidence(
         since=world.mark.snapshot,
         before=known_until(profile),
     )
-    types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
-    events = pl.DataFrame(since, schema=types, orient="row")
+    events = pl.DataFrame(since, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
     around = world.index.of(profile.user_id, events)
     user = virtual_user(model.model, model.encoder, world.states, around, frame)
     result = explain_evidence(model.profile, subject, background, user.embed, seed=seed_of(model))
@@ -183,5 +181,6 @@ def world_of(version_id: uuid.UUID) -> World:
     with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
         folder = fetch_all(version.graph_files.all(), Path(name), patience=STORE_PATIENCE)
         graph, mark = load_whole_graph(folder), load_mark(folder)
-    states = full_states(model.model, model.encoder, graph)
-    return World(SurroundingsIndex(graph), states, mark or BEGINNING)
+    states = full_states(model.model, model.encoder, graph, now=model.now)
+    index = SurroundingsIndex(graph, model.model.ages(model.now))
+    return World(index, states, mark or BEGINNING)

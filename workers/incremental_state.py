@@ -41,7 +41,8 @@ def from_version(execution: Execution, version: ModelVersion) -> Beginning:
     """One full pass over the graph that the version was made of; the log follows from there."""
     model = model_of(execution, version)
     folder = fetch(execution, list(version.graph_files.all()), "graph")
-    engine = IncrementalEngine.start(model.model, model.encoder, load_whole_graph(folder))
+    graph = load_whole_graph(folder)
+    engine = IncrementalEngine.start(model.model, model.encoder, graph, now=model.now)
     return Beginning(model, engine, load_mark(folder) or BEGINNING, {})
 
 

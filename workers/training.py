@@ -143,6 +143,7 @@ def train_all(
         metrics=metrics,
         data_hash="",
         held_out=fitted.held_out,
+        now=graph.latest(),
     )
 
 

@@ -6,15 +6,13 @@ from typing import Any
 
 from django.db import connection
 
-COLUMNS = ("type", "actor", "target", "target_type", "timestamp")
-
-Row = tuple[str, str, str, str, datetime]
+COLUMNS = ("type", "actor", "target", "target_type")
 
 OF_USER = """
-SELECT type, actor, target, target_type, timestamp FROM events_event
+SELECT type, actor, target, target_type FROM events_event
 WHERE workspace_id = %(workspace)s AND actor = %(user)s {unseen}
 UNION ALL
-SELECT type, actor, target, target_type, timestamp FROM events_event
+SELECT type, actor, target, target_type FROM events_event
 WHERE workspace_id = %(workspace)s AND target = %(user)s AND target_type = 'user'
     AND actor <> %(user)s {unseen}
 """
@@ -26,7 +24,7 @@ UNSEEN = """
 
 def events_of(
     workspace_id: uuid.UUID, user_id: str, *, since: str, before: datetime | None
-) -> list[Row]:
+) -> list[tuple[str, str, str, str]]:
     """Rows of ``COLUMNS`` of the events that a user did and of those that others did to it.
 
     Args:
@@ -41,5 +39,5 @@ def events_of(
     }
     with connection.cursor() as cursor:
         cursor.execute(OF_USER.format(unseen=UNSEEN), names)
-        rows: list[Row] = cursor.fetchall()
+        rows: list[tuple[str, str, str, str]] = cursor.fetchall()
     return rows

@@ -120,6 +120,10 @@ class ParametersSerializer(StrictSerializer):
             raise serializers.ValidationError(
                 {"scope": "embedding_only trains nothing and covers everybody: leave scope full"}
             )
+        if attrs["temporal"] and attrs["mode"] == Mode.EMBEDDING_ONLY:
+            raise serializers.ValidationError(
+                {"temporal": "embedding_only trains nothing: the version says how it learned"}
+            )
         if attrs["temporal"] and not attrs["keep_timestamps"]:
             raise serializers.ValidationError(
                 {"temporal": "learns from the times of events: leave keep_timestamps true"}

@@ -97,14 +97,12 @@ class GraphSchema:
                 raise ValueError(f"node type {node.name!r} names a feature twice: {fields}")
         if len(set(names)) != len(names):
             raise ValueError(f"a node type is named twice: {names}")
+        if marked := [n for n in (*names, *(edge.relation for edge in self.edges)) if "@" in n]:
+            raise ValueError(f"{marked} have an '@', expected none: it marks ages of edges")
         for edge in self.edges:
             for end in (edge.source, edge.target):
                 if end not in names:
                     raise ValueError(f"edge {edge.name!r} names {end!r}, expected one of {names}")
-            if "@" in edge.relation:
-                raise ValueError(
-                    f"relation {edge.relation!r} has an '@', which marks ages of edges"
-                )
         triples = [(edge.source, edge.event, edge.target) for edge in self.edges]
         if len(set(triples)) != len(triples):
             raise ValueError(f"two edge types are made by the same event: {triples}")

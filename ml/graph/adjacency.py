@@ -1,6 +1,6 @@
 """Edges sorted for message passing: by target to gather messages, by source to gather gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -107,17 +107,25 @@ class Adjacency:
         return sum(relation.by_target.num_edges for relation in self.relations.values())
 
     def of(self, key: EdgeKey) -> list[Relation]:
-        """The edges of a message type, whatever their age."""
-        return of_any_age(self.relations, key)
+        """The edges of a message type, one relation for each age class; at least one."""
+        found = of_any_age(self.relations, key)
+        if not found:
+            raise KeyError(f"no message type {key}, expected one of {list(self.relations)}")
+        return found
 
     def degree(self, key: EdgeKey) -> Tensor:
         """In-edges of every node along a message type, whatever their age. Shape: [n]."""
         size = self.num_nodes[key[2]]
-        return torch.stack([found.by_target.degree(size) for found in self.of(key)]).sum(0)
+        return total([found.by_target.degree(size) for found in self.of(key)])
 
     def to(self, device: str | torch.device) -> "Adjacency":
         moved = {key: relation.to(device) for key, relation in self.relations.items()}
         return Adjacency(self.num_nodes, moved)
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors of one shape, of which there is one at least."""
+    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
 
 
 def relation_of(edge_index: Tensor, num_sources: int, num_targets: int) -> Relation:

@@ -15,7 +15,7 @@ import torch
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph import growing_kernels as kernels
 from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
-from ml.graph.ages import ageless, all_ages
+from ml.graph.ages import ageless, youngest
 from ml.graph.graph import reverse
 
 Ints = npt.NDArray[np.int64]
@@ -181,34 +181,26 @@ class GrowingRelation:
 class GrowingAdjacency:
     """All edges of a graph that messages travel along, both ways, while they become more.
 
-    An edge keeps the age class with which it came.
+    Where the edges of an edge type come in classes of ages, a new one is of the youngest, and all
+    keep the class with which they came.
 
     Args:
         adjacency: Edges to begin with, of every message type of the schema.
-        classes: Of ages; 0 where ages play no part.
         merge_share: The delta of an edge type is merged once it has more than this share of the
             base's edges, and more than ``merge_least``.
     """
 
     def __init__(
-        self,
-        schema: GraphSchema,
-        adjacency: Adjacency,
-        *,
-        classes: int = 0,
-        merge_share: float,
-        merge_least: int,
+        self, schema: GraphSchema, adjacency: Adjacency, *, merge_share: float, merge_least: int
     ) -> None:
         self.merge_share, self.merge_least = merge_share, merge_least
-        size = adjacency.num_nodes
-        none = relation_of(torch.empty(2, 0, dtype=torch.long), 0, 0)
+        size, types = adjacency.num_nodes, [edge.key for edge in schema.edges]
         self.relations = {
-            key: GrowingRelation(
-                adjacency.relations.get(key, none), size[edge.source], size[edge.target]
-            )
-            for edge in schema.edges
-            for key in all_ages(edge.key, classes)
+            key: GrowingRelation(relation, size[key[0]], size[key[2]])
+            for key, relation in adjacency.relations.items()
+            if ageless(key) in types
         }
+        self.youngest = {key: youngest(self.relations, key) for key in types}
 
     @property
     def num_edges(self) -> int:
@@ -221,17 +213,16 @@ class GrowingAdjacency:
             relation.grow(num_nodes[key[0]], num_nodes[key[2]])
 
     def add(self, key: EdgeKey, source: Ints, target: Ints) -> Bools:
-        """Add edges of one age class; those that are there, of whatever age, change nothing.
+        """Add edges of one edge type; those that are there, of whatever age, change nothing.
 
         Returns:
             Which edges are new: of equal ones the first. Shape: [E].
         """
-        found = np.zeros(len(source), np.bool_)
+        young, new = self.youngest[key], np.ones(len(source), np.bool_)
         for other, relation in self.relations.items():
-            if other != key and ageless(other) == ageless(key):
-                found |= relation.has(source, target)
-        new = ~found
-        new[new] = self.relations[key].add(source[new], target[new])
+            if other != young and ageless(other) == key:
+                new &= ~relation.has(source, target)
+        new[new] = self.relations[young].add(source[new], target[new])
         return new
 
     def merge(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph.adjacency import Adjacency, PairDict, pair_adjacency
-from ml.graph.ages import UNKNOWN, Ages, aged
+from ml.graph.ages import UNKNOWN, YOUNGEST, Ages, aged, timed
 from ml.graph.graph import Graph, message_types
 from ml.graph.structure import first_times
 
@@ -30,7 +30,11 @@ class Messages:
 def pair_tensors(
     graph: Graph, device: str | torch.device = "cpu", *, ages: Ages | None = None
 ) -> dict[EdgeKey, Tensor]:
-    """Distinct pairs of each edge type as tensors; with ``ages`` of each age class that occurs."""
+    """Distinct pairs of each edge type as tensors.
+
+    With ``ages``, of an edge type with times those of each age class that occurs, and in any case
+    of the youngest and of those without a time.
+    """
     found = {}
     for edge in graph.schema.edges:
         pairs = graph.pairs(edge.key)
@@ -39,7 +43,7 @@ def pair_tensors(
         found[edge.key] = both
         if ages is not None and time is not None:
             classes = ages.classes(time)
-            for age in (UNKNOWN, *np.unique(classes).tolist()):
+            for age in {UNKNOWN, YOUNGEST, *classes.tolist()} if timed(classes) else ():
                 found[aged(edge.key, age)] = both[:, classes == age]
     return {key: torch.from_numpy(own).to(device) for key, own in found.items()}
 

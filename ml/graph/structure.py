@@ -190,7 +190,7 @@ class Structure:
                     links[edge.key],
                     early_by_source=early[0], early_by_target=early[1], order=order,
                 )  # fmt: skip
-        return cls(schema, about["nodes"], links, about["from_start"], about["latest"])
+        return cls(schema, about["nodes"], links, about["from_start"], about.get("latest"))
 
 
 def mapped(path: Path) -> Array:

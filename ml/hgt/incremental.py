@@ -6,8 +6,7 @@ In whatever order that happens, the result is that of a full pass over the graph
 
 An event counts by the pair of nodes that it joins and not by its id: pairs are distinct, so an
 event that comes again changes nothing, however late, and no ids need to be kept. Where the model
-knows ages of edges, they count back from the latest event of the graph that the engine began with,
-and a pair keeps the age with which it came.
+knows ages of edges, a pair that comes is young until the engine begins anew, whatever its time.
 """
 
 import sys
@@ -22,7 +21,6 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import pair_adjacency
-from ml.graph.ages import Ages
 from ml.graph.graph import Graph
 from ml.graph.growing import GrowingAdjacency
 from ml.graph.sampling import pair_tensors
@@ -133,13 +131,11 @@ class IncrementalEngine:
         inputs: Mapping[str, NodeInputs],
         pairs: Mapping[EdgeKey, torch.Tensor],
         config: IncrementalConfig,
-        ages: Ages | None,
     ) -> None:
         if next(model.parameters()).device.type != "cpu":
             raise ValueError("the model is on another device, expected the CPU: model.to('cpu')")
         self.model, self.encoder, self.config = model.eval(), encoder, config
         self.schema = encoder.schema
-        self.ages = ages
         adjacency = pair_adjacency({name: len(own) for name, own in ids.items()}, pairs)
         hidden, layers = model.config.hidden, model.config.layers
         self.caches = {
@@ -153,9 +149,8 @@ class IncrementalEngine:
                     cache.degree.values[:] += relation.by_target.degree(len(cache)).numpy()
         self._fill(full_pass(model, inputs, adjacency))
         self.adjacency = GrowingAdjacency(
-            self.schema, adjacency, classes=ages.count if ages else 0,
-            merge_share=config.merge_share, merge_least=config.merge_least,
-        )  # fmt: skip
+            self.schema, adjacency, merge_share=config.merge_share, merge_least=config.merge_least
+        )
         least = config.kept_degree if layers > 1 else sys.maxsize
         self.hubs = Hubs(model, self.caches, least=least)
         self._fingerprint = snapshot.fingerprint(model, encoder)
@@ -168,9 +163,13 @@ class IncrementalEngine:
         encoder: FeatureEncoder,
         graph: Graph,
         *,
+        now: int | None = None,
         config: IncrementalConfig | None = None,
     ) -> Self:
         """From a graph, by one full pass.
+
+        Args:
+            now: See ``ml.hgt.model.embed``.
 
         Raises:
             SchemaChanged: if the graph has another schema than the model.
@@ -180,11 +179,8 @@ class IncrementalEngine:
         except ValueError as error:
             raise SchemaChanged(str(error)) from error
         inputs = graph_inputs(encoder, graph)
-        ages = model.ages(graph.latest())
-        pairs = pair_tensors(graph, ages=ages)
-        return cls(
-            model, encoder, graph.node_ids, inputs, pairs, config or IncrementalConfig(), ages
-        )
+        pairs = pair_tensors(graph, ages=model.ages(graph.latest() if now is None else now))
+        return cls(model, encoder, graph.node_ids, inputs, pairs, config or IncrementalConfig())
 
     @classmethod
     def restore(
@@ -203,10 +199,7 @@ class IncrementalEngine:
         """
         found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
         pairs = {key: torch.from_numpy(own).long() for key, own in found.pairs.items()}
-        engine = cls(
-            model, encoder, found.ids, found.inputs, pairs, config or IncrementalConfig(),
-            model.ages(found.now),
-        )  # fmt: skip
+        engine = cls(model, encoder, found.ids, found.inputs, pairs, config or IncrementalConfig())
         for name, marks in found.marks.items():
             for part, values in marks.items():
                 getattr(engine.caches[name], part).values[:] = values
@@ -215,10 +208,7 @@ class IncrementalEngine:
     def checkpoint(self) -> bytes:
         """Nodes with their features, edges, and who is stale; no states, which a pass gives."""
         self._check_whole()
-        now = self.ages.now if self.ages else 0
-        return snapshot.write(
-            self.schema, self.caches, self.adjacency, model=self._fingerprint, now=now
-        )
+        return snapshot.write(self.schema, self.caches, self.adjacency, model=self._fingerprint)
 
     # Taking events
 
@@ -234,8 +224,7 @@ class IncrementalEngine:
         Unknown ids become new nodes, at once with the features given here or else with none.
 
         Args:
-            events: With the columns actor, target, target_type and type of the envelope, and
-                timestamp where ages of edges play a part.
+            events: With the columns actor, target, target_type and type of the envelope.
             features: By node type, rows of nodes that are new or have other features than before:
                 the id column and every feature of the schema.
 
@@ -247,7 +236,7 @@ class IncrementalEngine:
         links, ignored = links_of(self.schema, events)
         given = dict(features or {})
         check_features(self.schema, given)
-        intake = Intake(self.model, self.encoder, self.caches, self.adjacency, self.ages)
+        intake = Intake(self.model, self.encoder, self.caches, self.adjacency)
         new_ids = intake.unknown(links, given)
         encoded = intake.encode(new_ids, given)
         self._broken = True  # until all of it is in

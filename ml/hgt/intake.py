@@ -10,7 +10,6 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
-from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
@@ -60,7 +59,6 @@ class Intake:
     encoder: FeatureEncoder
     caches: Mapping[str, NodeCache]
     adjacency: GrowingAdjacency
-    ages: Ages | None
 
     def unknown(
         self, links: Sequence[Link], features: Mapping[str, pl.DataFrame]
@@ -119,19 +117,19 @@ class Intake:
         return changed
 
     def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
-        """Add the edges; of events of one pair the first of them tells the age."""
+        """Add the edges."""
         ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
-        for link, key in self._oldest_first(links):
-            sources, targets = ends.setdefault(key, ([], []))
+        for link in links:
+            sources, targets = ends.setdefault(link.edge.key, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
         share = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
         arriving, pairs = {}, 0
         for key, both in ends.items():
             source, target = (np.array(end, np.int64) for end in both)
-            new = self.adjacency.add(key, source, target)
+            new, young = self.adjacency.add(key, source, target), self.adjacency.youngest[key]
             source, target = source[new], target[new]
-            arriving[key], arriving[reverse(key)] = (target, source), (source, target)
+            arriving[young], arriving[reverse(young)] = (target, source), (source, target)
             pairs += len(source)
         for key, (target, _) in arriving.items():
             np.add.at(share[key[2]], target, 1)
@@ -141,12 +139,3 @@ class Intake:
             share[name][rows] /= cache.degree.values[rows]
             share[name][len(cache) - len(new_ids[name]) :] = 1
         return NewEdges(share, arriving, pairs)
-
-    def _oldest_first(self, links: Sequence[Link]) -> list[tuple[Link, EdgeKey]]:
-        """Events with their edge types, if the model knows ages in their classes, those of unknown
-        age and then the oldest first."""
-        if self.ages is None:
-            return [(link, link.edge.key) for link in links]
-        classes = self.ages.classes(np.array([link.time for link in links], np.int64))
-        order = np.argsort(np.where(classes == UNKNOWN, -self.ages.count, -classes), kind="stable")
-        return [(links[i], aged(links[i].edge.key, int(classes[i]))) for i in order]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.data.schema import EdgeKey, GraphSchema
+from ml.graph.adjacency import total
 from ml.graph.ages import Ages, check_days
 from ml.graph.graph import Graph, message_types
 from ml.graph.sampling import Messages, build_messages, pair_tensors
@@ -119,10 +120,9 @@ class Neighbourhood(nn.Module):
                 gather_sum(identity_dict[key[0]], relation, size)
                 for relation in messages.adjacency.of(key)
             ]
-            total = sums[0] if len(sums) == 1 else torch.stack(sums).sum(0)
             degree = messages.adjacency.degree(key)
             log_count = messages.log_counts[key]
-            found[key[2]] = found[key[2]] + self.part(key, total, degree, log_count)
+            found[key[2]] = found[key[2]] + self.part(key, total(sums), degree, log_count)
         return found
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ml.data.schema import EdgeKey
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import Rows, total
 from ml.graph.ages import of_any_age
 from ml.graph.graph import Graph
 from ml.graph.sampling import build_messages, pair_tensors
@@ -59,10 +59,16 @@ class States:
 
 
 @torch.no_grad()
-def full_states(model: HGT, encoder: FeatureEncoder, graph: Graph) -> States:
-    """States of every node of a graph, by one pass over all of its edges."""
+def full_states(
+    model: HGT, encoder: FeatureEncoder, graph: Graph, *, now: int | None = None
+) -> States:
+    """States of every node of a graph, by one pass over all of its edges.
+
+    Args:
+        now: See ``ml.hgt.model.embed``.
+    """
     device = next(model.parameters()).device
-    pairs = pair_tensors(graph, device, ages=model.ages(graph.latest()))
+    pairs = pair_tensors(graph, device, ages=model.ages(graph.latest() if now is None else now))
     messages = build_messages(graph.schema, graph.num_nodes, pairs)
     identity, h_dict = model.inputs(graph_inputs(encoder, graph, device))
     hidden = [h_dict]
@@ -109,8 +115,8 @@ def neighbourhood_rows(
     for key in model.message_types:
         if parts := of_any_age(rows, key):
             identity, size = states.identity[key[0]], len(like)
-            degree = torch.stack([part.degree(size) for part in parts]).sum(0)
-            total = torch.stack([sum_rows(identity, part, size) for part in parts]).sum(0)
+            degree = total([part.degree(size) for part in parts])
+            summed = total([sum_rows(identity, part, size) for part in parts])
             log_count = degree.to(like.dtype).log1p()
-            found = found + model.neighbourhood.part(key, total, degree, log_count)
+            found = found + model.neighbourhood.part(key, summed, degree, log_count)
     return found

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ml.data.schema import EdgeKey, GraphSchema
-from ml.graph.ages import MARK, UNKNOWN, aged, ageless
+from ml.graph.ages import MARK, aged, ageless
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import SchemaChanged
 from ml.hgt.encoders import FeatureEncoder, NodeInputs, id_codes
@@ -37,14 +37,12 @@ class Snapshot:
         inputs: By node type.
         pairs: By edge type and age class. Shapes: [2, E].
         marks: The arrays named in ``KEPT``, by node type.
-        now: From where ages of edges count back, in seconds; 0 where they play no part.
     """
 
     ids: Mapping[str, list[str]]
     inputs: Mapping[str, NodeInputs]
     pairs: Mapping[EdgeKey, npt.NDArray[np.int32]]
     marks: Mapping[str, Mapping[str, npt.NDArray[Any]]]
-    now: int
 
 
 def fingerprint(model: HGT, encoder: FeatureEncoder) -> str:
@@ -62,15 +60,13 @@ def write(
     adjacency: GrowingAdjacency,
     *,
     model: str,
-    now: int,
 ) -> bytes:
     """The bytes of a snapshot.
 
     Args:
         model: Fingerprint of the model.
-        now: As in ``Snapshot``.
     """
-    arrays: dict[str, Any] = {"format": FORMAT, "schema": schema.hash, "model": model, "now": now}
+    arrays: dict[str, Any] = {"format": FORMAT, "schema": schema.hash, "model": model}
     for name, cache in caches.items():
         encoded = [node_id.encode() for node_id in cache.ids]
         arrays[f"{name}.ids"] = np.frombuffer(b"".join(encoded), np.uint8)
@@ -109,17 +105,17 @@ def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
             {name: _inputs(arrays, name, own) for name, own in ids.items()},
             _pairs(arrays, schema),
             {name: {part: arrays[f"{name}.{part}"] for part in KEPT} for name in ids},
-            int(arrays["now"]) if "now" in arrays else 0,
         )
 
 
 def _pairs(arrays: Any, schema: GraphSchema) -> dict[EdgeKey, npt.NDArray[np.int32]]:
     found = {}
     for place, edge in enumerate(schema.edges):
+        found[edge.key] = arrays[f"{place}.pairs"]
         for name in arrays.files:
-            title, _, age = name.partition(MARK)
-            if title == f"{place}.pairs":
-                found[aged(edge.key, int(age) if age else UNKNOWN)] = arrays[name]
+            title, mark, age = name.partition(MARK)
+            if title == f"{place}.pairs" and mark:
+                found[aged(edge.key, int(age))] = arrays[name]
     return found
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from ml.data.schema import USER, EdgeKey
-from ml.graph.graph import UNKNOWN_TIME, Graph, Ints, reverse
+from ml.graph.ages import UNKNOWN, YOUNGEST, Ages, timed
+from ml.graph.graph import Graph, Ints, reverse
 from ml.graph.structure import first_times
 
 
@@ -19,15 +19,13 @@ class Surroundings:
     Args:
         sources: Index of the source of each in-edge, by message type that ends at a user.
         events: Events behind each of them.
-        since: When the first of these was, in seconds; ``UNKNOWN_TIME`` where it is not known.
-        now: When the graph's latest event was, in seconds: from where ages count back.
+        ages: Age class of each of them.
         unknown: Neighbours that the graph does not have yet; they are left out.
     """
 
     sources: Mapping[EdgeKey, Ints]
     events: Mapping[EdgeKey, Ints]
-    since: Mapping[EdgeKey, Ints]
-    now: int
+    ages: Mapping[EdgeKey, Ints]
     unknown: int = 0
 
     @property
@@ -41,7 +39,7 @@ class _Neighbours:
 
     sources: Ints
     events: Ints
-    since: Ints
+    ages: Ints
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,16 @@ class SurroundingsIndex:
     """Finds what arrives at a user of a graph without looking at all edges.
 
     Edges are sorted by their source already; by target the order is made once for each edge type
-    between users, and the times of first events once for each edge type.
+    between users, and ages once for each edge type.
+
+    Args:
+        ages: Of the model; None where they play no part.
     """
 
     graph: Graph
+    ages: Ages | None = None
     _by_target: dict[EdgeKey, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
-    _since: dict[EdgeKey, Ints] = field(default_factory=dict, repr=False)
+    _ages: dict[EdgeKey, Ints] = field(default_factory=dict, repr=False)
 
     def of(self, user_id: str, since: pl.DataFrame | None = None) -> Surroundings:
         """The neighbours of a user.
@@ -62,7 +64,7 @@ class SurroundingsIndex:
         Args:
             user_id: One that the graph does not know has what ``since`` says.
             since: Events of the user as actor or target that the graph lacks: type, actor,
-                target, target_type, timestamp.
+                target, target_type.
         """
         index = self.graph.index(USER).get(user_id)
         found = {}
@@ -79,23 +81,23 @@ class SurroundingsIndex:
         return Surroundings(
             {key: near.sources for key, near in found.items()},
             {key: near.events for key, near in found.items()},
-            {key: near.since for key, near in found.items()},
-            self._now,
+            {key: near.ages for key, near in found.items()},
             unknown,
         )
 
-    @cached_property
-    def _now(self) -> int:
-        return self.graph.latest()
-
     def _neighbours(self, key: EdgeKey, ends: Ints, rows: Ints | slice) -> _Neighbours:
         pairs = self.graph.pairs(key)
-        if key not in self._since:
-            since = first_times(self.graph, key)
-            if since is None:
-                since = np.full(len(pairs), UNKNOWN_TIME, np.int64)
-            self._since[key] = since
-        return _Neighbours(ends[rows], pairs.count[rows], self._since[key][rows])
+        return _Neighbours(ends[rows], pairs.count[rows], self._ages_of(key)[rows])
+
+    def _ages_of(self, key: EdgeKey) -> Ints:
+        """Age class of each pair of an edge type. Shape: [P]."""
+        if key not in self._ages:
+            found = np.full(len(self.graph.pairs(key)), UNKNOWN, np.int64)
+            times = None if self.ages is None else first_times(self.graph, key)
+            if self.ages is not None and times is not None:
+                found = self.ages.classes(times)
+            self._ages[key] = found
+        return self._ages[key]
 
     def _sent(self, key: EdgeKey, index: int | None) -> slice:
         if index is None:
@@ -123,28 +125,23 @@ class SurroundingsIndex:
             ):
                 if at != USER:
                     continue
-                named = (
-                    fits.filter(pl.col(mine) == user_id)
-                    .group_by(other, maintain_order=True)
-                    .agg(pl.len(), pl.col("timestamp").min().dt.epoch("s"))
-                    .with_columns(pl.col("timestamp").fill_null(UNKNOWN_TIME))
-                )
+                named = fits.filter(pl.col(mine) == user_id)[other].value_counts(sort=True)
                 index = self.graph.index(end)
-                known = [(index[i], n, t) for i, n, t in named.iter_rows() if i in index]
+                known = [(index[i], n) for i, n in named.iter_rows() if i in index]
                 unknown += len(named) - len(known)
-                found[key] = _joined(found[key], known)
+                new = YOUNGEST if timed(self._ages_of(edge.key)) else UNKNOWN
+                found[key] = _joined(found[key], known, new)
         return unknown
 
 
-def _joined(near: _Neighbours, more: list[tuple[int, int, int]]) -> _Neighbours:
+def _joined(near: _Neighbours, more: list[tuple[int, int]], age: int) -> _Neighbours:
     """Neighbours that are there already get no second edge, and keep their age."""
     if not more:
         return near
-    ids, counts, times = np.array(more, np.int64).T
+    ids, counts = np.array(more, np.int64).T
     both = np.union1d(near.sources, ids)
-    events, since = np.zeros(len(both), np.int64), np.zeros(len(both), np.int64)
-    since[np.searchsorted(both, ids)] = times
-    since[np.searchsorted(both, near.sources)] = near.since
+    events, ages = np.zeros(len(both), np.int64), np.full(len(both), age, np.int64)
     events[np.searchsorted(both, near.sources)] = near.events
     events[np.searchsorted(both, ids)] += counts
-    return _Neighbours(both, events, since)
+    ages[np.searchsorted(both, near.sources)] = near.ages
+    return _Neighbours(both, events, ages)

@@ -91,14 +91,12 @@ class VirtualUser:
     @cached_property
     def _by_age(self) -> list[tuple[EdgeKey, EdgeKey, npt.NDArray[np.intp] | slice]]:
         """Message types, their age classes, and which of the in-edges are of each."""
-        ages = self.model.ages(self.surroundings.now)
-        if ages is None:
+        if not self.model.config.edge_ages:
             return [(key, key, slice(None)) for key in self.surroundings.sources]
-        classes = {key: ages.classes(since) for key, since in self.surroundings.since.items()}
         return [
-            (key, aged(key, age), np.flatnonzero(own == age))
-            for key, own in classes.items()
-            for age in np.unique(own).tolist()
+            (key, aged(key, age), np.flatnonzero(ages == age))
+            for key, ages in self.surroundings.ages.items()
+            for age in np.unique(ages).tolist()
         ]
 
 

@@ -193,9 +193,10 @@ def check_against_a_full_pass(workspace, tmp_path):
     mark = load_mark(folder / "graph")
     log = read_log(workspace.pk, until=present())
     known = read_log(workspace.pk, until=mark)["event_id"]
-    began = load_whole_graph(folder / "graph")
-    graph = began.append(log.filter(~pl.col("event_id").is_in(known.implode())))
-    embeddings = embed(model.model, model.encoder, graph, now=began.latest())
+    graph = load_whole_graph(folder / "graph").append(
+        log.filter(~pl.col("event_id").is_in(known.implode()))
+    )
+    embeddings = embed(model.model, model.encoder, graph, now=model.now)
     frame = profile_frame(graph)
     scores = score_users(model.profile, frame, embeddings[USER])
     profiles = {p.user_id: p for p in Profile.objects.filter(workspace=workspace)}

@@ -1,11 +1,10 @@
 """A task that learns in time, from its parameter to the loop and the explanation."""
 
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 import pytest
 from incremental_fixtures import (
     check_against_a_full_pass,
+    do_queued,
     is_fresh,
     refresh,
     running,
@@ -14,40 +13,68 @@ from incremental_fixtures import (
     wait,
 )
 
+from controlcenter.datasets.models import Dataset
 from controlcenter.profiles import explanations
 from controlcenter.profiles.explanations import Question
 from controlcenter.profiles.models import Explanation, Profile
 from controlcenter.registry.services import active_version
+from controlcenter.tasks.models import Task
 from workers.explaining import explained, model_of, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+NAME = "u00001"
 
 
-def over_two_years(events):
-    """The same events on other days: some before the dataset's, some between, some after."""
-    moments = (datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=11 * n) for n in range(70))
-    return [
-        event | {"timestamp": moment.isoformat()}
-        for event, moment in zip(events, moments, strict=False)
-    ]
-
-
-def test_ages_count_in_the_refresh_the_loop_and_the_explanation(scored, anna, as_anna, tmp_path):
+@pytest.fixture
+def in_time(scored, as_anna):
+    """The model of a version that knows ages."""
     refresh(as_anna, temporal=True, epochs=3)
-    version = active_version(scored.pk)
-    model, world = model_of(version.pk), world_of(version.pk)
-    assert model.model.config.edge_ages
-    with running(scored, anna):
-        send(scored, *over_two_years(some_events(scored, 60, 5)))
-        wait(lambda: is_fresh(scored))
-    check_against_a_full_pass(scored, tmp_path)
+    return model_of(active_version(scored.pk).pk)
 
-    profile = Profile.objects.get(workspace=scored, user_id="u00001")
-    around = world.index.of(profile.user_id)
-    classes = model.model.ages(around.now).classes(np.concatenate(list(around.since.values())))
-    assert len(np.unique(classes)) > 1, "the user's edges are of one age: they tell nothing"
+
+def drift_of_the_explanation(workspace):
+    """How far the score of the evidence is from the stored one."""
+    profile = Profile.objects.get(workspace=workspace, user_id=NAME)
     asked = explanations.request(profile, Question())
     found = explained(Explanation.objects.get(pk=asked.pk))
     assert found.error == ""
-    total = sum(row["contribution"] for row in found.result["contributions"])
-    assert found.result["score"] - found.result["base"] == pytest.approx(total, abs=1e-6)
+    return found.result["drift"]
+
+
+def test_ages_count_in_the_refresh_and_the_explanation(scored, in_time):
+    world = world_of(active_version(scored.pk).pk)
+    ages = np.concatenate(list(world.index.of(NAME).ages.values()))
+    assert len(np.unique(ages)) > 1, "the user's edges are of one age: they tell nothing"
+    assert abs(drift_of_the_explanation(scored)) < 1e-6
+
+
+def test_ages_count_in_the_loop(scored, in_time, anna, tmp_path):
+    with running(scored, anna):
+        send(scored, *some_events(scored, 60, 5))
+        wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def test_a_refresh_that_trains_nothing_counts_from_where_its_version_did(
+    scored, in_time, anna, as_anna, tmp_path
+):
+    """Else the profiles that the loop does not touch would be of another time than the others."""
+    events = [event | {"timestamp": "2026-11-01T12:00:00Z"} for event in some_events(scored, 60, 6)]
+    send(scored, *events)
+    refresh(as_anna, mode="embedding_only")
+    check_against_a_full_pass(scored, tmp_path)
+    with running(scored, anna):
+        wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def test_a_graph_without_times_is_refused(in_time, as_anna):
+    dataset = Dataset.objects.first()
+    parameters = {"mode": "embedding_only", "keep_timestamps": False}
+    body = {"dataset": str(dataset.pk), "parameters": parameters}
+    assert as_anna.post("/api/v1/tasks/", body, format="json").status_code == 201
+    with pytest.raises(AssertionError, match="embedding"):
+        do_queued()
+    task = Task.objects.order_by("-created_at").first()
+    assert task.state == "failed"
+    assert "leave keep_timestamps true" in task.error

@@ -82,6 +82,7 @@ def test_a_key_gives_its_task_also_when_the_request_would_no_longer_do(client, r
         ({"seed": -1}, "parameters.seed", "got -1"),
         ({"device": "tpu"}, "parameters.device", "tpu"),
         ({"temporal": True, "keep_timestamps": False}, "parameters.temporal", "leave keep_times"),
+        ({"temporal": True, "mode": "embedding_only"}, "parameters.temporal", "trains nothing"),
         ({"temporal": "sometimes"}, "parameters.temporal", "valid boolean"),
         ({"processes": 0}, "parameters.processes", "got 0, expected a whole number from 1 to 64"),
         ({"processes": 65}, "parameters.processes", "got 65"),

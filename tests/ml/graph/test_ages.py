@@ -33,9 +33,11 @@ def test_the_age_is_in_the_name_and_comes_off_again():
     assert of_any_age(by_key, USES) == [1, 2]
 
 
-def test_a_relation_with_the_mark_is_refused():
-    with pytest.raises(ValueError, match="'calls@1' has an '@'"):
-        GraphSchema((NodeType("user"),), (EdgeType("user", "calls@1", "user", "call"),))
+def test_names_with_the_mark_are_refused():
+    with pytest.raises(ValueError, match=r"\['user@1', 'calls@1'\] have an '@'"):
+        GraphSchema(
+            (NodeType("user"), NodeType("user@1")), (EdgeType("user", "calls@1", "user", "call"),)
+        )
 
 
 @pytest.fixture

@@ -97,27 +97,37 @@ def test_many_edges_of_one_node(edges):
     assert not relation.add(np.zeros(edges, np.int64), others).any()
 
 
-@given(batches=st.lists(st.tuples(st.integers(-1, 1), BATCH), max_size=6), merge=st.booleans())
+@given(
+    base=st.dictionaries(st.tuples(NODES, NODES), st.integers(-1, 2)),
+    batches=st.lists(BATCH, max_size=5),
+    ageing=st.booleans(),
+    merge=st.booleans(),
+)
 @settings(deadline=None)
-def test_an_edge_keeps_the_age_with_which_it_came(batches, merge):
+def test_an_edge_keeps_the_age_with_which_it_came(base, batches, ageing, merge):
     schema = GraphSchema((NodeType("user"),), (EdgeType("user", "calls", "user", "call"),))
     calls = schema.edges[0].key
-    none = torch.empty(2, 0, dtype=torch.long)
+    classes = (-1, 0, 1, 2) if ageing else (-1,)
+    came = {pair: age if ageing else -1 for pair, age in base.items()}
+    pairs = {
+        aged(calls, age): torch.tensor(
+            [pair for pair, own in came.items() if own == age], dtype=torch.long
+        ).reshape(-1, 2).T
+        for age in classes
+    }  # fmt: skip
     growing = GrowingAdjacency(
-        schema, pair_adjacency({"user": 7}, {calls: none}), classes=2, merge_share=0,
-        merge_least=0 if merge else 1000,
-    )  # fmt: skip
-    came = {}
-    for age, batch in batches:
+        schema, pair_adjacency({"user": 7}, pairs), merge_share=0, merge_least=0 if merge else 1000
+    )
+    for batch in batches:
         source, target = np.array(batch, np.int64).reshape(-1, 2).T
-        new = growing.add(aged(calls, age), source, target)
+        new = growing.add(calls, source, target)
         assert new.tolist() == [
             pair not in came and pair not in batch[:place] for place, pair in enumerate(batch)
         ]
-        came |= {pair: age for pair in batch if pair not in came}
+        came |= {pair: 0 if ageing else -1 for pair in batch if pair not in came}
         growing.merge()
     assert growing.num_edges == 2 * len(came)
-    for age in (-1, 0, 1):
+    for age in classes:
         expected = {pair for pair, own in came.items() if own == age}
         relation = growing.relations[aged(calls, age)]
         assert {tuple(pair) for pair in relation.pairs().T.tolist()} == expected

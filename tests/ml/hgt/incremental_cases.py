@@ -124,15 +124,14 @@ def graph_of(schema, seed):
         values = {f.name: pl.Series(generator.choice(np.array(VALUES[f.kind][1:3]), 5).tolist(),
                                     dtype=KINDS[f.kind]) for f in node.features}  # fmt: skip
         frames[node.table] = pl.DataFrame({node.id_column: ids, **values})
-    rows = []
+    rows, times = [], []
     for edge in schema.edges:
         rows += [
             (edge.event, f"{edge.source[0]}{a}", f"{edge.target[0]}{b}", edge.target)
             for a, b in generator.integers(0, 5, (6, 2))
         ]
-    ago = generator.integers(0, 400, len(rows)).tolist()
-    times = [None if days % 7 == 0 else TIME - timedelta(days=days) for days in ago]
-    times[-1] = TIME + timedelta(days=30)  # some of the later events are older than this
+        ago = generator.integers(0, 400, 5).tolist()
+        times += [TIME, *(None if n % 7 == 0 else TIME - timedelta(days=n) for n in ago)]
     return build_graph(SimpleNamespace(schema=schema, events=frame_of(rows, times), **frames))
 
 
@@ -152,12 +151,8 @@ def frame_of(rows, times=None):
 
 
 @st.composite
-def events_of(draw, schema, batch=0):
-    """Events between known and new nodes, with repeats, loops and types nobody knows.
-
-    Args:
-        batch: Events of a later batch are later; those of one come in any order of time.
-    """
+def events_of(draw, schema):
+    """Events between known and new nodes, with repeats, loops and types nobody knows."""
     rows = []
     for _ in range(draw(st.integers(0, 6))):
         if draw(st.integers(0, 9)) == 0:
@@ -167,8 +162,7 @@ def events_of(draw, schema, batch=0):
         source = draw(st.sampled_from(ids_of(edge.source, known=5)))
         target = draw(st.sampled_from(ids_of(edge.target, known=5)))
         rows += [(edge.event, source, target, edge.target)] * draw(st.integers(1, 2))
-    hours = [draw(st.integers(0, 199)) for _ in rows]
-    return frame_of(rows, [TIME + timedelta(hours=200 * batch + h) for h in hours])
+    return frame_of(rows, [TIME + timedelta(days=draw(st.integers(0, 500))) for _ in rows])
 
 
 @st.composite

@@ -1,9 +1,7 @@
-"""Ages of edges in the engine: from where they count, and what a late event changes."""
+"""Ages of edges in the engine: what was there has them, what comes is young."""
 
-import io
 from datetime import timedelta
 
-import numpy as np
 import pytest
 from incremental_cases import SCHEMAS, TIME, Case, drained, frame_of, graph_of
 
@@ -11,7 +9,6 @@ from ml.hgt.arrivals import SchemaChanged
 from ml.hgt.incremental import IncrementalEngine
 
 DAYS = (3.0, 20.0, 200.0)
-BUYS = ("user", "buys", "product")
 
 
 @pytest.fixture
@@ -20,9 +17,10 @@ def case():
 
 
 def bought(*ago):
-    """Fresh pairs, so many days before the latest event of the graph."""
+    """A user's first events with products 0, 1, …, so many days before those of the graph."""
     rows = [("trade", "u6", f"p{i}", "product") for i in range(len(ago))]
-    return frame_of(rows, [TIME + timedelta(days=30 - days) for days in ago])
+    times = [None if days is None else TIME - timedelta(days=days) for days in ago]
+    return frame_of(rows, times)
 
 
 def ages_of(engine):
@@ -34,32 +32,30 @@ def ages_of(engine):
     return found
 
 
-def test_an_edge_is_as_old_as_it_was_when_the_engine_began(case):
-    engine = IncrementalEngine.start(*case.start)
-    engine.apply(bought(-100, 0, 10, 50, 300), now=0.0)
-    expected = ["buys@0", "buys@0", "buys@1", "buys@2", "buys@3"]
+def test_what_comes_is_young_in_whatever_batches_it_comes(case):
+    whole, slow = (IncrementalEngine.start(*case.start) for _ in range(2))
+    whole.apply(bought(-100, 0, 10, None), now=0.0)
+    for late in ([10], [300, 2], [None, 5, 1], [0, 0, 0, 0]):
+        slow.apply(bought(*late), now=0.0)
+        slow = IncrementalEngine.restore(*case.start[:2], slow.checkpoint())
+    assert ages_of(whole) == ages_of(slow) == {f"p{i}": "buys@0" for i in range(4)}
+
+
+def test_it_has_its_age_when_the_engine_begins_anew(case):
+    case.append(bought(-100, 0, 10, 50, 300, None))
+    engine = IncrementalEngine.start(*case.start, now=case.now)
+    expected = ["buys@0", "buys@0", "buys@1", "buys@2", "buys@3", "buys"]
     assert ages_of(engine) == {f"p{i}": name for i, name in enumerate(expected)}
-    again = IncrementalEngine.restore(*case.start[:2], engine.checkpoint())
-    again.apply(bought(-100, 0, 10, 50, 300, 10), now=1.0)
-    assert ages_of(again) == ages_of(engine) | {"p5": "buys@1"}
-    case.append(bought(-100, 0, 10, 50, 300, 10))
-    case.check(drained(again, now=2.0), all_fresh=True)
+    case.check(engine, all_fresh=True)
+    state = engine.checkpoint()
+    case.check(drained(IncrementalEngine.restore(*case.start[:2], state), now=0.0), all_fresh=True)
 
 
-def test_a_late_event_of_a_known_pair_changes_its_age_at_the_next_start_only(case):
-    engine = IncrementalEngine.start(*case.start)
+def test_where_no_edge_has_a_time_a_new_one_has_no_age(case):
+    graph = case.graph
+    edges = {key: type(own)(own.src, own.dst) for key, own in graph.edges.items()}
+    engine = IncrementalEngine.start(*case.start[:2], graph.with_edges(edges))
     engine.apply(bought(1), now=0.0)
-    engine.apply(bought(300), now=1.0)
-    assert ages_of(engine) == {"p0": "buys@0"}
-    case.append(bought(1))
-    case.append(bought(300))
-    assert ages_of(IncrementalEngine.start(*case.start)) == {"p0": "buys@3"}
-
-
-def test_without_times_events_are_of_no_age(case):
-    engine = IncrementalEngine.start(*case.start)
-    events = bought(1)
-    engine.apply(events.drop("timestamp"), now=0.0)
     assert ages_of(engine) == {"p0": "buys"}
 
 
@@ -69,14 +65,3 @@ def test_a_checkpoint_is_of_one_choice_of_ages(case):
         other = Case(case.graph, layers=2, edge_ages=days)
         with pytest.raises(SchemaChanged, match="model"):
             IncrementalEngine.restore(*other.start[:2], state)
-
-
-def test_a_checkpoint_from_before_there_were_ages_is_read():
-    case = Case(graph_of(SCHEMAS["telecom"], 0), layers=2)
-    state = IncrementalEngine.start(*case.start).checkpoint()
-    with np.load(io.BytesIO(state)) as arrays:
-        kept = {name: arrays[name] for name in arrays.files if name != "now"}
-    older = io.BytesIO()
-    np.savez(older, **kept)
-    engine = IncrementalEngine.restore(*case.start[:2], older.getvalue())
-    case.check(drained(engine, now=0.0), all_fresh=True)

@@ -55,7 +55,7 @@ class Growing(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def apply(self, data):
-        events = data.draw(events_of(self.schema, len(self.taken)))
+        events = data.draw(events_of(self.schema))
         features = data.draw(features_of(self.schema))
         before = {
             name: dict(zip(*self.engine.embeddings(name), strict=True))

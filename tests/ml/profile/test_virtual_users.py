@@ -58,7 +58,8 @@ def world_of(graph, rules, *, background, edge_ages=()):
     return SimpleNamespace(
         graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
         evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
-        states=full_states(network, encoder, graph), index=SurroundingsIndex(graph), rules=rules,
+        states=full_states(network, encoder, graph), rules=rules,
+        index=SurroundingsIndex(graph, network.ages(graph.latest())),
         background=draw_background(evidence, graph.node_ids[USER], size=background, seed=0),
     )  # fmt: skip
 
@@ -240,8 +241,7 @@ def test_what_arrives_is_what_the_pairs_say(world):
 
 def since(*rows):
     names = ("type", "actor", "target", "target_type")
-    events = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    return events.with_columns(timestamp=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
 
 
 def test_events_since_are_what_the_graph_with_them_says(world):
@@ -255,7 +255,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
     ]
     days = pl.Series([datetime(2030, 1, 1 + day, tzinfo=UTC) for day in range(len(rows))])
     events = since(*rows).with_columns(timestamp=days.cast(pl.Datetime("us", "UTC")))
-    later = SurroundingsIndex(world.graph.append(events))
+    later = SurroundingsIndex(world.graph.append(events), world.index.ages)
     for name in users[:1]:
         mine = events.filter((pl.col("actor") == name) | (pl.col("target") == name))
         found, expected = world.index.of(name, mine), later.of(name)
@@ -264,7 +264,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
             assert np.array_equal(np.sort(found.sources[key]), np.sort(sources))
             order, other = np.argsort(found.sources[key]), np.argsort(sources)
             assert np.array_equal(found.events[key][order], expected.events[key][other])
-            assert np.array_equal(found.since[key][order], expected.since[key][other])
+            assert np.array_equal(found.ages[key][order], expected.ages[key][other])
 
 
 def test_neighbours_that_the_graph_does_not_know_are_counted_and_left_out(world):
