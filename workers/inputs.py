@@ -50,14 +50,18 @@ def load_training_graph(folder: Path) -> Graph:
     return load_graph(sample if sample.is_dir() else folder / GRAPH)
 
 
-def learning_graph(split: Split, folder: Path) -> Graph:
+def learning_graph(split: Split, folder: Path, *, temporal: bool = False) -> Graph:
     """What a network learns from: the train part, and what optimizing added to it, if anything.
 
     Everything else (decoder, fusion, metrics, profiles) is made of the split and the graph, which
     know nothing of added events.
+
+    Args:
+        temporal: Added events are left out: they are made from the whole train part, so that in the
+            order of time they would tell what comes later.
     """
     path = folder / ADDED
-    if not path.is_file():
+    if temporal or not path.is_file():
         return split.train
     return with_added(split, split.train.edges_of(pl.read_parquet(path)))
 

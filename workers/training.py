@@ -122,7 +122,8 @@ def train_all(
 ) -> Artifact:
     config = training_config(task.parameters, device)
     split = split_graph(graph, seed=config.seed)
-    trained = learn(execution, learning_graph(split, built), config)
+    learned_from = learning_graph(split, built, temporal=config.temporal)
+    trained = learn(execution, learned_from, config)
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")

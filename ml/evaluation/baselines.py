@@ -68,7 +68,7 @@ class EaseConfig:
     """Bounds of the linear model.
 
     Args:
-        penalty: Of the ridge, in mean sources a target.
+        penalty: Of the ridge, in mean sources a target that has any.
         max_targets: Of more the most popular ones are fitted, and the others score zero: the
             inverse of a matrix of this size takes about two seconds on two cores and 300 MB.
         max_products: Σ (targets of a source)² over the sources it is fitted on; beyond that some
@@ -97,11 +97,13 @@ def ease(
         return None
     seen = incidence(pairs, num_sources, num_targets)
     seen.data[:] = 1.0
-    if num_targets <= config.max_targets:
+    count = np.bincount(pairs.dst, minlength=num_targets)
+    # A target that nobody had may be one that has not come yet: it says nothing.
+    size = min(config.max_targets, np.count_nonzero(count))
+    if size == num_targets:
         weights = _ease_weights(seen, config)
         return lambda src: np.asarray(seen[src] @ weights)
-    order = np.argsort(-np.bincount(pairs.dst, minlength=num_targets), kind="stable")
-    fitted = np.sort(order[: config.max_targets])
+    fitted = np.sort(np.argsort(-count, kind="stable")[:size])
     some = sparse.csr_array(seen[:, fitted])
     weights = _ease_weights(some, config)
 

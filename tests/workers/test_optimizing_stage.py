@@ -209,6 +209,7 @@ def test_suggestions_change_what_is_learned_and_nothing_else(raw, tmp_path, para
         assert frames[0].sort(columns).equals(frames[1].sort(columns))
     split = split_graph(other, seed=task.parameters["seed"])
     assert learning_graph(split, folder) is split.train
+    assert learning_graph(split, again, temporal=True) is split.train
     more = learning_graph(split, again)
     users = set(other.node_ids["user"])
     assert more.num_events == split.train.num_events + added["actor"].is_in(list(users)).sum()

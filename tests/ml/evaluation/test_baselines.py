@@ -64,3 +64,10 @@ def test_the_edge_bank_knows_a_pair_or_does_not():
 def test_ease_of_targets_that_nobody_has_is_zero_there():
     pairs = distinct_pairs(Edges(np.array([0, 1, 2]), np.array([0, 1, 1])), 4)
     assert ease(pairs, 3, 4)(np.arange(3))[:, 2:] == pytest.approx(0.0)
+
+
+def test_targets_that_have_not_come_yet_change_nothing_in_ease():
+    pairs, everybody = drawn(), np.arange(30)
+    now, later = ease(pairs, 30, 8)(everybody), ease(pairs, 30, 20)(everybody)
+    np.testing.assert_allclose(later[:, :8], now, atol=1e-6)
+    assert not later[:, 8:].any()

@@ -180,12 +180,11 @@ def test_a_planted_future_edge_changes_nothing_that_is_learned(population, produ
     assert "of the future" not in having.encoder.ids["product"]
     for name, z in embed(without.model, without.encoder, before.train).items():
         seen = embed(having.model, having.encoder, planted.train)[name][: len(z)]
-        assert np.allclose(z, seen, atol=1e-4), name
+        assert np.allclose(z, seen, atol=1e-6), name
     weights = [fit_decoder(s, embed(t.model, t.encoder, s.train), t.temperatures).weights
                for t, s in ((without, before), (having, planted))]  # fmt: skip
-    # The optimum is flat: embeddings that differ by 1e-7 move a weight by a hundredth.
     for name, row in weights[0].items():
-        assert np.allclose(astuple(row), astuple(weights[1][name]), rtol=3e-2, atol=1e-3), name
+        assert np.allclose(astuple(row), astuple(weights[1][name]), rtol=1e-2, atol=1e-3), name
 
 
 def test_untimed_data_is_split_at_random_and_says_so(population):
