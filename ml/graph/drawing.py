@@ -73,7 +73,11 @@ def fold_of(source: Any, target: Any, folds: Any, key: np.uint64) -> np.int64:
 
 @kernel
 def first_not_before(time: Array, low: Any, high: Any, before: Any) -> np.int64:
-    """The first place in [low, high) of rising ``time`` that is not before ``before``."""
+    """The first place in [low, high) of rising ``time``, or numbers, that is not before ``before``.
+
+    Returns:
+        ``high`` if there is none.
+    """
     while low < high:
         middle = (low + high) // 2
         if time[middle] < before:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.compiling import kernel
+from ml.graph.drawing import first_not_before
 
 Array = npt.NDArray[Any]
 
@@ -32,15 +33,8 @@ def known(
         start, other: Base edges by source, their targets rising.
     """
     if u < len(start) - 1:
-        low, end = start[u], start[u + 1]
-        high = end
-        while low < high:
-            middle = (low + high) // 2
-            if other[middle] < v:
-                low = middle + 1
-            else:
-                high = middle
-        if low < end and other[low] == v:
+        place = first_not_before(other, start[u], start[u + 1], v)
+        if place < start[u + 1] and other[place] == v:
             return True
     # Whichever list ends first says it: one end may be a hub, seldom both.
     a, b = source_head[u], target_head[v]
