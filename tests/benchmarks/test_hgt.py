@@ -61,6 +61,8 @@ def test_rows_of_the_usual_graph_name_both_peers(monkeypatch):
         "HGT forward": (6, True),
         "HGT forward, compiled peer": (2, False),
         "HGT train step": (5, True),
+        "HGT forward, 6 ages of edges": (None, None),
+        "HGT train step, 6 ages of edges": (None, None),
         "HGT forward, peak memory": (4, False),
         "HGT train step, peak memory": (4, False),
     }
