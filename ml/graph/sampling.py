@@ -43,7 +43,8 @@ def pair_tensors(
         found[edge.key] = both
         if ages is not None and time is not None:
             classes = ages.classes(time)
-            for age in {UNKNOWN, YOUNGEST, *classes.tolist()} if timed(classes) else ():
+            occur = sorted({UNKNOWN, YOUNGEST, *np.unique(classes).tolist()})
+            for age in occur if timed(classes) else ():
                 found[aged(edge.key, age)] = both[:, classes == age]
     return {key: torch.from_numpy(own).to(device) for key, own in found.items()}
 

@@ -91,12 +91,12 @@ class SurroundingsIndex:
 
     def _ages_of(self, key: EdgeKey) -> Ints:
         """Age class of each pair of an edge type. Shape: [P]."""
+        none = np.broadcast_to(np.int64(UNKNOWN), len(self.graph.pairs(key)))
+        if self.ages is None:
+            return none
         if key not in self._ages:
-            found = np.full(len(self.graph.pairs(key)), UNKNOWN, np.int64)
-            times = None if self.ages is None else first_times(self.graph, key)
-            if self.ages is not None and times is not None:
-                found = self.ages.classes(times)
-            self._ages[key] = found
+            times = first_times(self.graph, key)
+            self._ages[key] = none if times is None else self.ages.classes(times)
         return self._ages[key]
 
     def _sent(self, key: EdgeKey, index: int | None) -> slice:
@@ -129,7 +129,8 @@ class SurroundingsIndex:
                 index = self.graph.index(end)
                 known = [(index[i], n) for i, n in named.iter_rows() if i in index]
                 unknown += len(named) - len(known)
-                new = YOUNGEST if timed(self._ages_of(edge.key)) else UNKNOWN
+                ageing = self.ages is not None and timed(self._ages_of(edge.key))
+                new = YOUNGEST if ageing else UNKNOWN
                 found[key] = _joined(found[key], known, new)
         return unknown
 
