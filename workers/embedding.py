@@ -82,8 +82,7 @@ def work(execution: Execution) -> None:
 
 def check_times(model: Model, graph: Graph) -> None:
     """Raises: Fault if the model goes by the ages of edges, and none of them has a time."""
-    untimed = all(edges.time is None for edges in graph.edges.values())
-    if model.model.config.edge_ages and untimed and graph.num_events:
+    if model.model.config.edge_ages and graph.num_events and not graph.has_times:
         raise Fault(
             "The version learned from the times of events (temporal), and the graph has none: "
             "leave keep_timestamps true, or train a new version."

@@ -24,6 +24,7 @@ from controlcenter.profiles.models import (
 from controlcenter.registry.models import ModelVersion
 from controlcenter.tasks.runs import Commit
 from ml.artifact import Artifact as Model
+from ml.data.frames import EVENT_COLUMNS
 from ml.data.schema import GraphSchema
 from ml.hgt.rows import States, full_states
 from ml.profile.background import Background, zero_background
@@ -119,7 +120,8 @@ def by_evidence(
         since=world.mark.snapshot,
         before=known_until(profile),
     )
-    events = pl.DataFrame(since, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
+    events = pl.DataFrame(since, schema=types, orient="row")
     around = world.index.of(profile.user_id, events)
     user = virtual_user(model.model, model.encoder, world.states, around, frame)
     result = explain_evidence(model.profile, subject, background, user.embed, seed=seed_of(model))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -60,7 +60,7 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
     if about["format"] != FORMAT:
         raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
     model = model_of(execution, version)
-    engine = IncrementalEngine.restore(model.model, model.encoder, state)
+    engine = IncrementalEngine.restore(model.model, model.encoder, state, now=model.now)
     seen = Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
     return Beginning(model, engine, seen, about["waiting"])
 
@@ -107,7 +107,13 @@ def warm_up(model: Model) -> None:
     )
     engine = IncrementalEngine.start(model.model, model.encoder, graph)
     events = [
-        {"actor": "a", "target": "b", "type": edge.event, "target_type": edge.target}
+        {
+            "actor": "a",
+            "target": "b",
+            "type": edge.event,
+            "target_type": edge.target,
+            "timestamp": datetime.fromtimestamp(0, UTC),
+        }
         for edge in schema.edges
     ]
     engine.apply(pl.DataFrame(events), now=0.0)

@@ -121,6 +121,10 @@ def train_all(
     execution: Execution, task: Task, graph: Graph, built: Path, rules: RuleSet, device: str
 ) -> Artifact:
     config = training_config(task.parameters, device)
+    if config.temporal and not graph.has_times:
+        raise Fault(
+            "temporal learns from the times of events, and the graph has none: leave it out."
+        )
     split = split_graph(graph, seed=config.seed)
     learned_from = learning_graph(split, built, temporal=config.temporal)
     trained = learn(execution, learned_from, config)

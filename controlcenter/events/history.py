@@ -6,15 +6,19 @@ from typing import Any
 
 from django.db import connection
 
-COLUMNS = ("type", "actor", "target", "target_type")
+COLUMNS = ("type", "actor", "target", "target_type", "timestamp")
+
+Row = tuple[str, str, str, str, datetime]
 
 OF_USER = """
-SELECT type, actor, target, target_type FROM events_event
-WHERE workspace_id = %(workspace)s AND actor = %(user)s {unseen}
-UNION ALL
-SELECT type, actor, target, target_type FROM events_event
-WHERE workspace_id = %(workspace)s AND target = %(user)s AND target_type = 'user'
-    AND actor <> %(user)s {unseen}
+SELECT type, actor, target, target_type, timestamp FROM (
+    SELECT * FROM events_event
+    WHERE workspace_id = %(workspace)s AND actor = %(user)s {unseen}
+    UNION ALL
+    SELECT * FROM events_event
+    WHERE workspace_id = %(workspace)s AND target = %(user)s AND target_type = 'user'
+        AND actor <> %(user)s {unseen}
+) AS own ORDER BY xid, id
 """
 UNSEEN = """
     AND NOT pg_visible_in_snapshot(xid, %(since)s::pg_snapshot)
@@ -24,8 +28,9 @@ UNSEEN = """
 
 def events_of(
     workspace_id: uuid.UUID, user_id: str, *, since: str, before: datetime | None
-) -> list[tuple[str, str, str, str]]:
-    """Rows of ``COLUMNS`` of the events that a user did and of those that others did to it.
+) -> list[Row]:
+    """Rows of ``COLUMNS`` of the events that a user did and of those that others did to it, in the
+    order in which they came.
 
     Args:
         since: A snapshot of the database; what it shows is left out.
@@ -39,5 +44,5 @@ def events_of(
     }
     with connection.cursor() as cursor:
         cursor.execute(OF_USER.format(unseen=UNSEEN), names)
-        rows: list[tuple[str, str, str, str]] = cursor.fetchall()
+        rows: list[Row] = cursor.fetchall()
     return rows

@@ -102,9 +102,11 @@ def essence(action: dict[str, object]) -> dict[str, object]:
 
 
 def suggestions(task: Task) -> list[dict[str, object]]:
-    """What the present iteration's evaluation would have optimizing do."""
+    """What the present iteration's evaluation would have optimizing do, and the task can use: what
+    learns in the order of time leaves added events out."""
     run = Run.objects.filter(
         task=task, kind=states.EVALUATING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
     told = run.metrics.get("suggestions", []) if run else []
-    return [one for one in told if one.get("automatic", True)]
+    unused = {"augment"} if task.parameters.get("temporal") else set()
+    return [one for one in told if one.get("automatic", True) and one.get("action") not in unused]

@@ -4,7 +4,7 @@ The edges (user, uses, app) of age class 2 are found under (user, uses@2, app), 
 is not known under the plain name. An edge is as old as the first event of its pair.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -18,8 +18,8 @@ from ml.graph.graph import UNKNOWN_TIME
 
 DAY = 86_400
 MARK = "@"
-UNKNOWN, YOUNGEST = -1, 0
-"""Classes of edges whose time is not known, and of the latest."""
+UNKNOWN = -1
+"""Class of an edge whose time is not known."""
 
 Value = TypeVar("Value")
 
@@ -61,11 +61,6 @@ def check_days(days: Sequence[float]) -> None:
         raise ValueError(f"edge_ages are {list(days)}, expected days that rise from above 0")
 
 
-def timed(classes: npt.NDArray[np.int64]) -> bool:
-    """Whether the edges of a type have ages: new ones are young then, else they have none too."""
-    return bool((classes != UNKNOWN).any())
-
-
 def aged(key: EdgeKey, age: int) -> EdgeKey:
     """The message type of an age class."""
     source, relation, target = key
@@ -84,11 +79,6 @@ def ageless(key: EdgeKey) -> EdgeKey:
     """The message type that ``key`` is an age class of; ``key`` itself if it is of none."""
     source, relation, target = key
     return source, relation.partition(MARK)[0], target
-
-
-def youngest(keys: Container[EdgeKey], key: EdgeKey) -> EdgeKey:
-    """The youngest age class of a message type; the type itself if its edges have no ages."""
-    return aged(key, YOUNGEST) if aged(key, YOUNGEST) in keys else key
 
 
 def all_ages(key: EdgeKey, classes: int) -> list[EdgeKey]:

@@ -118,6 +118,11 @@ class Graph:
             self._pairs[key] = distinct_pairs(self.edges[key], self.num_nodes[key[2]])
         return self._pairs[key]
 
+    @property
+    def has_times(self) -> bool:
+        """Whether an event of any type has a time."""
+        return any(edges.time is not None for edges in self.edges.values())
+
     def latest(self) -> int:
         """When the latest event was, in seconds since 1970; 0 where no time is known."""
         times = (edges.time for edges in self.edges.values() if edges.time is not None)

@@ -15,7 +15,7 @@ import torch
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph import growing_kernels as kernels
 from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
-from ml.graph.ages import ageless, youngest
+from ml.graph.ages import ageless
 from ml.graph.graph import reverse
 
 Ints = npt.NDArray[np.int64]
@@ -181,8 +181,7 @@ class GrowingRelation:
 class GrowingAdjacency:
     """All edges of a graph that messages travel along, both ways, while they become more.
 
-    Where the edges of an edge type come in classes of ages, a new one is of the youngest, and all
-    keep the class with which they came.
+    Edges keep the age class with which they came.
 
     Args:
         adjacency: Edges to begin with, of every message type of the schema.
@@ -200,7 +199,7 @@ class GrowingAdjacency:
             for key, relation in adjacency.relations.items()
             if ageless(key) in types
         }
-        self.youngest = {key: youngest(self.relations, key) for key in types}
+        self._sizes = dict(size)
 
     @property
     def num_edges(self) -> int:
@@ -209,20 +208,24 @@ class GrowingAdjacency:
 
     def grow(self, num_nodes: Mapping[str, int]) -> None:
         """Room for new nodes."""
+        self._sizes = dict(num_nodes)
         for key, relation in self.relations.items():
             relation.grow(num_nodes[key[0]], num_nodes[key[2]])
 
     def add(self, key: EdgeKey, source: Ints, target: Ints) -> Bools:
-        """Add edges of one edge type; those that are there, of whatever age, change nothing.
+        """Add edges of one age class; those that are there, of whatever age, change nothing.
 
         Returns:
             Which edges are new: of equal ones the first. Shape: [E].
         """
-        young, new = self.youngest[key], np.ones(len(source), np.bool_)
+        if key not in self.relations:
+            none = relation_of(torch.empty(2, 0, dtype=torch.long), 0, 0)
+            self.relations[key] = GrowingRelation(none, self._sizes[key[0]], self._sizes[key[2]])
+        new = np.ones(len(source), np.bool_)
         for other, relation in self.relations.items():
-            if other != young and ageless(other) == key:
+            if other != key and ageless(other) == ageless(key):
                 new &= ~relation.has(source, target)
-        new[new] = self.relations[young].add(source[new], target[new])
+        new[new] = self.relations[key].add(source[new], target[new])
         return new
 
     def merge(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ml.data.schema import EdgeKey, GraphSchema
 from ml.graph.adjacency import Adjacency, PairDict, pair_adjacency
-from ml.graph.ages import UNKNOWN, YOUNGEST, Ages, aged, timed
+from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.graph import Graph, message_types
 from ml.graph.structure import first_times
 
@@ -32,8 +32,7 @@ def pair_tensors(
 ) -> dict[EdgeKey, Tensor]:
     """Distinct pairs of each edge type as tensors.
 
-    With ``ages``, of an edge type with times those of each age class that occurs, and in any case
-    of the youngest and of those without a time.
+    With ``ages``, those of each age class that occurs, and in any case those without a time.
     """
     found = {}
     for edge in graph.schema.edges:
@@ -43,8 +42,7 @@ def pair_tensors(
         found[edge.key] = both
         if ages is not None and time is not None:
             classes = ages.classes(time)
-            occur = sorted({UNKNOWN, YOUNGEST, *np.unique(classes).tolist()})
-            for age in occur if timed(classes) else ():
+            for age in sorted({UNKNOWN, *np.unique(classes).tolist()}):
                 found[aged(edge.key, age)] = both[:, classes == age]
     return {key: torch.from_numpy(own).to(device) for key, own in found.items()}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ml.data.schema import EdgeType, GraphSchema
+from ml.graph.graph import UNKNOWN_TIME
 
 EVENT_COLUMNS = ("actor", "target", "target_type", "type")
 
@@ -16,11 +17,16 @@ class SchemaChanged(ValueError):
 
 @dataclass(frozen=True)
 class Link:
-    """One event as an edge."""
+    """One event as an edge.
+
+    Args:
+        time: Seconds since 1970, or ``UNKNOWN_TIME``.
+    """
 
     edge: EdgeType
     source: str
     target: str
+    time: int
 
 
 def links_of(schema: GraphSchema, events: pl.DataFrame) -> tuple[list[Link], int]:
@@ -43,14 +49,22 @@ def links_of(schema: GraphSchema, events: pl.DataFrame) -> tuple[list[Link], int
     for edge in schema.edges:
         known.setdefault((edge.event, edge.target), []).append(edge)
     found, ignored = [], 0
-    columns = (events[name].to_list() for name in EVENT_COLUMNS)
-    for actor, target, target_type, event in zip(*columns, strict=True):
+    columns = [events[name].to_list() for name in EVENT_COLUMNS]
+    for actor, target, target_type, event, time in zip(*columns, times_of(events), strict=True):
         edges = known.get((event, target_type))
         if edges is None or actor is None or target is None:
             ignored += 1
         else:
-            found += [Link(edge, actor, target) for edge in edges]
+            found += [Link(edge, actor, target, time) for edge in edges]
     return found, ignored
+
+
+def times_of(events: pl.DataFrame) -> list[int]:
+    """When events were, in seconds since 1970; ``UNKNOWN_TIME`` where it is not told."""
+    if "timestamp" not in events.columns:
+        return [UNKNOWN_TIME] * len(events)
+    seconds: list[int] = events["timestamp"].dt.epoch("s").fill_null(UNKNOWN_TIME).to_list()
+    return seconds
 
 
 def check_features(schema: GraphSchema, features: Mapping[str, pl.DataFrame]) -> None:

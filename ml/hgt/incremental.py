@@ -6,7 +6,7 @@ In whatever order that happens, the result is that of a full pass over the graph
 
 An event counts by the pair of nodes that it joins and not by its id: pairs are distinct, so an
 event that comes again changes nothing, however late, and no ids need to be kept. Where the model
-knows ages of edges, a pair that comes is young until the engine begins anew, whatever its time.
+knows ages of edges, a pair keeps the age with which it came.
 """
 
 import sys
@@ -131,11 +131,12 @@ class IncrementalEngine:
         inputs: Mapping[str, NodeInputs],
         pairs: Mapping[EdgeKey, torch.Tensor],
         config: IncrementalConfig,
+        now: int,
     ) -> None:
         if next(model.parameters()).device.type != "cpu":
             raise ValueError("the model is on another device, expected the CPU: model.to('cpu')")
         self.model, self.encoder, self.config = model.eval(), encoder, config
-        self.schema = encoder.schema
+        self.schema, self.ages = encoder.schema, model.ages(now)
         adjacency = pair_adjacency({name: len(own) for name, own in ids.items()}, pairs)
         hidden, layers = model.config.hidden, model.config.layers
         self.caches = {
@@ -179,8 +180,10 @@ class IncrementalEngine:
         except ValueError as error:
             raise SchemaChanged(str(error)) from error
         inputs = graph_inputs(encoder, graph)
-        pairs = pair_tensors(graph, ages=model.ages(graph.latest() if now is None else now))
-        return cls(model, encoder, graph.node_ids, inputs, pairs, config or IncrementalConfig())
+        now = graph.latest() if now is None else now
+        pairs = pair_tensors(graph, ages=model.ages(now))
+        config = config or IncrementalConfig()
+        return cls(model, encoder, graph.node_ids, inputs, pairs, config, now)
 
     @classmethod
     def restore(
@@ -189,9 +192,13 @@ class IncrementalEngine:
         encoder: FeatureEncoder,
         state: bytes,
         *,
+        now: int,
         config: IncrementalConfig | None = None,
     ) -> Self:
         """From what ``checkpoint`` gave, by one full pass; what was stale then is stale again.
+
+        Args:
+            now: As the engine was started with.
 
         Raises:
             SchemaChanged: if it is of another schema or model.
@@ -199,7 +206,8 @@ class IncrementalEngine:
         """
         found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
         pairs = {key: torch.from_numpy(own).long() for key, own in found.pairs.items()}
-        engine = cls(model, encoder, found.ids, found.inputs, pairs, config or IncrementalConfig())
+        config = config or IncrementalConfig()
+        engine = cls(model, encoder, found.ids, found.inputs, pairs, config, now)
         for name, marks in found.marks.items():
             for part, values in marks.items():
                 getattr(engine.caches[name], part).values[:] = values
@@ -224,7 +232,8 @@ class IncrementalEngine:
         Unknown ids become new nodes, at once with the features given here or else with none.
 
         Args:
-            events: With the columns actor, target, target_type and type of the envelope.
+            events: With the columns actor, target, target_type and type of the envelope, and
+                timestamp where ages of edges play a part.
             features: By node type, rows of nodes that are new or have other features than before:
                 the id column and every feature of the schema.
 
@@ -236,7 +245,7 @@ class IncrementalEngine:
         links, ignored = links_of(self.schema, events)
         given = dict(features or {})
         check_features(self.schema, given)
-        intake = Intake(self.model, self.encoder, self.caches, self.adjacency)
+        intake = Intake(self.model, self.encoder, self.caches, self.adjacency, self.ages)
         new_ids = intake.unknown(links, given)
         encoded = intake.encode(new_ids, given)
         self._broken = True  # until all of it is in

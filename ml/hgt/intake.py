@@ -10,6 +10,7 @@ import torch
 
 from ml.data.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.ages import Ages, aged
 from ml.graph.graph import reverse
 from ml.graph.growing import GrowingAdjacency
 from ml.hgt.arrivals import Link, features_of
@@ -59,6 +60,7 @@ class Intake:
     encoder: FeatureEncoder
     caches: Mapping[str, NodeCache]
     adjacency: GrowingAdjacency
+    ages: Ages | None
 
     def unknown(
         self, links: Sequence[Link], features: Mapping[str, pl.DataFrame]
@@ -117,19 +119,19 @@ class Intake:
         return changed
 
     def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
-        """Add the edges."""
+        """Add the edges; of events of a new pair the first to come tells its age."""
         ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
-        for link in links:
-            sources, targets = ends.setdefault(link.edge.key, ([], []))
+        for link, key in zip(links, self._keys(links), strict=True):
+            sources, targets = ends.setdefault(key, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
         share = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
         arriving, pairs = {}, 0
         for key, both in ends.items():
             source, target = (np.array(end, np.int64) for end in both)
-            new, young = self.adjacency.add(key, source, target), self.adjacency.youngest[key]
+            new = self.adjacency.add(key, source, target)
             source, target = source[new], target[new]
-            arriving[young], arriving[reverse(young)] = (target, source), (source, target)
+            arriving[key], arriving[reverse(key)] = (target, source), (source, target)
             pairs += len(source)
         for key, (target, _) in arriving.items():
             np.add.at(share[key[2]], target, 1)
@@ -139,3 +141,14 @@ class Intake:
             share[name][rows] /= cache.degree.values[rows]
             share[name][len(cache) - len(new_ids[name]) :] = 1
         return NewEdges(share, arriving, pairs)
+
+    def _keys(self, links: Sequence[Link]) -> list[EdgeKey]:
+        """The edge type of each event, in its age class if the model knows ages."""
+        if self.ages is None:
+            return [link.edge.key for link in links]
+        first: dict[tuple[EdgeKey, str, str], EdgeKey] = {}
+        classes = self.ages.classes(np.array([link.time for link in links], np.int64)).tolist()
+        return [
+            first.setdefault((link.edge.key, link.source, link.target), aged(link.edge.key, age))
+            for link, age in zip(links, classes, strict=True)
+        ]

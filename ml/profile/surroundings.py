@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from ml.data.schema import USER, EdgeKey
-from ml.graph.ages import UNKNOWN, YOUNGEST, Ages, timed
-from ml.graph.graph import Graph, Ints, reverse
+from ml.graph.ages import UNKNOWN, Ages
+from ml.graph.graph import UNKNOWN_TIME, Graph, Ints, reverse
 from ml.graph.structure import first_times
 
 
@@ -64,7 +64,7 @@ class SurroundingsIndex:
         Args:
             user_id: One that the graph does not know has what ``since`` says.
             since: Events of the user as actor or target that the graph lacks: type, actor,
-                target, target_type.
+                target, target_type, timestamp; in the order in which they came.
         """
         index = self.graph.index(USER).get(user_id)
         found = {}
@@ -125,23 +125,29 @@ class SurroundingsIndex:
             ):
                 if at != USER:
                     continue
-                named = fits.filter(pl.col(mine) == user_id)[other].value_counts(sort=True)
-                index = self.graph.index(end)
-                known = [(index[i], n) for i, n in named.iter_rows() if i in index]
-                unknown += len(named) - len(known)
-                ageing = self.ages is not None and timed(self._ages_of(edge.key))
-                new = YOUNGEST if ageing else UNKNOWN
-                found[key] = _joined(found[key], known, new)
+                named = (
+                    fits.filter(pl.col(mine) == user_id)
+                    .group_by(other, maintain_order=True)
+                    .agg(pl.len(), pl.col("timestamp").first().dt.epoch("s"))
+                )
+                times = named["timestamp"].fill_null(UNKNOWN_TIME).to_numpy()
+                ages = self.ages.classes(times) if self.ages else np.full(len(named), UNKNOWN)
+                index, ids = self.graph.index(end), named[other].to_list()
+                rows = zip(ids, named["len"].to_list(), ages.tolist(), strict=True)
+                known = [(index[i], n, age) for i, n, age in rows if i in index]
+                unknown += len(ids) - len(known)
+                found[key] = _joined(found[key], known)
         return unknown
 
 
-def _joined(near: _Neighbours, more: list[tuple[int, int]], age: int) -> _Neighbours:
+def _joined(near: _Neighbours, more: list[tuple[int, int, int]]) -> _Neighbours:
     """Neighbours that are there already get no second edge, and keep their age."""
     if not more:
         return near
-    ids, counts = np.array(more, np.int64).T
+    ids, counts, new_ages = np.array(more, np.int64).T
     both = np.union1d(near.sources, ids)
-    events, ages = np.zeros(len(both), np.int64), np.full(len(both), age, np.int64)
+    events, ages = np.zeros(len(both), np.int64), np.zeros(len(both), np.int64)
+    ages[np.searchsorted(both, ids)] = new_ages
     events[np.searchsorted(both, near.sources)] = near.events
     events[np.searchsorted(both, ids)] += counts
     ages[np.searchsorted(both, near.sources)] = near.ages

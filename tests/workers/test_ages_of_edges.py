@@ -1,10 +1,13 @@
 """A task that learns in time, from its parameter to the loop and the explanation."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 from incremental_fixtures import (
     check_against_a_full_pass,
     do_queued,
+    event,
     is_fresh,
     refresh,
     running,
@@ -16,9 +19,10 @@ from incremental_fixtures import (
 from controlcenter.datasets.models import Dataset
 from controlcenter.profiles import explanations
 from controlcenter.profiles.explanations import Question
-from controlcenter.profiles.models import Explanation, Profile
+from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.registry.services import active_version
 from controlcenter.tasks.models import Task
+from ml.graph.graph import Graph
 from workers.explaining import explained, model_of, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,6 +34,19 @@ def in_time(scored, as_anna):
     """The model of a version that knows ages."""
     refresh(as_anna, temporal=True, epochs=3)
     return model_of(active_version(scored.pk).pk)
+
+
+def late(workspace):
+    """Events of new users at known products, over two years, and some of known users, as they
+    come."""
+    items = sorted(Item.objects.filter(workspace=workspace, type="product").values_list("item_id"))
+    moments = (datetime(2024, 8, 1, tzinfo=UTC) + timedelta(days=20 * n) for n in range(40))
+    old = [
+        event("order", f"late-{n}", items[n % len(items)][0], "product")
+        | {"timestamp": moment.isoformat()}
+        for n, moment in enumerate(moments)
+    ]
+    return [*old, *some_events(workspace, 40, 6)]
 
 
 def drift_of_the_explanation(workspace):
@@ -50,7 +67,7 @@ def test_ages_count_in_the_refresh_and_the_explanation(scored, in_time):
 
 def test_ages_count_in_the_loop(scored, in_time, anna, tmp_path):
     with running(scored, anna):
-        send(scored, *some_events(scored, 60, 5))
+        send(scored, *late(scored))
         wait(lambda: is_fresh(scored))
     check_against_a_full_pass(scored, tmp_path)
 
@@ -68,13 +85,22 @@ def test_a_refresh_that_trains_nothing_counts_from_where_its_version_did(
     check_against_a_full_pass(scored, tmp_path)
 
 
-def test_a_graph_without_times_is_refused(in_time, as_anna):
-    dataset = Dataset.objects.first()
-    parameters = {"mode": "embedding_only", "keep_timestamps": False}
-    body = {"dataset": str(dataset.pk), "parameters": parameters}
-    assert as_anna.post("/api/v1/tasks/", body, format="json").status_code == 201
-    with pytest.raises(AssertionError, match="embedding"):
+def failed_task(client, stage, **parameters):
+    """The error of a task that fails in a stage."""
+    body = {"dataset": str(Dataset.objects.first().pk), "parameters": parameters}
+    assert client.post("/api/v1/tasks/", body, format="json").status_code == 201
+    with pytest.raises(AssertionError, match=stage):
         do_queued()
     task = Task.objects.order_by("-created_at").first()
     assert task.state == "failed"
-    assert "leave keep_timestamps true" in task.error
+    return task.error
+
+
+def test_a_graph_without_times_is_refused(in_time, as_anna):
+    error = failed_task(as_anna, "embedding", mode="embedding_only", keep_timestamps=False)
+    assert "leave keep_timestamps true" in error
+
+
+def test_data_without_times_are_refused_before_anything_is_learned(scored, as_anna, monkeypatch):
+    monkeypatch.setattr(Graph, "has_times", False)
+    assert "leave it out" in failed_task(as_anna, "training", temporal=True)

@@ -139,6 +139,15 @@ def test_what_was_just_done_is_not_done_again(client, monkeypatch):
     assert "suggests what was just done" in task.transitions.last().reason
 
 
+def test_added_events_are_no_suggestion_to_what_learns_in_time(client, monkeypatch):
+    scored(monkeypatch, [0.2, 0.3], factors=(2, 2))
+    task = begin(client, "continuous", max_iterations=4, temporal=True)
+    do_queued()
+    task = Task.objects.get(pk=task.pk)
+    assert (task.state, task.iteration) == (states.COMPLETED, 0)
+    assert "suggests nothing more" in task.transitions.last().reason
+
+
 def test_without_a_suggestion_the_loop_ends(client, monkeypatch):
     monkeypatch.setattr(evaluating, "report_on", nothing_to_do(evaluating.report_on))
     task = begin(client, "continuous", max_iterations=4)

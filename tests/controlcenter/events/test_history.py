@@ -1,6 +1,6 @@
 """The events of one user that a snapshot does not show yet."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -27,7 +27,8 @@ def test_what_a_user_did_and_what_others_did_to_it(workspace, other_workspace):
     ingest(workspace=workspace, events=[event(i, *row) for i, row in enumerate(rows)])
     ingest(workspace=other_workspace, events=[event(99, "call", "u1", "u9")])
     found = events_of(workspace.pk, "u1", since=marks.BEGINNING.snapshot, before=None)
-    assert sorted(found) == [
+    assert {row[-1] for row in found} == {datetime(2026, 1, 31, 12, tzinfo=UTC)}
+    assert sorted(row[:-1] for row in found) == [
         ("call", "u1", "u1", "user"),
         ("call", "u1", "u2", "user"),
         ("call", "u2", "u1", "user"),

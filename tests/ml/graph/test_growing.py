@@ -99,38 +99,33 @@ def test_many_edges_of_one_node(edges):
 
 @given(
     base=st.dictionaries(st.tuples(NODES, NODES), st.integers(-1, 2)),
-    batches=st.lists(BATCH, max_size=5),
-    ageing=st.booleans(),
+    batches=st.lists(st.tuples(st.integers(-1, 2), BATCH), max_size=5),
     merge=st.booleans(),
 )
 @settings(deadline=None)
-def test_an_edge_keeps_the_age_with_which_it_came(base, batches, ageing, merge):
+def test_an_edge_keeps_the_age_with_which_it_came(base, batches, merge):
     schema = GraphSchema((NodeType("user"),), (EdgeType("user", "calls", "user", "call"),))
     calls = schema.edges[0].key
-    classes = (-1, 0, 1, 2) if ageing else (-1,)
-    came = {pair: age if ageing else -1 for pair, age in base.items()}
-    pairs = {
-        aged(calls, age): torch.tensor(
-            [pair for pair, own in came.items() if own == age], dtype=torch.long
-        ).reshape(-1, 2).T
-        for age in classes
-    }  # fmt: skip
+    came, pairs = dict(base), {}
+    for age in {-1, *came.values()}:
+        own = [pair for pair, its in came.items() if its == age]
+        pairs[aged(calls, age)] = torch.tensor(own, dtype=torch.long).reshape(-1, 2).T
     growing = GrowingAdjacency(
         schema, pair_adjacency({"user": 7}, pairs), merge_share=0, merge_least=0 if merge else 1000
     )
-    for batch in batches:
+    for age, batch in batches:
         source, target = np.array(batch, np.int64).reshape(-1, 2).T
-        new = growing.add(calls, source, target)
+        new = growing.add(aged(calls, age), source, target)
         assert new.tolist() == [
             pair not in came and pair not in batch[:place] for place, pair in enumerate(batch)
         ]
-        came |= {pair: 0 if ageing else -1 for pair in batch if pair not in came}
+        came |= {pair: age for pair in batch if pair not in came}
         growing.merge()
     assert growing.num_edges == 2 * len(came)
-    for age in classes:
-        expected = {pair for pair, own in came.items() if own == age}
-        relation = growing.relations[aged(calls, age)]
+    assert set(growing.relations) == {aged(calls, age) for age in {-1, *dict(batches)}} | set(pairs)
+    for key, relation in growing.relations.items():
+        expected = {pair for pair, age in came.items() if aged(calls, age) == key}
         assert {tuple(pair) for pair in relation.pairs().T.tolist()} == expected
         for node in range(7):
-            rows = growing.arriving("user", np.array([node]))[aged(calls, age)]
+            rows = growing.arriving("user", np.array([node]))[key]
             assert set(rows.other.tolist()) == {u for u, v in expected if v == node}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -124,20 +125,24 @@ def graph_of(schema, seed):
         values = {f.name: pl.Series(generator.choice(np.array(VALUES[f.kind][1:3]), 5).tolist(),
                                     dtype=KINDS[f.kind]) for f in node.features}  # fmt: skip
         frames[node.table] = pl.DataFrame({node.id_column: ids, **values})
-    rows, times = [], []
+    rows = []
     for edge in schema.edges:
         rows += [
             (edge.event, f"{edge.source[0]}{a}", f"{edge.target[0]}{b}", edge.target)
             for a, b in generator.integers(0, 5, (6, 2))
         ]
-        ago = generator.integers(0, 400, 5).tolist()
-        times += [TIME, *(None if n % 7 == 0 else TIME - timedelta(days=n) for n in ago)]
-    return build_graph(SimpleNamespace(schema=schema, events=frame_of(rows, times), **frames))
+    return build_graph(SimpleNamespace(schema=schema, events=frame_of(rows), **frames))
+
+
+def time_of(row):
+    """The time of all events of a pair, so that it is as old in whatever order they come."""
+    number = crc32(" ".join(row).encode())
+    return None if number % 7 == 0 else TIME + timedelta(days=number % 500 - 400)
 
 
 def frame_of(rows, times=None):
     """Events from (type, actor, target, target type)."""
-    times = times or [TIME] * len(rows)
+    times = times or [time_of(row) for row in rows]
     return pl.DataFrame(
         [(str(i), kind, time, actor, target, target_type)
          for i, (time, (kind, actor, target, target_type))
@@ -162,7 +167,7 @@ def events_of(draw, schema):
         source = draw(st.sampled_from(ids_of(edge.source, known=5)))
         target = draw(st.sampled_from(ids_of(edge.target, known=5)))
         rows += [(edge.event, source, target, edge.target)] * draw(st.integers(1, 2))
-    return frame_of(rows, [TIME + timedelta(days=draw(st.integers(0, 500))) for _ in rows])
+    return frame_of(rows)
 
 
 @st.composite

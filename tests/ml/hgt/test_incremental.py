@@ -93,7 +93,7 @@ def test_events_that_come_again_change_nothing(engine, case, again):
     else:
         take(engine, case, rows)
         if again == "after a restart":
-            engine = IncrementalEngine.restore(*case.start[:2], engine.checkpoint())
+            engine = IncrementalEngine.restore(*case.start[:2], engine.checkpoint(), now=case.now)
         drained(engine, now=2.0)
         applied = engine.apply(events_frame(rows), now=3.0)
         assert (applied.events, applied.new_edges, applied.edges, applied.stale) == (2, 0, 0, 0)
@@ -240,7 +240,7 @@ def test_a_batch_that_fails_half_way_ends_the_engine(engine, case, monkeypatch, 
     for call in calls:
         with pytest.raises(BrokenEngine, match="restore"):
             call()
-    again = IncrementalEngine.restore(*case.start[:2], state)
+    again = IncrementalEngine.restore(*case.start[:2], state, now=case.now)
     take(again, case, rows)
     drained(again, now=3.0)
     case.check(again, all_fresh=True)
@@ -271,7 +271,7 @@ def test_another_schema_asks_for_a_refresh(engine, case):
         IncrementalEngine.start(case.model, case.encoder, other)
     theirs = IncrementalEngine.start(*Case(other, layers=2).start)
     with pytest.raises(SchemaChanged, match="refresh"):
-        IncrementalEngine.restore(case.model, case.encoder, theirs.checkpoint())
+        IncrementalEngine.restore(case.model, case.encoder, theirs.checkpoint(), now=0)
     for features in ({"planet": pl.DataFrame()}, {"user": user("ann").drop("plan")}):
         with pytest.raises(SchemaChanged, match="refresh"):
             engine.apply(events_frame([]), now=1.0, features=features)
@@ -282,7 +282,7 @@ def test_a_checkpoint_is_of_one_model(engine, case):
     with torch.no_grad():
         case.model.out.bias += 1
     with pytest.raises(SchemaChanged, match="model"):
-        IncrementalEngine.restore(case.model, case.encoder, state)
+        IncrementalEngine.restore(case.model, case.encoder, state, now=0)
 
 
 OTHER = io.BytesIO()
@@ -293,7 +293,7 @@ OTHER = OTHER.getvalue()
 @pytest.mark.parametrize("state", [b"", b"nothing", b"PK\x03\x04 and no more", OTHER])
 def test_what_is_no_checkpoint_is_refused(case, state):
     with pytest.raises(ValueError, match="no snapshot"):
-        IncrementalEngine.restore(case.model, case.encoder, state)
+        IncrementalEngine.restore(case.model, case.encoder, state, now=0)
 
 
 def test_events_without_the_columns_are_refused(engine):

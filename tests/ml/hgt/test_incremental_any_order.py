@@ -107,7 +107,7 @@ class Growing(RuleBasedStateMachine):
     def restart(self):
         stale = self.engine.backlog(now=self.now)
         self.engine = IncrementalEngine.restore(
-            *self.case.start[:2], self.engine.checkpoint(), config=self.config
+            *self.case.start[:2], self.engine.checkpoint(), now=self.case.now, config=self.config
         )
         assert self.engine.backlog(now=self.now) == stale
 
@@ -119,7 +119,9 @@ class Growing(RuleBasedStateMachine):
     def go_back(self, data, again):
         """To any checkpoint; what came since comes again, and a little of what was before it."""
         state, position = self.kept[data.draw(st.integers(0, len(self.kept) - 1))]
-        self.engine = IncrementalEngine.restore(*self.case.start[:2], state, config=self.config)
+        self.engine = IncrementalEngine.restore(
+            *self.case.start[:2], state, now=self.case.now, config=self.config
+        )
         for events, features in self.taken[max(position - again, 0) :]:
             self.now += 1.0
             self.engine.apply(events, now=self.now, features=features)

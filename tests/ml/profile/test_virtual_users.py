@@ -241,7 +241,8 @@ def test_what_arrives_is_what_the_pairs_say(world):
 
 def since(*rows):
     names = ("type", "actor", "target", "target_type")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    events = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return events.with_columns(timestamp=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
 
 
 def test_events_since_are_what_the_graph_with_them_says(world):
@@ -253,7 +254,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
         ("call", users[0], users[1], "user"),
         ("call", users[1], users[2], "user"),
     ]
-    days = pl.Series([datetime(2030, 1, 1 + day, tzinfo=UTC) for day in range(len(rows))])
+    days = pl.Series([datetime(2025, 1, 1 + 9 * n, tzinfo=UTC) for n in (1, 2, 0, 3, 1)])
     events = since(*rows).with_columns(timestamp=days.cast(pl.Datetime("us", "UTC")))
     later = SurroundingsIndex(world.graph.append(events), world.index.ages)
     for name in users[:1]:
