@@ -76,11 +76,24 @@ def test_a_refresh_that_trains_nothing_counts_from_where_its_version_did(
     scored, in_time, anna, as_anna, tmp_path
 ):
     """Else the profiles that the loop does not touch would be of another time than the others."""
-    events = [event | {"timestamp": "2026-11-01T12:00:00Z"} for event in some_events(scored, 60, 6)]
-    send(scored, *events)
+    send(scored, *late(scored))
     refresh(as_anna, mode="embedding_only")
     check_against_a_full_pass(scored, tmp_path)
     with running(scored, anna):
+        wait(lambda: is_fresh(scored))
+    check_against_a_full_pass(scored, tmp_path)
+
+
+def test_a_version_of_a_sample_counts_from_its_sample(scored, anna, as_anna, tmp_path):
+    refresh(as_anna, temporal=True, epochs=3, scope="sampled", sample_ratio=0.2)
+    version = active_version(scored.pk)
+    whole = world_of(version.pk).index.graph
+    days_apart = (whole.latest() - model_of(version.pk).now) / 86_400
+    assert days_apart > 0, "the sample has the latest event: it tells nothing"
+    check_against_a_full_pass(scored, tmp_path)
+    assert abs(drift_of_the_explanation(scored)) < 1e-6
+    with running(scored, anna):
+        send(scored, *late(scored))
         wait(lambda: is_fresh(scored))
     check_against_a_full_pass(scored, tmp_path)
 
