@@ -37,11 +37,6 @@ class Ages:
     days: tuple[float, ...]
     now: int
 
-    @property
-    def count(self) -> int:
-        """How many classes there are, without the unknown."""
-        return len(self.days) + 1
-
     def classes(self, time: npt.NDArray[Any], now: int | None = None) -> npt.NDArray[np.int64]:
         """The class of each time.
 

@@ -20,7 +20,6 @@ def test_a_class_begins_at_its_days_and_the_first_has_what_is_later_than_now():
     assert ages.classes((NOW - days * DAY).astype(np.int64)).tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert ages.classes(np.array([UNKNOWN_TIME])).tolist() == [UNKNOWN]
     assert ages.classes(np.array([NOW]), NOW + 7 * DAY).tolist() == [2]
-    assert ages.count == 3
 
 
 def test_the_age_is_in_the_name_and_comes_off_again():
