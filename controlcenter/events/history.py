@@ -12,10 +12,10 @@ Row = tuple[str, str, str, str, datetime]
 
 OF_USER = """
 SELECT type, actor, target, target_type, timestamp FROM (
-    SELECT * FROM events_event
+    SELECT type, actor, target, target_type, timestamp, xid, id FROM events_event
     WHERE workspace_id = %(workspace)s AND actor = %(user)s {unseen}
     UNION ALL
-    SELECT * FROM events_event
+    SELECT type, actor, target, target_type, timestamp, xid, id FROM events_event
     WHERE workspace_id = %(workspace)s AND target = %(user)s AND target_type = 'user'
         AND actor <> %(user)s {unseen}
 ) AS own ORDER BY xid, id
