@@ -19,7 +19,12 @@ from workers.execution import Execution  # noqa: E402
 
 if "CHAOS_VISIBILITY_SECONDS" in os.environ:
     seconds = int(os.environ["CHAOS_VISIBILITY_SECONDS"])
-    app.conf.broker_transport_options |= {"visibility_timeout": seconds}
+    app.conf.broker_transport_options |= {
+        "visibility_timeout": seconds,
+        # Kombu looks for messages past it 10 s after it connects, then each 100 s.
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
 protocol.PROTOCOL += int(os.environ.get("CHAOS_NEWER", "0"))
 faults.install_in_worker()
 frozen.install()
