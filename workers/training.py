@@ -6,7 +6,7 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.common.code_version import code_version
@@ -17,7 +17,7 @@ from controlcenter.tasks.runs import Commit, finished
 from controlcenter.tasks.workflows import Workflow
 from ml.artifact import Artifact, save_artifact
 from ml.graph.graph import Graph
-from ml.graph.splits import Split, split_graph
+from ml.graph.splits import split_graph
 from ml.hgt.checkpoint import Progress
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import EDGE_AGES, embed
@@ -26,6 +26,7 @@ from ml.hgt.training import Stopped, Trained, TrainingConfig, train
 from ml.profile.fitting import FittedProfile, check_users, fit_profile
 from ml.profile.fusion import FusionConfig
 from ml.profile.rules import RuleSet
+from ml.profile.targets import HORIZON_DAYS
 from workers.device import for_task
 from workers.execution import Execution, Fault, TryAgain
 from workers.inputs import (
@@ -37,6 +38,7 @@ from workers.inputs import (
     load_training_graph,
 )
 
+Cuts: TypeAlias = tuple[int, int] | None
 ABOUT = "version.json"
 TRAINED_SHARE = 0.7
 
@@ -131,7 +133,7 @@ def train_all(
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")
-    fitted = fit(graph, rules, trained, task, split)
+    fitted = fit(graph, rules, trained, task, split.cuts)
     losses = [
         {"epoch": p.epoch, "loss": p.loss, "by_edge_type": p.losses_by_edge_type}
         for p in trained.history
@@ -186,13 +188,16 @@ def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained
         raise TryAgain(f"{error}.") from error
 
 
-def fit(graph: Graph, rules: RuleSet, trained: Trained, task: Task, split: Split) -> FittedProfile:
+def fit(
+    graph: Graph, rules: RuleSet, learned: Trained | Artifact, task: Task, cuts: Cuts
+) -> FittedProfile:
     return fit_profile(
         graph,
         rules,
-        lambda part: embed(trained.model, trained.encoder, part)["user"],
+        lambda part: embed(learned.model, learned.encoder, part)["user"],
         fusion_config(task.parameters),
-        cut=split.cuts[1] if split.cuts else None,
+        cut=cuts[1] if cuts else None,
+        horizon_days=task.parameters.get("horizon_days", HORIZON_DAYS),
     )
 
 
@@ -204,13 +209,7 @@ def fuse_anew(
     folder = fetch(execution, list(task.base_version.files.all()), "base")
     base = load_model(folder, device)
     execution.progress(0.3, "fusing rules and embedding")
-    fitted = fit_profile(
-        graph,
-        rules,
-        lambda part: embed(base.model, base.encoder, part)["user"],
-        fusion_config(task.parameters),
-        cut=base.cuts[1] if base.cuts else None,
-    )
+    fitted = fit(graph, rules, base, task, base.cuts)
     metrics = {**base.metrics, "score": fitted.report}
     return replace(
         base, profile=fitted.model, background=fitted.background, metrics=metrics,

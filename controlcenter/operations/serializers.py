@@ -105,6 +105,7 @@ class FusionTrainingSerializer(serializers.Serializer[Any]):
     """Optional parameters of the fusion."""
 
     fusion_epochs = serializers.IntegerField(min_value=1, max_value=5000, required=False)
+    horizon_days = serializers.IntegerField(min_value=1, max_value=365, required=False)
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
 
 

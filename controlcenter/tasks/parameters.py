@@ -83,6 +83,12 @@ class ParametersSerializer(StrictSerializer):
         0.05, 0.5, required=False, about="Start of InfoNCE's learned temperature."
     )
     fusion_epochs = RangedInteger(1, 5000, required=False, about="Passes of the fusion.")
+    horizon_days = RangedInteger(
+        1,
+        365,
+        required=False,
+        about="Where a score learns from future behaviour: so many days of it, at most.",
+    )
     seed = RangedInteger(0, 2**31 - 1, default=7, about="Same seed, same machine: same metrics.")
     keep_timestamps = serializers.BooleanField(default=True)
     temporal = serializers.BooleanField(

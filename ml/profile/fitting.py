@@ -16,7 +16,7 @@ from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, pro
 from ml.profile.fusion import MIN_USERS, FusionConfig, fit_fusion
 from ml.profile.rules import RuleSet
 from ml.profile.scoring import ProfileModel
-from ml.profile.targets import choose_target
+from ml.profile.targets import HORIZON_DAYS, choose_target
 from ml.profile.validation import validate_fusion
 
 EmbedUsers = Callable[[Graph], npt.NDArray[np.float32]]
@@ -45,6 +45,7 @@ def fit_profile(
     *,
     cut: int | None,
     background: int = BACKGROUND,
+    horizon_days: int = HORIZON_DAYS,
 ) -> FittedProfile:
     """Choose the target, cross-validate the fusion, then fit it on every user with a target.
 
@@ -57,13 +58,19 @@ def fit_profile(
             event after the cut.
         cut: Seconds, ``split.cuts[1]``; None in untimed data.
         background: Size of the background sample.
+        horizon_days: Days of future behaviour that are looked at, at most.
 
     Raises:
         ValueError: if there are fewer than ``MIN_USERS`` users.
     """
     check_users(graph)
     now = profile_frame(graph)
-    target = choose_target(graph, cut=cut, rule_score=rules.score(rules.hits_frame(now)))
+    target = choose_target(
+        graph,
+        cut=cut,
+        rule_score=rules.score(rules.hits_frame(now)),
+        horizon_days=horizon_days,
+    )
     past = graph if target.cut is None else before(graph, target.cut)
     encoder = AttributeEncoder.fit(graph.schema, now if past is graph else profile_frame(past))
     evidence, frame = _evidence(graph, rules, encoder, embed_users)

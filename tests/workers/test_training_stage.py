@@ -15,8 +15,11 @@ from controlcenter.tasks.workflows import Workflow
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
 from ml.hgt.model import EDGE_AGES
+from ml.hgt.training import TrainingConfig, train
+from ml.profile.rules import RuleSet, default_rules
+from ml.profile.targets import DAY
 from workers.runtime import execute
-from workers.training import learn, training_config
+from workers.training import fit, learn, training_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,6 +59,19 @@ def test_parameters_become_a_config(task):
     assert (config.temporal, config.edge_ages) == (False, ())
     in_time = training_config(task.parameters | {"temporal": True}, "cpu")
     assert (in_time.temporal, in_time.edge_ages) == (True, EDGE_AGES)
+
+
+def test_the_score_looks_as_far_into_the_future_as_it_is_told(task, graph):
+    graph = replace(graph, labels=None)
+    trained = train(graph, TrainingConfig(epochs=1))
+    rules = RuleSet(default_rules(graph.schema), graph.schema)
+    cut = graph.latest() - 20 * DAY
+    task.parameters |= {"fusion_epochs": 1}
+    for told, days in [({"horizon_days": 2}, 2.0), ({"horizon_days": 3}, 3.0), ({}, 20.0)]:
+        task.parameters.pop("horizon_days", None)
+        task.parameters |= told
+        report = fit(graph, rules, trained, task, (cut, cut)).report
+        assert (report["target"], report["horizon_days"]) == ("future behaviour", days)
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):

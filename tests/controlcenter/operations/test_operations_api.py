@@ -59,12 +59,12 @@ def test_a_switch_needs_a_reason_and_says_who(as_owner, verb):
 
 def test_training_on_demand(as_operator, model_version, ready_dataset):
     model_version()
-    asked = {"fusion_epochs": 5, "seed": 3}
+    asked = {"fusion_epochs": 5, "horizon_days": 60, "seed": 3}
     fusion = as_operator.post(f"{URL}fusion/train/", asked, format="json")
     assert fusion.status_code == 202
     task = Task.objects.get(pk=fusion.json()["id"])
     assert (task.workflow, task.base_version) == ("fusion", None)
-    assert (task.parameters["fusion_epochs"], task.parameters["seed"]) == (5, 3)
+    assert {name: task.parameters[name] for name in asked} == asked
     network = as_operator.post(f"{URL}hgt/train/", {"epochs": 2}, format="json").json()
     assert (network["workflow"], network["dataset"]) == ("refresh", str(ready_dataset.pk))
     assert network["parameters"]["epochs"] == 2
@@ -99,6 +99,7 @@ def test_the_network_trains_on_the_newest_dataset_where_the_versions_is_gone(
     ("call", "body"),
     [
         ("fusion/train/", {"fusion_epochs": 0}),
+        ("fusion/train/", {"horizon_days": 366}),
         ("fusion/train/", {"seed": -1}),
         ("hgt/train/", {"epochs": 1001}),
         ("hgt/train/", {"epochs": "many"}),
