@@ -24,7 +24,14 @@ from ml.profile.scoring import score_users
 from workers.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.device import for_task
 from workers.execution import Execution, Fault
-from workers.inputs import built_files, fetch, load_model, load_whole_graph, trained_files
+from workers.inputs import (
+    built_files,
+    fetch,
+    load_model,
+    load_whole_graph,
+    scored_files,
+    trained_files,
+)
 from workers.training import read_about, version_id
 
 
@@ -38,7 +45,8 @@ def work(execution: Execution) -> None:
     if not best_so_far(task, model):
         register_alone(execution, task, model, model_folder, model_files, graph_files)
         return
-    built = fetch(execution, graph_files, "in")
+    scored = scored_files(task)
+    built = fetch(execution, scored, "in")
     graph = load_whole_graph(built)
     execution.progress(0.2, f"embedding {sum(graph.num_nodes.values())} nodes")
     check_times(model, graph)
@@ -73,9 +81,12 @@ def work(execution: Execution) -> None:
             users=scored_users(table, model),
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
+            graph=scored,
             known=load_mark(built),
         )
-        commit.metrics = {"users": users, "version": str(version.pk)}
+        commit.metrics = {
+            "users": users, "version": str(version.pk), "graph": str(scored[0].run_id)
+        }  # fmt: skip
 
     execution.commit(effect)
 

@@ -6,14 +6,16 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.services import fetch_all
 from controlcenter.events.history import COLUMNS, events_of
 from controlcenter.incremental.marks import BEGINNING, Mark
+from controlcenter.incremental.queries import present_graph
 from controlcenter.profiles.explanations import Explained, commit_explained, pending
 from controlcenter.profiles.models import (
     Explanation,
@@ -39,14 +41,16 @@ from workers.inputs import load_model, load_whole_graph
 
 KEPT_MODELS = 4
 KEPT_WORLDS = 2
+GraphFiles: TypeAlias = tuple[uuid.UUID, ...]
+"""Artifacts in the order of their names."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What surrounds the users of a model version.
+    """What surrounds the users that were scored.
 
     Args:
-        states: Of every node, by one pass over the version's graph.
+        states: Of every node, by one pass over the graph.
         mark: Up to where the graph knows the event log.
     """
 
@@ -57,11 +61,11 @@ class World:
 
 def work(execution: Execution) -> None:
     """A run of the kind ``explaining``."""
-    asked = pending(execution.claim.workspace_id)
+    asked, graph = asked_now(execution.claim.workspace_id)
     results = []
     for number, explanation in enumerate(asked):
         execution.progress(number / len(asked), f"explaining {explanation.profile.user_id}")
-        results.append(explained(explanation))
+        results.append(explained(explanation, graph))
 
     def effect(commit: Commit) -> None:
         commit_explained(commit, results)
@@ -70,11 +74,32 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def explained(explanation: Explanation) -> Explained:
+def asked_now(workspace_id: uuid.UUID) -> tuple[list[Explanation], GraphFiles]:
+    """What to explain, with profiles as they are now, and the graph that they are of."""
+    while True:
+        graph = ids_of_graph(workspace_id)
+        asked = pending(workspace_id)
+        if ids_of_graph(workspace_id) == graph:  # else a task replaced the profiles meanwhile
+            return asked, graph
+
+
+def ids_of_graph(workspace_id: uuid.UUID) -> GraphFiles:
+    return tuple(file.pk for file in present_graph(workspace_id))
+
+
+def explained(explanation: Explanation, graph: GraphFiles) -> Explained:
     """One explanation, or why there is none."""
     profile = explanation.profile
     if profile.embedding is None or profile.model_version_id != explanation.model_version_id:
         return Explained(explanation.pk, None, "The score is gone: the profile was refreshed.")
+    result, error = explained_by(explanation, profile, graph)
+    return Explained(explanation.pk, result, error, profile.revision)
+
+
+def explained_by(
+    explanation: Explanation, profile: Profile, graph: GraphFiles
+) -> tuple[dict[str, Any] | None, str]:
+    """The result, or an error."""
     model = model_of(explanation.model_version_id)
     frame = frame_of(profile, model.schema)
     evidence = gather_evidence(
@@ -89,16 +114,13 @@ def explained(explanation: Explanation) -> Explained:
     if explanation.background == ExplanationBackground.ZERO:
         background = zero_background(evidence)
     if explanation.view == ExplanationView.GROUPS:
-        return Explained(explanation.pk, explain_groups(model.profile, subject, background))
+        return explain_groups(model.profile, subject, background), ""
     if explanation.view == ExplanationView.FLAT:
-        result = explain_flat(model.profile, subject, background, seed=seed_of(model))
-        return Explained(explanation.pk, result)
-    if not explanation.model_version.graph_files.exists():
-        return Explained(
-            explanation.pk, None, f"{explanation.model_version} has no graph: train a new version."
-        )
-    world = world_of(explanation.model_version_id)
-    return Explained(explanation.pk, by_evidence(profile, model, world, subject, frame, background))
+        return explain_flat(model.profile, subject, background, seed=seed_of(model)), ""
+    if not graph:
+        return None, f"The graph of {explanation.model_version} is gone: train a new version."
+    world = world_of(explanation.model_version_id, graph)
+    return by_evidence(profile, model, world, subject, frame, background), ""
 
 
 def by_evidence(
@@ -111,7 +133,7 @@ def by_evidence(
 ) -> dict[str, Any]:
     """Rules and kinds of evidence, and the strongest neighbours.
 
-    The user's edges are those of the version's graph and of the events that the score knows since;
+    The user's edges are those of the graph and of the events that the score knows since;
     the neighbours' states are those of the graph.
     """
     since = events_of(
@@ -134,8 +156,7 @@ def by_evidence(
     notes = [*result["notes"], METHOD]
     if around.unknown:
         notes.append(
-            f"{around.unknown} neighbours came after the graph of this model version and are left "
-            "out."
+            f"{around.unknown} neighbours came after the graph of these scores and are left out."
         )
     return {**result, "neighbours": neighbours, "notes": notes}
 
@@ -177,11 +198,12 @@ def model_of(version_id: uuid.UUID) -> Model:
 
 
 @functools.lru_cache(maxsize=KEPT_WORLDS)
-def world_of(version_id: uuid.UUID) -> World:
-    """The graph of a version and its states; kept as the model is, but fewer: they are large."""
-    version, model = ModelVersion.objects.get(pk=version_id), model_of(version_id)
+def world_of(version_id: uuid.UUID, files: GraphFiles) -> World:
+    """A graph and its states by a version; kept as the model is, but fewer: they are large."""
+    model = model_of(version_id)
     with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
-        folder = fetch_all(version.graph_files.all(), Path(name), patience=STORE_PATIENCE)
+        artifacts = Artifact.objects.filter(pk__in=files)
+        folder = fetch_all(artifacts, Path(name), patience=STORE_PATIENCE)
         graph, mark = load_whole_graph(folder), load_mark(folder)
     states = full_states(model.model, model.encoder, graph, now=model.now)
     index = SurroundingsIndex(graph, model.model.ages(model.now))

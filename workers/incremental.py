@@ -19,7 +19,7 @@ from workers.execution import (
     HandBack,
     TryAgain,
 )
-from workers.incremental_state import Beginning, from_checkpoint, from_version, packed
+from workers.incremental_state import Beginning, from_checkpoint, from_graph, packed
 from workers.listening import Listening
 from workers.refreshing import Refresher, refuse_another_schema
 
@@ -118,13 +118,13 @@ def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
 
 
 def begin(execution: Execution, taken: Taken, version: ModelVersion) -> Beginning:
-    """From the last checkpoint, else from the graph of the version."""
+    """From the last checkpoint, else from the graph of the profiles."""
     if taken.checkpoint is not None:
         try:
             return from_checkpoint(execution, version, taken.checkpoint)
         except (ObjectMissing, ObjectDamaged) as error:
             log.warning("incremental.checkpoint_lost", error=str(error))
-    return from_version(execution, version)
+    return from_graph(execution, version, taken.graph)
 
 
 class Rounds:

@@ -1,4 +1,4 @@
-"""Where an owner begins: at the graph of a version, or at what an owner before it left."""
+"""Where an owner begins: at the graph of the profiles, or at what an owner before it left."""
 
 import json
 from collections.abc import Mapping
@@ -37,10 +37,10 @@ class Beginning:
     waiting: Mapping[str, float]
 
 
-def from_version(execution: Execution, version: ModelVersion) -> Beginning:
-    """One full pass over the graph that the version was made of; the log follows from there."""
+def from_graph(execution: Execution, version: ModelVersion, files: list[Artifact]) -> Beginning:
+    """One full pass over the graph that the profiles are of; the log follows from there."""
     model = model_of(execution, version)
-    folder = fetch(execution, list(version.graph_files.all()), "graph")
+    folder = fetch(execution, files, "graph")
     graph = load_whole_graph(folder)
     engine = IncrementalEngine.start(model.model, model.encoder, graph, now=model.now)
     return Beginning(model, engine, load_mark(folder) or BEGINNING, {})

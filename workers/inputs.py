@@ -6,6 +6,7 @@ import polars as pl
 
 from controlcenter.artifacts.models import Artifact
 from controlcenter.artifacts.services import fetch_all
+from controlcenter.incremental.queries import graph_to_score
 from controlcenter.tasks import states
 from controlcenter.tasks.models import Task
 from controlcenter.tasks.runs import outputs
@@ -22,12 +23,19 @@ MODEL = "model/"
 
 
 def built_files(task: Task) -> list[Artifact]:
-    """What the graph of this task is made of; a fusion works on its base version's."""
+    """What the graph of this task is made of; a fusion learns from its base version's."""
     if task.workflow != Workflow.FUSION:
         return outputs(task, states.BUILDING)
     if task.base_version is None:
         raise Fault("The task has no base version: create one that names it.")
     return list(task.base_version.graph_files.all())
+
+
+def scored_files(task: Task) -> list[Artifact]:
+    """What is made of the graph that the profiles will be of: a fusion scores the present one."""
+    if task.workflow != Workflow.FUSION or task.base_version is None:
+        return built_files(task)
+    return graph_to_score(task.base_version)
 
 
 def trained_files(task: Task) -> list[Artifact]:

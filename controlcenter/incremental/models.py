@@ -29,6 +29,9 @@ class Loop(Scoped):
         related_name="+",
         help_text="The model version that the profiles are of.",
     )
+    graph_files = models.ManyToManyField(
+        Artifact, related_name="loops", help_text="The graph that the profiles are of."
+    )
     generation = models.PositiveBigIntegerField(
         default=0, db_default=0, help_text="Rises each time a task replaces the profiles."
     )

@@ -17,6 +17,7 @@ from controlcenter.artifacts.services import record
 from controlcenter.artifacts.store import Stored
 from controlcenter.incremental.marks import Mark
 from controlcenter.incremental.models import Ask, Loop
+from controlcenter.incremental.queries import present_graph
 from controlcenter.tasks.claims import Claim, held_run
 from controlcenter.tasks.endings import close
 from controlcenter.tasks.models import RunStatus
@@ -34,11 +35,13 @@ class Taken:
 
     Args:
         version_id: The model version that the profiles are of.
+        graph: The files of the graph that they are of.
         seen: The events up to here are in the profiles and counted.
         checkpoint: What an owner of the same generation left, if any.
     """
 
     version_id: uuid.UUID
+    graph: list[Artifact]
     generation: int
     seen: Mark
     checkpoint: Artifact | None
@@ -85,7 +88,8 @@ def take(held: Claim) -> Taken | None:
         return None
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
     seen = Mark(loop.seen, loop.seen_at)
-    return Taken(loop.version_id, loop.generation, seen, loop.checkpoint)
+    graph = present_graph(held.workspace_id)
+    return Taken(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
 
 
 def orders(workspace_id: uuid.UUID) -> Orders:

@@ -1,6 +1,7 @@
 """Start and stop the loop of a workspace, and what becomes of it otherwise."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -80,7 +81,9 @@ def locked(workspace: Workspace) -> Loop | None:
     """The locked row; it is made where profiles of a version are there from before the loop."""
     version = active_version(workspace)
     if version is not None:
-        Loop.objects.get_or_create(workspace=workspace, defaults={"version": version})
+        loop, new = Loop.objects.get_or_create(workspace=workspace, defaults={"version": version})
+        if new:
+            loop.graph_files.set(version.graph_files.all())
     return Loop.objects.select_for_update(of=("self",)).filter(workspace=workspace).first()
 
 
@@ -94,11 +97,12 @@ def queue(workspace: Workspace) -> Run:
 
 
 def profiles_replaced(
-    *, workspace_id: uuid.UUID, version: ModelVersion, known: Mark | None
+    *, workspace_id: uuid.UUID, version: ModelVersion, graph: Iterable[Artifact], known: Mark | None
 ) -> None:
     """A task wrote all profiles, in the caller's transaction: an owner begins anew from them.
 
     Args:
+        graph: The files of the graph that they are of.
         known: The place in the log up to which the new profiles know the events; None: not known.
     """
     mark = known or BEGINNING
@@ -116,6 +120,7 @@ def profiles_replaced(
         backlog={},
         checkpoint_at=None,
     )
+    loop.graph_files.set(graph)
     waking.tell(workspace_id, waking.URGENT)
 
 

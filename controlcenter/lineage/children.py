@@ -86,7 +86,8 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
     )
     users = Run.objects.filter(Q(pk__in=ids) | Q(reuses__in=ids), kind=states.BUILDING)
     scored = facts.done(workspace_id, states.EMBEDDING).filter(
-        task__in=users.values("task"), metrics__has_key="users"
+        Q(task__in=users.values("task")) | Q(metrics__graph__in=[str(pk) for pk in ids]),
+        metrics__has_key="users",
     )
     profiles = scored.order_by().values_list(KT("metrics__version"), flat=True).distinct()
     return [

@@ -49,13 +49,18 @@ def graphs_of(workspace_id: Any, versions: Collection[Any]) -> dict[uuid.UUID, u
 
 @dataclass(frozen=True)
 class Scoring:
-    """The run that wrote the profiles of a version, the last of several."""
+    """The run that wrote the profiles of a version, the last of several.
+
+    Args:
+        graph: The run that built the graph they are of.
+    """
 
     run: uuid.UUID
     task: uuid.UUID
     iteration: int
     at: datetime | None
     users: int
+    graph: uuid.UUID | None
 
 
 def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]:
@@ -70,11 +75,16 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
         .order_by("finished_at", "pk")
         .values_list(
             KT("metrics__version"), "pk", "task", "iteration", "finished_at",
-            "metrics__users",
+            "metrics__users", KT("metrics__graph"),
         )
     )  # fmt: skip
     wanted = set(versions)
-    return {version: Scoring(*told) for version, *told in rows if version in wanted}
+    last = {version: told for version, *told in rows if version in wanted}
+    built = finished_runs(workspace_id, states.BUILDING, {task for _, task, *_ in last.values()})
+    return {
+        version: Scoring(*told, uuid.UUID(graph) if graph else built.get((told[1], told[2])))
+        for version, (*told, graph) in last.items()
+    }
 
 
 def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:

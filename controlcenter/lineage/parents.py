@@ -108,12 +108,9 @@ def of_profiles(workspace_id: Any, ids: Ids) -> list[Edge]:
     edges = [Edge(ref(VERSION, pk), ref(PROFILES, pk), "scored") for pk in ids]
     wrote = facts.scorings(workspace_id, ids)
     own = facts.graphs_of(workspace_id, list(wrote))
-    tasks = {one.task for one in wrote.values()}
-    built = facts.finished_runs(workspace_id, states.BUILDING, tasks)
     for version, one in wrote.items():
-        graph = built.get((one.task, one.iteration))
-        if graph is not None and graph != own.get(uuid.UUID(version)):
-            edges.append(Edge(ref(GRAPH, graph), ref(PROFILES, version), "scored"))
+        if one.graph is not None and one.graph != own.get(uuid.UUID(version)):
+            edges.append(Edge(ref(GRAPH, one.graph), ref(PROFILES, version), "scored"))
     return edges
 
 

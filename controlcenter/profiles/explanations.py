@@ -31,11 +31,17 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Explained:
-    """What a worker found for one explanation: a result, or why there is none."""
+    """What a worker found for one explanation: a result, or why there is none.
+
+    Args:
+        profile_revision: Of what was explained; the loop may have scored the profile again since it
+            was asked for. None: nothing was.
+    """
 
     explanation_id: int
     result: dict[str, Any] | None
     error: str = ""
+    profile_revision: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,18 +117,25 @@ def ensure_run(workspace: Workspace) -> None:
 
 
 def wait(explanation: Explanation, *, seconds: float) -> Explanation:
-    """Look again until it is no longer pending, at most ``seconds``."""
+    """Look again until it is no longer pending, at most ``seconds``.
+
+    It may be gone: whoever asks for a newer score removes it, and waits for the same worker.
+    """
     deadline = time.monotonic() + seconds
+    same = Explanation.objects.filter(
+        profile=explanation.profile_id, view=explanation.view, background=explanation.background
+    )
     while explanation.state == ExplanationState.PENDING and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        explanation = Explanation.objects.get(pk=explanation.pk)
+        explanation = same.order_by("-pk").first() or explanation
     return explanation
 
 
 def pending(workspace_id: uuid.UUID) -> list[Explanation]:
     """What a worker should compute now, oldest first.
 
-    A profile that was scored anew since is left out: its old explanation is of no use.
+    A profile that is of another version or other rules since is left out: its old explanation is of
+    no use.
     """
     return list(
         Explanation.objects.filter(
@@ -140,9 +153,10 @@ def commit_explained(commit: Commit, explained: Iterable[Explained]) -> None:
     """Within a run's transaction: results are there; another batch may be waiting."""
     for one in explained:
         state = ExplanationState.READY if one.result is not None else ExplanationState.FAILED
-        Explanation.objects.filter(pk=one.explanation_id).update(
-            state=state, result=one.result, error=one.error, ready_at=Now()
-        )
+        found: dict[str, Any] = {"state": state, "result": one.result, "error": one.error}
+        if one.profile_revision is not None:
+            found["profile_revision"] = one.profile_revision
+        Explanation.objects.filter(pk=one.explanation_id).update(**found, ready_at=Now())
 
 
 def run_failed(run: Run, sentence: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import connection
 
+from controlcenter.artifacts.models import Artifact
 from controlcenter.incremental.marks import Mark
 from controlcenter.incremental.switching import profiles_replaced
 from controlcenter.profiles.counting import exclude_ingestion
@@ -164,6 +165,7 @@ def merge(
     users: Iterable[ScoredUser],
     items: Iterable[EmbeddedItem],
     peers: Iterable[tuple[str, str]],
+    graph: Iterable[Artifact],
     known: Mark | None = None,
 ) -> int:
     """Replace what the profiles know from datasets and models, in the caller's transaction.
@@ -174,6 +176,7 @@ def merge(
     Args:
         basis: What the score was trained on: ``label``, ``future behaviour`` or ``rules``.
         peers: (user, called user), each pair once.
+        graph: The files of the graph that was embedded.
         known: The place in the log up to which events are in this; None: nobody wrote it down.
 
     Returns:
@@ -205,7 +208,7 @@ def merge(
         exclude_ingestion(workspace_id)
         for statement in (MERGE_USERS, CLEAR_OTHERS, *MERGE_ITEMS, *MERGE_PEERS):
             cursor.execute(statement, names)
-    profiles_replaced(workspace_id=workspace_id, version=version, known=known)
+    profiles_replaced(workspace_id=workspace_id, version=version, graph=graph, known=known)
     return count
 
 

@@ -23,7 +23,7 @@ from controlcenter.profiles.models import Explanation, Item, Profile
 from controlcenter.registry.services import active_version
 from controlcenter.tasks.models import Task
 from ml.graph.graph import Graph
-from workers.explaining import explained, model_of, world_of
+from workers.explaining import explained, ids_of_graph, model_of, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00001"
@@ -53,13 +53,13 @@ def drift_of_the_explanation(workspace):
     """How far the score of the evidence is from the stored one."""
     profile = Profile.objects.get(workspace=workspace, user_id=NAME)
     asked = explanations.request(profile, Question())
-    found = explained(Explanation.objects.get(pk=asked.pk))
+    found = explained(Explanation.objects.get(pk=asked.pk), ids_of_graph(workspace.pk))
     assert found.error == ""
     return found.result["drift"]
 
 
 def test_ages_count_in_the_refresh_and_the_explanation(scored, in_time):
-    world = world_of(active_version(scored.pk).pk)
+    world = world_of(active_version(scored.pk).pk, ids_of_graph(scored.pk))
     ages = np.concatenate(list(world.index.of(NAME).ages.values()))
     assert len(np.unique(ages)) > 1, "the user's edges are of one age: they tell nothing"
     assert abs(drift_of_the_explanation(scored)) < 1e-6
@@ -87,7 +87,7 @@ def test_a_refresh_that_trains_nothing_counts_from_where_its_version_did(
 def test_a_version_of_a_sample_counts_from_its_sample(scored, anna, as_anna, tmp_path):
     refresh(as_anna, temporal=True, epochs=3, scope="sampled", sample_ratio=0.2)
     version = active_version(scored.pk)
-    whole = world_of(version.pk).index.graph
+    whole = world_of(version.pk, ids_of_graph(scored.pk)).index.graph
     days_apart = (whole.latest() - model_of(version.pk).now) / 86_400
     assert days_apart > 0, "the sample has the latest event: it tells nothing"
     check_against_a_full_pass(scored, tmp_path)

@@ -1,11 +1,11 @@
 """The worker that explains: a profile, its version's graph and what came since become an answer."""
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
 
 from controlcenter.accounts.models import Workspace
-from controlcenter.artifacts.models import Artifact
 from controlcenter.common import clock
 from controlcenter.datasets.models import Dataset
 from controlcenter.events.services import ingest
@@ -14,7 +14,7 @@ from controlcenter.profiles import explanations
 from controlcenter.profiles.explanations import Question
 from controlcenter.profiles.models import Explanation, Profile
 from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks.models import Task
+from controlcenter.tasks.models import Run, Task
 from ml.data.schema import USER
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
@@ -29,9 +29,12 @@ from ml.profile.scoring import score_users
 from ml.profile.surroundings import SurroundingsIndex
 from workers import explaining
 from workers.explaining import World, explained
+from workers.runtime import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00003"
+GRAPH = (uuid.UUID(int=1),)
+"""Its file is not in the store; ``world_of`` is replaced."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def workspace():
 
 
 def version_row(workspace, schema):
-    """A version's rows; the file of its graph is not in the store."""
+    """A version's rows."""
     about = {"schema": schema.to_dict(), "schema_hash": schema.hash}
     dataset = Dataset.objects.create(
         workspace=workspace, name="d", filename="d.zip", state="ready", **about
@@ -69,15 +72,10 @@ def version_row(workspace, schema):
     task = Task.objects.create(
         workspace=workspace, dataset=dataset, workflow="refresh", mode="full_retrain", parameters={}
     )
-    version = ModelVersion.objects.create(
+    return ModelVersion.objects.create(
         workspace=workspace, number=1, task=task, dataset=dataset, seed=3, code_version="test",
         rule_revision=1, rules=[], metrics={}, **about,
     )  # fmt: skip
-    file = Artifact.objects.create(
-        workspace=workspace, key="graph", name="graph/users.parquet", size=1, sha256="0" * 64
-    )
-    version.graph_files.add(file)
-    return version
 
 
 @pytest.fixture
@@ -105,16 +103,22 @@ def profile(version_files, monkeypatch, workspace):
     states = full_states(files.model.model, files.model.encoder, files.graph)
     world = World(SurroundingsIndex(files.graph), states, marks.present())
     monkeypatch.setattr(explaining, "model_of", lambda version_id: files.model)
-    monkeypatch.setattr(explaining, "world_of", lambda version_id: world)
+    monkeypatch.setattr(explaining, "world_of", lambda version_id, graph: world)
+    monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: GRAPH)
     return profile
 
 
 def answer(profile, **question):
     profile.refresh_from_db()
     asked = explanations.request(profile, Question(**question))
-    found = explained(Explanation.objects.get(pk=asked.pk))
+    found = explained(Explanation.objects.get(pk=asked.pk), GRAPH)
     assert found.error == ""
     return found.result
+
+
+def work_as_worker(workspace):
+    run = Run.objects.get(workspace=workspace, kind=explanations.KIND, status="queued")
+    assert execute(str(run.pk), explaining.work) == "done"
 
 
 def test_it_explains_the_score_that_the_profile_has(profile):
@@ -182,6 +186,27 @@ def test_events_that_the_score_knows_are_the_users_evidence(profile, workspace):
     assert any("1 neighbours came after the graph" in note for note in after["notes"])
 
 
+def test_what_was_scored_again_while_it_waited_is_told_as_what_it_is(profile):
+    asked = explanations.request(profile)
+    Profile.objects.filter(pk=profile.pk).update(revision=5)
+    work_as_worker(profile.workspace)
+    told = Explanation.objects.get(pk=asked.pk)
+    assert (told.state, told.profile_revision) == ("ready", 5)
+    profile.refresh_from_db()
+    assert explanations.request(profile) == told
+
+
+@pytest.mark.parametrize("replaced", [0, 1], ids=["at rest", "replaced meanwhile"])
+def test_profiles_and_their_graph_are_of_one_moment(profile, monkeypatch, replaced):
+    """A task that replaces the profiles while they are read: they are read again."""
+    graphs = iter([(1,), (1,)] if not replaced else [(1,), (2,), (2,), (2,)])
+    reads = []
+    monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: next(graphs))
+    monkeypatch.setattr(explaining, "pending", lambda workspace_id: reads.append(1) or [])
+    assert explaining.asked_now(profile.workspace_id) == ([], (1 + replaced,))
+    assert len(reads) == 1 + replaced
+
+
 @pytest.mark.parametrize("view", ["groups", "flat"])
 def test_the_other_views_explain_the_stored_embedding(profile, view):
     found = answer(profile, view=view)
@@ -198,9 +223,8 @@ def test_zeros_are_a_background_on_request_with_a_warning(profile, view):
 
 
 def test_a_version_without_a_graph_says_what_to_do(profile):
-    profile.model_version.graph_files.clear()
     asked = explanations.request(profile)
-    found = explained(Explanation.objects.get(pk=asked.pk))
+    found = explained(Explanation.objects.get(pk=asked.pk), ())
     assert found.result is None
     assert "train a new version" in found.error
 
@@ -208,5 +232,5 @@ def test_a_version_without_a_graph_says_what_to_do(profile):
 def test_a_score_that_is_gone_is_told(profile):
     asked = explanations.request(profile)
     Profile.objects.filter(pk=profile.pk).update(embedding=None)
-    found = explained(Explanation.objects.get(pk=asked.pk))
+    found = explained(Explanation.objects.get(pk=asked.pk), GRAPH)
     assert (found.result, found.error[:17]) == (None, "The score is gone")

@@ -266,7 +266,7 @@ def test_stopped_and_started_it_goes_on_where_it_was(scored, anna, tmp_path, mon
     before = counts(scored)
     stale_since = Loop.objects.get(pk=scored.pk).stale_since
     assert (stale_since is None) == drained
-    monkeypatch.setattr(incremental, "from_version", None)
+    monkeypatch.setattr(incremental, "from_graph", None)
     with running(scored, anna):
         assert (counts(scored), state(scored)["stale_since"]) == (before, stale_since)
         if not drained:
@@ -349,13 +349,13 @@ def test_a_bad_audit_begins_anew(scored, anna, tmp_path, monkeypatch):
     """A state that is not that of a full pass leaves neither profiles nor checkpoints behind."""
     monkeypatch.setattr(incremental, "FIRST_AUDIT_TICKS", 1)
     monkeypatch.setattr(incremental, "AUDIT_TICKS", 1)
-    original, loads = incremental.from_version, []
+    original, loads = incremental.from_graph, []
 
-    def from_version(*args):
+    def from_graph(*args):
         loads.append(original(*args))
         return loads[-1]
 
-    monkeypatch.setattr(incremental, "from_version", from_version)
+    monkeypatch.setattr(incremental, "from_graph", from_graph)
     with running(scored, anna):
         send(scored, *some_events(scored, 10, 0))
         wait(lambda: is_fresh(scored))

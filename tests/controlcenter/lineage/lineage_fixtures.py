@@ -41,7 +41,7 @@ class History:
         self.workspace, self.account = workspace, account
         self.names = itertools.count()
         self.edges = set()
-        self.graph_of, self.scored = {}, {}
+        self.graph_of, self.scored, self.present = {}, {}, None
         for number in range(3):
             Profile.objects.create(workspace=workspace, user_id=f"u{number}")
 
@@ -132,6 +132,7 @@ class History:
         trains = task.mode == "full_retrain"
         files = self.graph_files(task)
         (graph,) = {file.run_id for file in files}
+        scored = self.present if task.workflow == "fusion" and self.present else graph
         first = not task.model_versions.exists()
         with committing(held) as commit:
             version = task.base_version
@@ -143,8 +144,10 @@ class History:
                 activate(version, actor="worker", reason="test")
                 users = Profile.objects.filter(workspace=self.workspace)
                 users.update(model_version=version)
-                commit.metrics = {"version": str(version.pk), "users": users.count()}
-                self.scored[version.pk] = graph
+                commit.metrics = {
+                    "version": str(version.pk), "users": users.count(), "graph": str(scored),
+                }  # fmt: skip
+                self.scored[version.pk] = self.present = scored
         if trains and task.workflow == "fusion":
             self.add("version", task.base_version_id, "version", version.pk, "fused")
         elif trains:

@@ -223,6 +223,14 @@ class TestQuestions:
         as_analyst.get(f"{url(user)}?view=flat")
         assert Explanation.objects.get().profile_revision == 9
 
+    def test_who_waits_for_an_earlier_score_gets_the_newer_one(self, user):
+        """Two readers, and the loop scores in between: the second one's question is kept."""
+        earlier = explanations.request(user)
+        Profile.objects.filter(pk=user.pk).update(revision=9)
+        newer = explanations.request(Profile.objects.get(pk=user.pk))
+        assert newer.pk != earlier.pk
+        assert explanations.wait(earlier, seconds=0.1) == newer
+
     @pytest.mark.parametrize(
         ("question", "field"), [("view=deep", "view"), ("background=mean", "background")]
     )

@@ -42,6 +42,7 @@ def do_merge(workspace, version, users, *, items=(), peers=()):
             users=users,
             items=items,
             peers=peers,
+            graph=[],
         )
         with connection.cursor() as cursor:  # a test's merges may be in one transaction
             cursor.execute("DROP TABLE staged_user, staged_item, staged_peer")
