@@ -19,7 +19,7 @@ from ml.hgt.model import embed
 from ml.profile.facts import user_facts
 from workers.device import for_task
 from workers.execution import Execution, Fault
-from workers.inputs import built_files, fetch, load_model, load_training_graph, trained_files
+from workers.inputs import Graphs, built_files, fetch, load_graphs, load_model, trained_files
 from workers.training import read_about, version_id
 
 FUTURE = "future behaviour"
@@ -31,10 +31,10 @@ def work(execution: Execution) -> None:
     execution.progress(0.0, "fetching model and graph")
     built = fetch(execution, built_files(task), "in")
     folder = fetch(execution, trained_files(task), "model")
-    graph = load_training_graph(built)
+    graphs = load_graphs(built)
     model = load_model(folder, for_task(task.parameters["device"]))
     version = version_id(task, read_about(folder))
-    report = report_on(execution, model, graph)
+    report = report_on(execution, model, graphs)
 
     def effect(commit: Commit) -> None:
         record_report(commit, report=report, version_id=version)
@@ -43,18 +43,18 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def report_on(execution: Execution, model: Model, graph: Graph) -> dict[str, Any]:
-    """The report of a model on the graph that it was trained on.
+def report_on(execution: Execution, model: Model, graphs: Graphs) -> dict[str, Any]:
+    """The report of a model on the graphs that it was made of.
 
     Raises:
-        Fault: if the graph is another one.
+        Fault: if the graph to train on is another one.
     """
     seed = int(model.training["seed"])
-    split = split_graph(graph, seed=seed)
-    execution.progress(0.1, f"embedding {sum(graph.num_nodes.values())} nodes")
+    split = split_graph(graphs.training, seed=seed)
+    execution.progress(0.1, f"embedding {sum(graphs.training.num_nodes.values())} nodes")
     scorers = scorers_of(model, split)
     execution.progress(0.2, "looking up what was known of the users")
-    facts = facts_of(model, graph)
+    facts = facts_of(model, graphs.whole)
     try:
         return long_report(
             split, scorers, model.metrics, model.held_out, facts, seed=seed,

@@ -1,5 +1,6 @@
 """What the stages of a task read from those before: graphs and models."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -56,6 +57,24 @@ def load_training_graph(folder: Path) -> Graph:
     """The graph to train on: the sample if there is one."""
     sample = folder / SAMPLE
     return load_graph(sample if sample.is_dir() else folder / GRAPH)
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What a version is made of.
+
+    Args:
+        training: Of the users that the network learns from: the sample, if there is one.
+        whole: Of everybody, who are all scored: fusion, scales and rules are fitted on it.
+    """
+
+    training: Graph
+    whole: Graph
+
+
+def load_graphs(folder: Path) -> Graphs:
+    whole, sample = load_whole_graph(folder), folder / SAMPLE
+    return Graphs(load_graph(sample) if sample.is_dir() else whole, whole)
 
 
 def learning_graph(split: Split, folder: Path, *, temporal: bool = False) -> Graph:

@@ -31,11 +31,12 @@ from workers.device import for_task
 from workers.execution import Execution, Fault, TryAgain
 from workers.inputs import (
     MODEL,
+    Graphs,
     built_files,
     fetch,
     learning_graph,
+    load_graphs,
     load_model,
-    load_training_graph,
 )
 
 Cuts: TypeAlias = tuple[int, int] | None
@@ -48,18 +49,18 @@ def work(execution: Execution) -> None:
     task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
     execution.progress(0.0, "fetching the graph")
     built = fetch(execution, built_files(task), "in")
-    graph = load_training_graph(built)
+    graphs = load_graphs(built)
     try:
-        check_users(graph)
+        check_users(graphs.training)
     except ValueError as error:
         raise Fault(f"Training is not possible: {error}.") from error
     device = for_task(task.parameters["device"])
-    rules, about = rules_of(task.workspace, graph)
+    rules, about = rules_of(task.workspace, graphs.whole)
     begin = time.monotonic()
     if task.workflow == Workflow.FUSION:
-        artifact = fuse_anew(execution, task, graph, rules, device)
+        artifact = fuse_anew(execution, task, graphs.whole, rules, device)
     else:
-        artifact = train_all(execution, task, graph, built, rules, device)
+        artifact = train_all(execution, task, graphs, built, rules, device)
     lineage = {
         "task": str(task.pk),
         "seed": task.parameters["seed"],
@@ -120,20 +121,20 @@ def fusion_config(parameters: dict[str, Any]) -> FusionConfig:
 
 
 def train_all(
-    execution: Execution, task: Task, graph: Graph, built: Path, rules: RuleSet, device: str
+    execution: Execution, task: Task, graphs: Graphs, built: Path, rules: RuleSet, device: str
 ) -> Artifact:
     config = training_config(task.parameters, device)
-    if config.temporal and not graph.has_times:
+    if config.temporal and not graphs.training.has_times:
         raise Fault(
             "temporal learns from the times of events, and the graph has none: leave it out."
         )
-    split = split_graph(graph, seed=config.seed)
+    split = split_graph(graphs.training, seed=config.seed)
     learned_from = learning_graph(split, built, temporal=config.temporal)
     trained = learn(execution, learned_from, config)
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")
-    fitted = fit(graph, rules, trained, task, split.cuts)
+    fitted = fit(graphs.whole, rules, trained, task, split.cuts)
     losses = [
         {"epoch": p.epoch, "loss": p.loss, "by_edge_type": p.losses_by_edge_type}
         for p in trained.history
@@ -150,7 +151,7 @@ def train_all(
         metrics=metrics,
         data_hash="",
         held_out=fitted.held_out,
-        now=graph.latest(),
+        now=graphs.whole.latest(),
     )
 
 

@@ -79,12 +79,15 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
         )
     )  # fmt: skip
     wanted = set(versions)
-    last = {version: told for version, *told in rows if version in wanted}
-    built = finished_runs(workspace_id, states.BUILDING, {task for _, task, *_ in last.values()})
+    last = {row[0]: row for row in rows if row[0] in wanted}
+    built = finished_runs(workspace_id, states.BUILDING, {row[2] for row in last.values()})
     return {
-        version: Scoring(*told, uuid.UUID(graph) if graph else built.get((told[1], told[2])))
-        for version, (*told, graph) in last.items()
-    }
+        version: Scoring(
+            run, task, iteration, at, users,
+            graph=uuid.UUID(graph) if graph else built.get((task, iteration)),
+        )
+        for version, run, task, iteration, at, users, graph in last.values()
+    }  # fmt: skip
 
 
 def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:

@@ -108,7 +108,7 @@ def gone(system: System, seconds: float) -> None:
     until(lambda: a_stage_runs(tasks), "a stage runs")
     system.proxies["broker"].refuse()
     tasks += some(2, steps=1)
-    time.sleep(12)
+    time.sleep(seconds)
     system.proxies["broker"].calm()
     finish(tasks)
 
