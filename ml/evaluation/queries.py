@@ -28,7 +28,8 @@ class Queries:
             Shapes: [Q].
         removed: What is taken out of the ranking of a pair (``filtered``), of a source's list
             (``list``), and of the ranking among targets that are new to the source (``new``).
-        random: A random target that is not true, for each pair. Shape: [Q].
+        random: A random target that is not true, and not the source itself. Shape: [Q].
+        has_random: Pairs whose source has one. Shape: [Q].
         historical: A target that the source had before and that is not true. Shape: [Q].
         has_historical: Pairs whose source has one; none in data without times. Shape: [Q].
         known: Pairs known at the test cut.
@@ -40,6 +41,7 @@ class Queries:
     slices: dict[str, Mask]
     removed: dict[str, Neighbours | None]
     random: Ints
+    has_random: Mask
     historical: Ints
     has_historical: Mask
     known: Pairs
@@ -68,6 +70,10 @@ def draw_queries(
     for name, (low, high) in COLD.items():
         slices[name] = (had >= low) & (had <= (had if high is None else high))
     everything = Neighbours.of(both.src, both.dst, sources)
+    random, has_random = _random(
+        src, both if untimed else held, targets, generator,
+        without_self=edge.source == edge.target,
+    )  # fmt: skip
     historical, has_historical = _historical(src, dst, known, held, sources, targets, generator)
     return Queries(
         src=src, dst=dst, slices=slices, known=known, held_out=len(held),
@@ -76,7 +82,7 @@ def draw_queries(
             "list": Neighbours.of(known.src, known.dst, sources) if untimed else None,
             "new": everything,
         },
-        random=_random(src, both if untimed else held, targets, generator),
+        random=random, has_random=has_random,
         historical=historical, has_historical=has_historical & (not untimed),
     )  # fmt: skip
 
@@ -91,16 +97,28 @@ def _whole_sources(src: Ints, limit: int, generator: np.random.Generator) -> Int
     return np.flatnonzero(taken[row])
 
 
-def _random(src: Ints, true: Pairs, targets: int, generator: np.random.Generator) -> Ints:
-    """A random target for each source that is not in ``true``, as far as ten draws find one."""
-    known = true.src * targets + true.dst
-    negative = generator.integers(0, max(targets, 1), len(src))
-    for _ in range(10):
-        wrong = np.isin(src * targets + negative, known)
-        if not wrong.any():
-            break
-        negative[wrong] = generator.integers(0, targets, int(wrong.sum()))
-    return negative
+def _random(
+    src: Ints, true: Pairs, targets: int, generator: np.random.Generator, *, without_self: bool
+) -> tuple[Ints, Mask]:
+    """A random target of each source that is not in ``true``; the mask says where there is one.
+
+    Where there is none a target stands in its place that means nothing. Shapes: [Q], [Q].
+    """
+    sources, row = np.unique(src, return_inverse=True)
+    taken = true.src * targets + true.dst
+    if without_self:
+        taken = np.concatenate([taken, sources * targets + sources])
+    taken = np.unique(taken)
+    of, dst = np.divmod(taken, max(targets, 1))
+    start = np.searchsorted(of, sources)
+    size = np.searchsorted(of, sources, side="right") - start
+    # The n-th free target comes after as many taken ones as have at most n free ones before them.
+    free_before = dst - (np.arange(len(taken)) - np.searchsorted(of, of))
+    number = (generator.random(len(src)) * (targets - size)[row]).astype(np.int64)
+    passed = np.searchsorted(
+        of * (targets + 1) + free_before, src * (targets + 1) + number, "right"
+    )
+    return np.minimum(number + passed - start[row], targets - 1), (size < targets)[row]
 
 
 def _historical(

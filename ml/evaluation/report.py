@@ -26,7 +26,8 @@ PROTOCOL = (
 )
 NEGATIVES = {
     "random": "1 a pair, uniform over the target type, without the source's held-out targets (and, "
-    "in data without times, without its known ones)",
+    "in data without times, without its known ones); pairs of sources that have every target are "
+    "left out",
     "historical": "1 a pair, uniform over the targets that the source had before and that are not "
     "held out; pairs of sources without any are left out; only in data with times",
 }
@@ -119,11 +120,12 @@ def _measure(
         score, queries.src, queries.dst, removed=queries.removed, without_self=without_self,
         others={"random": queries.random, "historical": queries.historical},
     )  # fmt: skip
-    ranks, old = found.places["filtered"].ranks, queries.has_historical
+    ranks = found.places["filtered"].ranks
+    new, old = queries.has_random, queries.has_historical
     whole = (
         rank_metrics(ranks)
         | list_metrics(queries.src, found.places["list"])
-        | pair_metrics(found.value, found.others["random"])
+        | pair_metrics(found.value[new], found.others["random"][new])
         | pair_metrics(found.value[old], found.others["historical"][old], "_historical")
     )
     parts = {}

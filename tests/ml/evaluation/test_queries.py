@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ml.evaluation.queries import draw_queries
-from ml.graph.graph import build_graph, distinct_pairs
+from ml.evaluation.queries import _random, draw_queries
+from ml.graph.graph import Edges, build_graph, distinct_pairs
 from ml.graph.splits import split_graph
 
 
@@ -33,6 +35,7 @@ def test_sources_are_drawn_with_all_of_their_pairs(asked):
 def test_negatives_are_what_they_are_said_to_be(asked):
     queries, held, known, timed = asked
     true, past = pairs_of(held), pairs_of(known)
+    assert queries.has_random.all()
     for src, dst in zip(queries.src.tolist(), queries.random.tolist(), strict=True):
         assert (src, dst) not in true
         assert timed or (src, dst) not in past
@@ -40,6 +43,35 @@ def test_negatives_are_what_they_are_said_to_be(asked):
     assert (len(rows) > 0) == timed
     for src, dst in zip(queries.src[rows], queries.historical[rows], strict=True):
         assert (src, dst) in past - true
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda targets: st.tuples(
+            st.just(targets),
+            st.sets(st.tuples(st.integers(0, 4), st.integers(0, targets - 1))),
+            st.lists(st.integers(0, min(4, targets - 1)), min_size=1, max_size=6),
+            st.booleans(),
+        )
+    )
+)
+def test_random_negatives_are_uniform_over_what_is_not_true(drawn):
+    targets, pairs, sources, without_self = drawn
+    src, dst = (np.array([pair[end] for pair in pairs], np.int64) for end in (0, 1))
+    true = distinct_pairs(Edges(src, dst), targets)
+    asked = np.repeat(sources, 400)
+    negative, found = _random(
+        asked, true, targets, np.random.default_rng(0), without_self=without_self
+    )
+    for source in set(sources):
+        free = {t for t in range(targets) if (source, t) not in pairs}
+        free -= {source} if without_self else set()
+        assert set(found[asked == source]) == {bool(free)}
+        got = negative[asked == source]
+        if free:
+            assert set(got.tolist()) == free
+            times = np.bincount(got)[sorted(free)]
+            assert np.allclose(times / len(got), 1 / len(free), atol=0.12)
 
 
 def test_slices_count_what_was_known(asked):

@@ -46,16 +46,20 @@ def test_shuffled_links_give_an_auc_of_one_half(split):
 def test_scores_by_chance_rank_at_random(split):
     generator = np.random.default_rng(1)
     nodes = split.observed.num_nodes
-    tables = {
-        edge.key: generator.random((nodes[edge.source], nodes[edge.target]))
-        for edge in split.observed.schema.edges
-    }
-    scorers = {key: (lambda rows, table=table: table[rows]) for key, table in tables.items()}
-    for name, row in link_report(split, scorers)["edge_types"].items():
+    found = {}
+    for seed in range(20):
+        tables = {
+            edge.key: generator.random((nodes[edge.source], nodes[edge.target]))
+            for edge in split.observed.schema.edges
+        }
+        scorers = {key: (lambda rows, table=table: table[rows]) for key, table in tables.items()}
+        for name, row in link_report(split, scorers, seed=seed)["edge_types"].items():
+            found.setdefault(name, []).append((row["model"]["mrr"], row["model"]["auc"]))
+    for name, measured in found.items():
+        mrr, auc = np.mean(measured, axis=0)
         targets = nodes[name.rsplit("-", 1)[1]]
-        chance = (1 / np.arange(1, targets + 1)).mean()
-        assert row["model"]["mrr"] == pytest.approx(chance, rel=0.25), name
-        assert abs(row["model"]["auc"] - 0.5) < 0.06, name
+        assert mrr == pytest.approx((1 / np.arange(1, targets + 1)).mean(), rel=0.1), name
+        assert abs(auc - 0.5) < 0.03, name
 
 
 def test_a_planted_later_link_is_asked_about_and_known_to_nothing(population, split):
