@@ -64,6 +64,8 @@ def decide(task: Task) -> tuple[str, str]:
         reason = f"iteration {task.iteration} has no metric {name}: there is nothing to compare"
         return states.COMPLETED, reason
     kept = f"iteration {top.iteration} is kept, with {name} {top.value:.4f}"
+    if len(found) > 1:
+        kept += f", a little too good as the best of {len(found)} on the same test part"
     threshold = task.parameters.get("performance_threshold")
     if threshold is not None and top.value >= threshold:
         return states.COMPLETED, f"{name} reached {threshold}: {kept}"

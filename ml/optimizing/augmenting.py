@@ -1,10 +1,12 @@
 """Add events for sources that have few, drawn from what similar sources had.
 
 Only the train part is learned from and added to. Pairs of the held-out parts are never added, so
-that what is asked afterwards is neither known nor easier than before.
+that what is asked afterwards is neither known nor easier than before; nor is anything added in
+their place, which would tell by what is missing.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def augment(
     few = (size >= least) & (size <= most) & _in_tables(graph, tables, key[0])
     seen = incidence(pairs, sources, targets)
     similar = nearest(cosine(pairs, sources, targets, generator))
-    taken = _taken(tables, split, action)
+    taken, held_out = _taken(tables, split, action), _held_out(split, action)
     allowed = _in_tables(graph, tables, key[2])
     drawn = []
     for part in chunks(np.flatnonzero(few), seen, similar):
@@ -51,7 +53,9 @@ def augment(
         free = allowed[dst] & (score > 0) & ~np.isin(src * targets + dst, taken)
         if key[0] == key[2]:
             free &= src != dst
-        drawn.append(_draw(src[free], dst[free], score[free], wanted(size, action), generator))
+        src, dst = _draw(src[free], dst[free], score[free], wanted(size, action), generator)
+        shown = ~np.isin(src * targets + dst, held_out)
+        drawn.append((src[shown], dst[shown]))
     src = np.concatenate([np.empty(0, np.int64), *[one[0] for one in drawn]])
     dst = np.concatenate([np.empty(0, np.int64), *[one[1] for one in drawn]])
     time = _times(graph.edges[key], dst, generator)
@@ -73,11 +77,19 @@ def _in_tables(graph: Graph, tables: Tables, node: str) -> Mask:
 
 
 def _taken(tables: Tables, split: Split, action: Augment) -> Ints:
-    """Codes of the pairs that may not be added: known, held out, or added already."""
+    """Codes of the pairs that are there: known, or added already."""
     key = action.edge.key
     targets = split.train.num_nodes[key[2]]
     made = split.train.edges_of(separate(tables)[1])[key]
-    parts = (split.train.edges[key], split.validation[key], split.test[key], made)
+    return _codes((split.train.edges[key], made), targets)
+
+
+def _held_out(split: Split, action: Augment) -> Ints:
+    key = action.edge.key
+    return _codes((split.validation[key], split.test[key]), split.train.num_nodes[key[2]])
+
+
+def _codes(parts: Sequence[Edges], targets: int) -> Ints:
     return np.unique(np.concatenate([edges.src * targets + edges.dst for edges in parts]))
 
 

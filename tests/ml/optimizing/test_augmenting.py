@@ -111,11 +111,13 @@ def test_added_events_are_new_pairs_of_the_train_part(raw):
         least, most = parse(action, TELECOM).sources
         for source, mine in targets.items():
             similar = {t for own in mine for t in near[own]}
-            free = {t for t in similar - mine if (source, t) not in held and t != source}
+            free = {t for t in similar - mine if t != source}
+            asked_about = {t for t in free if (source, t) in held}
             wanted = math.ceil((action["factor"] - 1) * len(mine))
             wanted *= least <= len(mine) <= most
-            assert made[source] <= free
-            assert len(made[source]) == min(wanted, len(free))
+            assert made[source] <= free - asked_about
+            drawn = min(wanted, len(free))
+            assert drawn - len(asked_about) <= len(made[source]) <= drawn
         assert set(made) <= set(targets)
         times = defaultdict(set)
         edges = split.train.edges[edge.key]
@@ -129,6 +131,26 @@ def test_added_events_are_new_pairs_of_the_train_part(raw):
     ids = derived.events["event_id"].drop_nulls()
     assert ids.n_unique() == len(ids)
     assert added["event_id"].to_list() == [f"augmented-{n + 1}" for n in range(added.height)]
+
+
+@pytest.mark.parametrize("action", [asked(factor=2.5, sources="2-6"), asked(CALLS, 2)])
+def test_the_draw_knows_nothing_of_what_is_held_out(raw, action):
+    """What is drawn of it is dropped, and nothing else stands in its place."""
+    split = split_graph(build_graph(raw), seed=5)
+    key = parse(action, TELECOM).edge.key
+    nothing = dict.fromkeys(split.test, Edges(*np.empty((2, 0), np.int64)))
+    blind = replace(split, validation=nothing, test=nothing)
+    drawn, kept = (
+        set(
+            separate(optimize(raw, [action], 5, now=LATER, split=known)[0])[1]
+            .select("actor", "target")
+            .iter_rows()
+        )
+        for known in (blind, split)
+    )
+    held = named(split.train, key, split.validation[key]) | named(split.train, key, split.test[key])
+    assert drawn & held
+    assert kept == drawn - held
 
 
 def test_the_same_seed_gives_the_same_events_and_another_others(raw):
