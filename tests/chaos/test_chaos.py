@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CASES = ("frozen", "broker", "database", "store", "versions", "kills", "soak")
 

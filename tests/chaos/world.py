@@ -122,7 +122,7 @@ def start(*tasks: Task) -> None:
         services.start(task=task, account=owner())
 
 
-def wait_for(tasks: list[Task], seconds: float = 240.0) -> None:
+def wait_for(tasks: list[Task], seconds: float = 900.0) -> None:
     """Until all are over; each must be completed."""
     mine = Task.objects.filter(pk__in=[task.pk for task in tasks])
     until(lambda: not mine.exclude(state__in=states.FINAL).exists(), "the tasks are over", seconds)

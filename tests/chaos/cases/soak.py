@@ -49,6 +49,7 @@ def case(system: System) -> dict[str, Any]:
     system.relay(**told, **relay_as_in_production)
     for name in WORKERS:
         system.worker(name, **told)
+    until(lambda: all(ready(system, name) for name in WORKERS), "all workers are ready")
     before = at_rest(system, "warm", size)
     begin_clients(system, tasks=size["tasks"] // len(CLIENTS), name="soak", size=size)
     begin = time.monotonic()
@@ -147,6 +148,11 @@ def kill(system: System, dice: random.Random, log: Log) -> None:
 def alive(system: System, name: str) -> bool:
     """Whether a worker has its pool."""
     return len(system.processes[name].tree()) == 2
+
+
+def ready(system: System, name: str) -> bool:
+    """Whether a worker that was just started has its pool and its connections."""
+    return alive(system, name) and " ready." in system.log_of(name)
 
 
 def recoveries(log: Log) -> list[float]:

@@ -21,6 +21,9 @@ from tests.chaos.world import (
 )
 
 MIB = 2**20
+STEPS = 50
+"""10 s: a stage still runs when it is looked at, also by tests that are held up."""
+
 TWO_PARTS = 12 * 1024
 """KiB of a checkpoint that is sent in two parts."""
 
@@ -43,7 +46,7 @@ def finish(*tasks: Task) -> None:
 
 def errors(system: System) -> None:
     """Every request is answered with 503 for some seconds, and every connection is reset."""
-    tasks = [scripted_task(building={"steps": 10, "seconds": 0.2}) for _ in range(2)]
+    tasks = [scripted_task(building={"steps": STEPS, "seconds": 0.2}) for _ in range(2)]
     start(*tasks)
     until(lambda: all(running_step(task) for task in tasks), "the stages run")
     system.proxies["store"].failing = True
@@ -55,8 +58,8 @@ def errors(system: System) -> None:
 
 
 def slow(system: System) -> None:
-    """A quarter of a second for each 64 KiB: longer than the lease for each checkpoint."""
-    system.proxies["store"].seconds_a_chunk = 0.25
+    """0.4 s for each 64 KiB: longer than the lease for each checkpoint."""
+    system.proxies["store"].seconds_a_chunk = 0.4
     task = scripted_task(building={"steps": 2, "kib": 1024 + 512})
     start(task)
     finish(task)
@@ -71,7 +74,7 @@ def cut_in_the_middle(system: System) -> tuple[int, int]:
     """
     proxy = system.proxies["store"]
     before = proxy.cuts
-    task = scripted_task(building={"steps": 8, "seconds": 0.2, "kib": TWO_PARTS})
+    task = scripted_task(building={"steps": 20, "seconds": 0.2, "kib": TWO_PARTS})
     start(task)
     until(lambda: running_step(task) >= 2, "a checkpoint is there")
     first = Run.objects.get(task=task)
@@ -94,7 +97,7 @@ def cut_in_the_middle(system: System) -> tuple[int, int]:
 
 def restarted(system: System) -> None:
     """kill -9 of the server in the middle of a stage."""
-    task = scripted_task(building={"steps": 10, "seconds": 0.2})
+    task = scripted_task(building={"steps": STEPS, "seconds": 0.2})
     start(task)
     until(lambda: running_step(task), "the stage runs")
     system.restart_server("store")
