@@ -5,7 +5,6 @@ import threading
 import time
 import uuid
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -115,10 +114,24 @@ def in_threads(*works):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert not any(thread.is_alive() for thread in threads)
     if errors:
         raise errors[0]
+
+
+def wait_until(met):
+    deadline = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < deadline, "the two never met"
+        time.sleep(0.02)
+
+
+def somebody_waits_for_me():
+    """Whether another connection waits for what the transaction here has locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITS_FOR_ME)
+        return cursor.fetchone()[0]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,15 +163,15 @@ def test_overlapping_batches_at_once_count_each_event_once(workspace):
 @pytest.mark.django_db(transaction=True)
 def test_two_unknown_users_that_call_one_another_at_once_wait_in_no_circle(workspace):
     """Each transaction stops after it has first written users, until the other has or waits."""
-    both_have_written = threading.Barrier(2)
+    have_written = set()
 
     def call(number, actor, target):
         def pause(execute, sql, parameters, many, context):
             answer = execute(sql, parameters, many, context)
             if "MERGE INTO profiles_profile" in sql:
-                # Broken where the other one waits for this transaction, as it should.
-                with suppress(threading.BrokenBarrierError):
-                    both_have_written.wait(timeout=0.5)
+                have_written.add(number)
+                # The other one waits for this transaction, as it should, or came before.
+                wait_until(lambda: len(have_written) == 2 or somebody_waits_for_me())
             return answer
 
         def work():
@@ -188,16 +201,12 @@ def test_profiles_are_locked_in_the_order_of_their_ids(workspace):
         with transaction.atomic():
             of_workspace.select_for_update().get(user_id=ids[50])
             thread.start()
-            for _ in range(600):
-                cursor.execute(WAITS_FOR_ME)
-                if cursor.fetchone()[0]:
-                    break
-                time.sleep(0.05)
+            wait_until(somebody_waits_for_me)
             free = of_workspace.select_for_update(skip_locked=True).values_list(
                 "user_id", flat=True
             )
             assert sorted(free) == ids[50:]
-    thread.join(60)
+    thread.join(150)
     assert not thread.is_alive()
     assert [p.event_counts for p in of_workspace.filter(user_id__in=ids[:100])] == [
         {"use": 1}

@@ -154,13 +154,14 @@ class TestMerge:
 @pytest.mark.django_db(transaction=True)
 def test_ingestion_beside_merges_loses_nothing(workspace, model_version):
     version = model_version()
-    done, errors, sent = threading.Event(), [], []
+    done, begun, errors, sent = threading.Event(), threading.Event(), [], []
 
     def ingesting():
         try:
             while not done.is_set():
                 batch = [event(f"u{n}", "use", "a1") for n in range(5)]
                 sent.append(send(workspace, *batch).accepted)
+                begun.set()
         except Exception as error:
             errors.append(error)
         finally:
@@ -170,13 +171,15 @@ def test_ingestion_beside_merges_loses_nothing(workspace, model_version):
     for thread in threads:
         thread.start()
     try:
+        assert begun.wait(120), errors
         users = [scored(f"u{n}", base_counts={"use": 10}) for n in range(5)]
         for _ in range(8):
             do_merge(workspace, version, users, peers=[("u1", "u2")])
     finally:
         done.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
+    assert not any(thread.is_alive() for thread in threads)
     assert errors == []
     rounds = sum(sent) // 5
     assert rounds > 0

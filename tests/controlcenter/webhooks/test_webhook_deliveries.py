@@ -106,11 +106,12 @@ def test_what_fails_is_tried_again_with_the_same_key_and_body(task, receiver, ho
 def test_a_receiver_that_does_not_answer_in_time_is_tried_again(
     task, receiver, hook, sender, monkeypatch
 ):
-    monkeypatch.setattr(sending, "post", partial(post, total=0.3))
     hook(receiver.url)
     receiver.answer = lambda handler, got: handler.rfile.read(1) and None
     step(task, "building")
-    send_all(sender)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(sending, "post", partial(post, total=1.0))
+        send_all(sender)
     row = Delivery.objects.get()
     assert (row.status, row.last_status_code) == ("pending", None)
     assert "no whole answer" in row.last_error
