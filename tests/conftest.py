@@ -28,7 +28,9 @@ NO_SERVERS = {
     "UPS_SECRET_KEY": "for tests that need no servers",
 }
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # the tests share few cores: threads must not spin
-hypothesis.settings.register_profile("ups", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure, and the same code gives the same result each time.
+hypothesis.settings.register_profile("ups", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1_000)
 hypothesis.settings.load_profile("ups")
 folder = pytest.StashKey[Path]()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ml.data.schema import TELECOM
@@ -136,17 +136,21 @@ shares = st.tuples(st.floats(0, 1), st.floats(0, 0.5))
 
 
 @given(shares, shares, st.integers(0, 200), st.integers(0, 200))
+@example((0.1, 0.02), (0.4, 0.02), 50, 30)
+@example((0.1, 0.02), (0.4, 0.02), 49, 30)
+@example((0.1, 0.02), (0.4, 0.02), 50, 29)
 def test_an_augmentation_always_has_a_clear_gap_and_enough_cases(cool, warm, pairs, sources):
     def row(name, value, half):
         low, high = max(0.0, value - half), min(1.0, value + half)
         return sliced(name, value, low=low, high=high, pairs=pairs, sources=sources)
 
     rows = [row("cold 1-4", *cool), row("cold 5+", *warm)]
-    for one in told(rows):
+    clear = rows[0]["high"] < rows[1]["low"]
+    found = told(rows)
+    assert len(found) == int(clear and pairs >= 50 and sources >= 30)
+    for one in found:
         assert one["evidence"]["slice"]["high"] < one["evidence"]["against"]["low"]
         assert 2 <= one["factor"] <= 4
-        assert pairs >= 50
-        assert sources >= 30
 
 
 def test_where_cold_and_warm_are_alike_nothing_is_suggested():
