@@ -149,7 +149,7 @@ def test_a_cancel_in_between_leaves_no_report(run, task):
             messages.append(message)
             if len(messages) == 4:
                 services.cancel(task=task, account=None)
-                assert execution._cancelled.wait(10)
+                assert execution._cancelled.wait(60)
             told(share, message, **data)
 
         execution.progress = progress
