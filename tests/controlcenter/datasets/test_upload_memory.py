@@ -112,5 +112,6 @@ def test_a_large_upload_leaves_the_web_processes_small(web, workspace, owner):
     dataset = Dataset.objects.get(pk=answer.json()["id"])
     assert dataset.size >= FILE_BYTES
     assert dataset.upload.size == dataset.size
+    assert highest >= before, "nobody looked while it passed"
     grown = highest - before
     assert grown < 64 * MIB, f"the web processes grew by {grown // MIB} MiB"

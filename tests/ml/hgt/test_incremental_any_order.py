@@ -152,4 +152,5 @@ class Growing(RuleBasedStateMachine):
 
 
 TestGrowing = Growing.TestCase
+TestGrowing.pytestmark = [pytest.mark.timeout(1500)]  # over a minute where nothing else runs
 TestGrowing.settings = settings(deadline=None, max_examples=250, stateful_step_count=12)
