@@ -23,6 +23,7 @@ from ml.profile.evidence import AttributeEncoder, Evidence
 from ml.profile.fusion import Fusion, Widths
 from ml.profile.rules import Rule
 from ml.profile.scoring import ProfileModel
+from ml.profile.targets import HORIZON_DAYS
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -45,6 +46,7 @@ class Artifact:
             ages of edges count back wherever the version embeds.
         held_out: Users with their outcome and what was said of them without it, see
             ``ml.profile.fitting.FittedProfile``; None in versions from before it was kept.
+        horizon_days: How far future behaviour may be looked at where the score learns from it.
         lineage: Whatever else says where it comes from: task, seed, code version.
     """
 
@@ -61,6 +63,7 @@ class Artifact:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     held_out: pl.DataFrame | None = None
     now: int = 0
+    horizon_days: int = HORIZON_DAYS
 
     @property
     def schema(self) -> GraphSchema:
@@ -90,6 +93,7 @@ def save_artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
             "background": {"id": background.id, "seed": background.seed},
             "cuts": artifact.cuts,
             "now": artifact.now,
+            "horizon_days": artifact.horizon_days,
             "data_hash": artifact.data_hash,
             "rule_revision": artifact.rule_revision,
             "lineage": dict(artifact.lineage),
@@ -155,6 +159,7 @@ def load_artifact(folder: Path, *, device: str = "cpu") -> Artifact:
         lineage=config["lineage"],
         held_out=pl.read_parquet(folder / HELD_OUT) if HELD_OUT in manifest["files"] else None,
         now=config.get("now", 0),
+        horizon_days=config.get("horizon_days", HORIZON_DAYS),
     )
 
 

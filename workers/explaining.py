@@ -45,6 +45,10 @@ GraphFiles: TypeAlias = tuple[uuid.UUID, ...]
 """Artifacts in the order of their names."""
 
 
+_worlds: dict[uuid.UUID, tuple[GraphFiles, "World"]] = {}
+"""By version, the last used last."""
+
+
 @dataclass(frozen=True)
 class World:
     """What surrounds the users that were scored.
@@ -197,9 +201,19 @@ def model_of(version_id: uuid.UUID) -> Model:
         return load_model(fetch_all(files, Path(folder), patience=STORE_PATIENCE), "cpu")
 
 
-@functools.lru_cache(maxsize=KEPT_WORLDS)
 def world_of(version_id: uuid.UUID, files: GraphFiles) -> World:
     """A graph and its states by a version; kept as the model is, but fewer: they are large."""
+    found = _worlds.pop(version_id, None)
+    if found is None or found[0] != files:
+        del found  # before the next one takes its room
+        while len(_worlds) >= KEPT_WORLDS:
+            _worlds.pop(next(iter(_worlds)))
+        found = files, load_world(version_id, files)
+    _worlds[version_id] = found
+    return found[1]
+
+
+def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:
     model = model_of(version_id)
     with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
         artifacts = Artifact.objects.filter(pk__in=files)

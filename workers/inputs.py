@@ -53,12 +53,6 @@ def fetch(execution: Execution, files: list[Artifact], folder: str) -> Path:
     return fetch_all(files, execution.folder / folder, patience=STORE_PATIENCE)
 
 
-def load_training_graph(folder: Path) -> Graph:
-    """The graph to train on: the sample if there is one."""
-    sample = folder / SAMPLE
-    return load_graph(sample if sample.is_dir() else folder / GRAPH)
-
-
 @dataclass(frozen=True)
 class Graphs:
     """What a version is made of.
@@ -72,9 +66,23 @@ class Graphs:
     whole: Graph
 
 
-def load_graphs(folder: Path) -> Graphs:
-    whole, sample = load_whole_graph(folder), folder / SAMPLE
-    return Graphs(load_graph(sample) if sample.is_dir() else whole, whole)
+def load_graphs(folder: Path, *, sampled: bool = True) -> Graphs:
+    """Both graphs.
+
+    Args:
+        sampled: Whether a network learns from the sample, if there is one; else it is not read.
+    """
+    whole = load_whole_graph(folder)
+    return Graphs(load_training_graph(folder) if sampled and has_sample(folder) else whole, whole)
+
+
+def load_training_graph(folder: Path) -> Graph:
+    """The graph to train on: the sample if there is one."""
+    return load_graph(folder / (SAMPLE if has_sample(folder) else GRAPH))
+
+
+def has_sample(folder: Path) -> bool:
+    return (folder / SAMPLE).is_dir()
 
 
 def learning_graph(split: Split, folder: Path, *, temporal: bool = False) -> Graph:

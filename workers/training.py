@@ -49,7 +49,8 @@ def work(execution: Execution) -> None:
     task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
     execution.progress(0.0, "fetching the graph")
     built = fetch(execution, built_files(task), "in")
-    graphs = load_graphs(built)
+    fuses = task.workflow == Workflow.FUSION
+    graphs = load_graphs(built, sampled=not fuses)
     try:
         check_users(graphs.training)
     except ValueError as error:
@@ -57,7 +58,7 @@ def work(execution: Execution) -> None:
     device = for_task(task.parameters["device"])
     rules, about = rules_of(task.workspace, graphs.whole)
     begin = time.monotonic()
-    if task.workflow == Workflow.FUSION:
+    if fuses:
         artifact = fuse_anew(execution, task, graphs.whole, rules, device)
     else:
         artifact = train_all(execution, task, graphs, built, rules, device)
@@ -134,7 +135,8 @@ def train_all(
     execution.progress(TRAINED_SHARE, "measuring held-out links")
     links = evaluate_links(trained, split, seed=config.seed)
     execution.progress(0.85, "fusing rules and embedding")
-    fitted = fit(graphs.whole, rules, trained, task, split.cuts)
+    horizon_days = task.parameters.get("horizon_days", HORIZON_DAYS)
+    fitted = fit(graphs.whole, rules, trained, task, split.cuts, horizon_days)
     losses = [
         {"epoch": p.epoch, "loss": p.loss, "by_edge_type": p.losses_by_edge_type}
         for p in trained.history
@@ -152,6 +154,7 @@ def train_all(
         data_hash="",
         held_out=fitted.held_out,
         now=graphs.whole.latest(),
+        horizon_days=horizon_days,
     )
 
 
@@ -190,7 +193,12 @@ def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained
 
 
 def fit(
-    graph: Graph, rules: RuleSet, learned: Trained | Artifact, task: Task, cuts: Cuts
+    graph: Graph,
+    rules: RuleSet,
+    learned: Trained | Artifact,
+    task: Task,
+    cuts: Cuts,
+    horizon_days: int,
 ) -> FittedProfile:
     return fit_profile(
         graph,
@@ -198,23 +206,25 @@ def fit(
         lambda part: embed(learned.model, learned.encoder, part)["user"],
         fusion_config(task.parameters),
         cut=cuts[1] if cuts else None,
-        horizon_days=task.parameters.get("horizon_days", HORIZON_DAYS),
+        horizon_days=horizon_days,
     )
 
 
 def fuse_anew(
     execution: Execution, task: Task, graph: Graph, rules: RuleSet, device: str
 ) -> Artifact:
-    """The base version's network with a new fusion of the present rules."""
+    """The base version's network with a new fusion of the present rules, of the same horizon unless
+    the task names another one."""
     assert task.base_version is not None
     folder = fetch(execution, list(task.base_version.files.all()), "base")
     base = load_model(folder, device)
     execution.progress(0.3, "fusing rules and embedding")
-    fitted = fit(graph, rules, base, task, base.cuts)
+    horizon_days = task.parameters.get("horizon_days", base.horizon_days)
+    fitted = fit(graph, rules, base, task, base.cuts, horizon_days)
     metrics = {**base.metrics, "score": fitted.report}
     return replace(
         base, profile=fitted.model, background=fitted.background, metrics=metrics,
-        held_out=fitted.held_out,
+        held_out=fitted.held_out, now=graph.latest(), horizon_days=horizon_days,
     )  # fmt: skip
 
 

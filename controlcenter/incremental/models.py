@@ -32,6 +32,10 @@ class Loop(Scoped):
     graph_files = models.ManyToManyField(
         Artifact, related_name="loops", help_text="The graph that the profiles are of."
     )
+    graph_generation = models.PositiveBigIntegerField(
+        null=True,
+        help_text="The generation that these files are of; else they are not of the present one.",
+    )
     generation = models.PositiveBigIntegerField(
         default=0, db_default=0, help_text="Rises each time a task replaces the profiles."
     )

@@ -81,9 +81,7 @@ def locked(workspace: Workspace) -> Loop | None:
     """The locked row; it is made where profiles of a version are there from before the loop."""
     version = active_version(workspace)
     if version is not None:
-        loop, new = Loop.objects.get_or_create(workspace=workspace, defaults={"version": version})
-        if new:
-            loop.graph_files.set(version.graph_files.all())
+        Loop.objects.get_or_create(workspace=workspace, defaults={"version": version})
     return Loop.objects.select_for_update(of=("self",)).filter(workspace=workspace).first()
 
 
@@ -112,6 +110,7 @@ def profiles_replaced(
     Loop.objects.filter(pk=workspace_id).update(
         version=version,
         generation=loop.generation + 1,
+        graph_generation=loop.generation + 1,
         seen=mark.snapshot,
         seen_at=mark.at,
         replaced_seen=mark.snapshot,

@@ -82,10 +82,12 @@ class Wiring:
         if run.kind == states.TRAINING:
             base = self.base_model(run) if run.task.workflow == Workflow.FUSION else None
             return named((GRAPH, graph), (MODEL, base)), named((MODEL, made))
-        read = named((GRAPH, graph), (MODEL, model or self.base_model(run)))
+        model = model or self.base_model(run)
         if run.kind == states.EMBEDDING:
             wrote = run.metrics.get("version") if "users" in run.metrics else None
-            return read, named((PROFILES, wrote))
+            scored = run.metrics.get("graph") or graph
+            return named((GRAPH, scored), (MODEL, model)), named((PROFILES, wrote))
+        read = named((GRAPH, graph), (MODEL, model))
         return read, named((EVALUATION, self.reports.get(key)))
 
     def of_building(self, run: Run) -> list[Ref]:

@@ -34,14 +34,14 @@ class Explained:
     """What a worker found for one explanation: a result, or why there is none.
 
     Args:
-        profile_revision: Of what was explained; the loop may have scored the profile again since it
-            was asked for. None: nothing was.
+        revision: Of the profile as it was explained: the loop may have scored it again since it was
+            asked for. None: there was nothing to explain.
     """
 
     explanation_id: int
     result: dict[str, Any] | None
     error: str = ""
-    profile_revision: int | None = None
+    revision: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,13 @@ def commit_explained(commit: Commit, explained: Iterable[Explained]) -> None:
     """Within a run's transaction: results are there; another batch may be waiting."""
     for one in explained:
         state = ExplanationState.READY if one.result is not None else ExplanationState.FAILED
-        found: dict[str, Any] = {"state": state, "result": one.result, "error": one.error}
-        if one.profile_revision is not None:
-            found["profile_revision"] = one.profile_revision
-        Explanation.objects.filter(pk=one.explanation_id).update(**found, ready_at=Now())
+        Explanation.objects.filter(pk=one.explanation_id).update(
+            state=state,
+            result=one.result,
+            error=one.error,
+            explained_revision=one.revision,
+            ready_at=Now(),
+        )
 
 
 def run_failed(run: Run, sentence: str) -> None:

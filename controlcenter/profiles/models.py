@@ -171,7 +171,10 @@ class Explanation(Scoped):
     profile = models.ForeignKey(Profile, on_delete=models.CASCADE, related_name="explanations")
     model_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
     rule_revision = models.PositiveIntegerField()
-    profile_revision = models.PositiveBigIntegerField()
+    profile_revision = models.PositiveBigIntegerField(help_text="Of the profile when it was asked.")
+    explained_revision = models.PositiveBigIntegerField(
+        null=True, help_text="Of the profile that was explained; higher if it was scored meanwhile."
+    )
     view = models.CharField(
         max_length=16,
         choices=ExplanationView.choices,

@@ -191,7 +191,7 @@ def explanation_body(profile: Profile, explanation: Explanation, url: str) -> di
         "url": url,
         "model_version": explanation.model_version_id,
         "rule_revision": explanation.rule_revision,
-        "profile_revision": explanation.profile_revision,
+        "profile_revision": explanation.explained_revision or explanation.profile_revision,
         "stale_since": profile.stale_since,
         "error": explanation.error,
         "score_validated": validated(profile.score_basis),

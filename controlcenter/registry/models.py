@@ -37,7 +37,7 @@ class ModelVersion(Scoped):
     rules_sitting_out = models.JSONField(default=dict)
     metrics = models.JSONField(help_text="By edge type beside the baselines, and of the score.")
     files = models.ManyToManyField(Artifact, related_name="+")
-    graph_files = models.ManyToManyField(Artifact, related_name="+")
+    graph_files = models.ManyToManyField(Artifact, related_name="trained_versions")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -5,7 +5,7 @@ of a stage, another meaning of a column. A run keeps the number that it was queu
 does runs up to its own number and leaves newer ones to newer workers.
 """
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 def current() -> int:

@@ -1,6 +1,9 @@
 """A version that scores another dataset than the one it was trained on: everything follows."""
 
+import uuid
+
 import pytest
+from django.db.models import F
 from incremental_fixtures import (
     SYNTHESIS,
     check_against_a_full_pass,
@@ -14,11 +17,13 @@ from incremental_fixtures import (
 )
 
 from controlcenter.datasets.models import Dataset
+from controlcenter.incremental.models import Loop
 from controlcenter.incremental.queries import graph_to_score, present_graph
 from controlcenter.profiles.models import Explanation, Profile
 from controlcenter.registry.services import active_version
 from controlcenter.tasks.models import Run, RunStatus, Task
 from ml.data.schema import USER
+from workers import explaining
 from workers.explaining import ids_of_graph, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,11 +91,42 @@ def test_a_fusion_scores_the_present_users_and_learns_from_those_of_its_version(
     assert built == str(present_graph(moved.pk)[0].run_id)
 
 
-def test_of_another_schema_a_fusion_scores_its_own_graph(moved):
+def test_a_version_that_learned_from_another_graph_is_fused_on_its_own(moved, as_anna):
+    """It was promoted, its rescoring cancelled: the profiles are still those of the newer one."""
+    first = active_version(moved)
+    refresh(as_anna, Dataset.objects.latest("created_at"))
+    second = active_version(moved)
+    own = [list(version.graph_files.order_by("name")) for version in (first, second)]
+    assert own[0] != own[1] == present_graph(moved.pk)
+    assert [graph_to_score(version) for version in (first, second)] == own
+
+
+@pytest.mark.parametrize("how", ["an older worker replaced the profiles", "no row"])
+def test_where_nobody_noted_a_graph_it_is_that_of_the_version(moved, how):
+    """Of profiles from before graphs were noted, and of those that a worker of before wrote."""
+    loop = Loop.objects.filter(pk=moved.pk)
+    if how == "no row":
+        loop.delete()
+    else:
+        loop.update(generation=F("generation") + 1)
     version = active_version(moved)
-    version.schema_hash = "another"
     own = list(version.graph_files.order_by("name"))
-    assert graph_to_score(version) == own != present_graph(moved.pk)
+    assert own == present_graph(moved.pk) == graph_to_score(version)
+
+
+def test_a_worker_keeps_one_graph_of_a_version(moved, as_anna, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(explaining, "load_world", lambda version, files: loaded.append(files) or 1)
+    version, present = active_version(moved).pk, ids_of_graph(moved.pk)
+    others = [uuid.uuid4() for _ in range(explaining.KEPT_WORLDS)]
+    for known, files in [(version, (1,)), (version, present), (version, present)]:
+        world_of(known, files)
+    assert loaded == [(1,), present]
+    for other in others:
+        world_of(other, (2,))
+    world_of(version, present)
+    assert loaded == [(1,), present, (2,), (2,), present]
+    explaining._worlds.clear()
 
 
 def test_a_refresh_moves_the_graph_on(moved, as_anna):

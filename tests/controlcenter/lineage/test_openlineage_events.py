@@ -157,6 +157,17 @@ def test_the_check_refuses_what_is_no_event(as_viewer, history, ready_dataset):
             CHECK.validate(one)
 
 
+def test_a_fusion_reads_what_it_learns_from_and_what_it_scores(as_viewer, history, ready_dataset):
+    first = history.run(history.task("refresh", ready_dataset))
+    again = history.rescore(version_of(first))
+    fused = history.run(history.task("fusion", base=version_of(first)))
+    events = get(as_viewer)
+    graphs = [f"graph/{task.runs.get(kind='building').pk}" for task in (first, again)]
+    for stage, graph in zip(("training", "embedding"), graphs, strict=True):
+        read = names(end_of(events, fused.runs.get(kind=stage))["inputs"])
+        assert set(graphs) & set(read) == {graph}
+
+
 def test_each_stage_says_what_it_read_and_wrote(as_viewer, history, ready_dataset):
     task = history.run(history.task("continuous", ready_dataset, max_iterations=2))
     events = get(as_viewer)

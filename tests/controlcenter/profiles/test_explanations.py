@@ -223,6 +223,25 @@ class TestQuestions:
         as_analyst.get(f"{url(user)}?view=flat")
         assert Explanation.objects.get().profile_revision == 9
 
+    def test_the_revision_that_was_explained_is_told(self, as_analyst, user):
+        """The score rose in revision while the question waited, for two readers."""
+        as_analyst.get(url(user))
+        Profile.objects.filter(pk=user.pk).update(revision=9)
+        asked = Explanation.objects.get()
+        other = Explanation.objects.create(
+            profile=user, model_version=asked.model_version, rule_revision=1, profile_revision=9
+        )
+        run = queued().get()
+        results = [Explained(one.pk, RESULT, "", 9) for one in (asked, other)]
+
+        def commit(execution):
+            execution.commit(lambda made: commit_explained(made, results))
+
+        assert execute(str(run.pk), commit) == "done"
+        assert set(Explanation.objects.values_list("state", "explained_revision")) == {("ready", 9)}
+        Profile.objects.filter(pk=user.pk).update(revision=asked.profile_revision)
+        assert as_analyst.get(url(user)).json()["profile_revision"] == 9
+
     def test_who_waits_for_an_earlier_score_gets_the_newer_one(self, user):
         """Two readers, and the loop scores in between: the second one's question is kept."""
         earlier = explanations.request(user)
