@@ -117,7 +117,18 @@ def never_asking(execution):
 
 def waiting_for_the_database(execution):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(60)")
+        cursor.execute("SELECT pg_sleep(600)")  # longer than a test may take
+
+
+@pytest.fixture
+def no_sleepers(task):
+    """The server does not see that nobody waits; a database in use can't be removed."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND datname = current_database() AND query = 'SELECT pg_sleep(600)'"
+        )
 
 
 @pytest.fixture
@@ -126,10 +137,13 @@ def told_to_stop():
     shutdown._word[0] = 0
 
 
+@pytest.mark.usefixtures("no_sleepers")
 @pytest.mark.parametrize("work", [never_asking, waiting_for_the_database])
 @pytest.mark.parametrize("asked", ["cancel", "suspend", "shutdown"])
 def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work, asked):
     monkeypatch.setattr("workers.execution.INTERRUPT_SECONDS", 0.2)
+    # Psycopg looks for signals each 0.1 s in which none came: with more beats it never does.
+    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.5)
     ask = told_to_stop if asked == "shutdown" else partial(getattr(services, asked), account=None)
 
     def begun(execution):
