@@ -8,9 +8,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from controlcenter.artifacts.models import Artifact
+from controlcenter.common.hooks import Hook
 from controlcenter.common.scoping import Scoped
 from controlcenter.tasks import protocol, states
-from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import TaskMachine
 
 
@@ -100,6 +100,15 @@ class Transition(Scoped):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target}"
+
+
+transition_taken: Hook[[Task, Transition]] = Hook()
+"""Rooms above hear of every transition, in its transaction: what they write comes or goes with it.
+A listener is quick, and its error undoes the transition.
+
+It gets the locked task (state, version and iteration are the new ones; its times are as they were
+before the edge) and the row of the transition. Creation is one too: from pending to pending.
+"""
 
 
 class TaskEvent(Scoped):

@@ -16,9 +16,16 @@ from controlcenter.common.errors import Conflict
 from controlcenter.tasks import states, workflows
 from controlcenter.tasks.claims import active_base
 from controlcenter.tasks.endings import close, finish_suspend
-from controlcenter.tasks.listeners import transition_taken
 from controlcenter.tasks.machine import move, seen
-from controlcenter.tasks.models import LIVE, Run, RunStatus, Task, TaskEvent, Transition
+from controlcenter.tasks.models import (
+    LIVE,
+    Run,
+    RunStatus,
+    Task,
+    TaskEvent,
+    Transition,
+    transition_taken,
+)
 from controlcenter.tasks.queueing import wake_next
 from controlcenter.tasks.runs import queue_run
 from controlcenter.tasks.workflows import Mode, Workflow

@@ -6,7 +6,7 @@ class WebhooksConfig(AppConfig):
     label = "webhooks"
 
     def ready(self) -> None:
-        from controlcenter.tasks.listeners import register
+        from controlcenter.tasks.models import transition_taken
         from controlcenter.webhooks.outbox import write
 
-        register(write)
+        transition_taken.register(write)

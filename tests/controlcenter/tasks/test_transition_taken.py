@@ -5,7 +5,7 @@ from controlcenter_fixtures import make_task
 from django.db import transaction
 
 from controlcenter.common.hooks import Hook
-from controlcenter.tasks import listeners, models, parameters, services, states
+from controlcenter.tasks import models, parameters, services, states
 from controlcenter.tasks.machine import StaleMove, move, seen
 from controlcenter.tasks.models import Transition
 
@@ -17,15 +17,15 @@ def heard(monkeypatch):
     """What a listener was told: task, from, to, and whether a transaction was open."""
     told = []
     hook = Hook()
-    for module in (listeners, models, services):
+    for module in (models, services):
         monkeypatch.setattr(module, "transition_taken", hook)
 
     def listen(task, taken):
         inside = transaction.get_connection().in_atomic_block
         told.append((task.pk, task.state, taken.source, taken.target, inside))
 
-    listeners.register(listen)
-    listeners.register(listen)
+    models.transition_taken.register(listen)
+    models.transition_taken.register(listen)
     return told
 
 
@@ -58,7 +58,7 @@ def test_a_listener_that_fails_undoes_the_transition(workspace, ready_dataset, h
     def fail(task, taken):
         raise RuntimeError("no")
 
-    listeners.register(fail)
+    models.transition_taken.register(fail)
     task = make_task(workspace, ready_dataset)
     with pytest.raises(RuntimeError), transaction.atomic():
         move(task, states.BUILDING, expected=seen(task), actor="test", reason="")
