@@ -15,7 +15,7 @@ from ml.data import cells
 from ml.data.columns import Column, TableMapping, event_edges
 from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
-from ml.data.losses import decimal_commas, warn_of_losses
+from ml.data.losses import note_writing, warn_of_losses
 from ml.data.quality import LINE, QualityReport
 
 UNFIT = f"id is longer than {cells.ID_CHARACTERS} characters or has a NUL character"
@@ -128,8 +128,8 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
         parsed = cells.numbers(series, decimal=column.decimal)
         place.reject(batch, column, parsed.bad, "not a finite number")
         if column.decimal == ".":
-            commas = decimal_commas(series.filter(parsed.bad))
-            place.report.table(place.table).commas[column.column] += commas
+            written = place.report.table(place.table).written[column.column]
+            note_writing(written, series, parsed.bad)
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     elif column.kind == "categorical":

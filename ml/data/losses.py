@@ -1,5 +1,7 @@
 """Warnings of columns that came to nothing: all blank, or their values rejected."""
 
+from collections import Counter
+
 import polars as pl
 
 from ml.data import cells
@@ -8,6 +10,11 @@ from ml.data.quality import QualityReport
 
 SHARE = 0.1
 """Rejected share of a column's values from which a warning says so."""
+DECIMALS = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
+THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
+POINTS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
+BARE = r"^[+-]?\d{1,3}$"
+GIVE_DECIMAL = 'give the column decimal: ","'
 
 
 def warn_of_losses(
@@ -40,17 +47,57 @@ def warn_of_losses(
                 f"{file}: {bad} of the {bad + good} values of the column {column.column!r} were "
                 f"rejected and are missing{_hint(report, mapped, column, bad)}"
             )
+        _warn_of_points(report, mapped, column, file=file)
 
 
 def _hint(report: QualityReport, mapped: TableMapping, column: Column, bad: int) -> str:
-    if 2 * report.table(mapped.table).commas[column.column] < bad:
+    """What the commas of rejected numbers seem to be, if half of them have such commas."""
+    written = report.table(mapped.table).written[column.column]
+    either, decimal, thousands = (written[name] for name in ("either", "decimal", "thousands"))
+    if 2 * (either + decimal + thousands) < bad:
         return ""
-    return '; they look like numbers with a decimal comma: give the column decimal: ","'
+    if decimal and not thousands:
+        return f"; they look like numbers with a decimal comma: {GIVE_DECIMAL}"
+    hint = (
+        "; they look like numbers with separators of thousands, which have to be taken out of the "
+        "file first"
+    )
+    if thousands and not decimal:
+        return hint
+    return f"{hint}. Only where the comma stands before decimals, {GIVE_DECIMAL}"
 
 
-def decimal_commas(series: pl.Series) -> int:
-    """How many cells look like ``1.234,5`` or ``7,25``."""
+def _warn_of_points(
+    report: QualityReport, mapped: TableMapping, column: Column, *, file: str
+) -> None:
+    """Say it where every number that has a point could be one in thousands."""
+    written = report.table(mapped.table).written[column.column]
+    if written["points"] and written["points"] + written["bare"] == written["all"]:
+        report.warn(
+            f"{file}: every number with a point in the column {column.column!r} is written like "
+            "1.234. They were read as decimals: if those are points between thousands, "
+            f"{GIVE_DECIMAL}"
+        )
+
+
+def note_writing(written: Counter[str], series: pl.Series, bad: pl.Series) -> None:
+    """Count how the numbers of a text column are written, to hint at other readings.
+
+    Rejected ones: ``decimal`` (``7,25``), ``thousands`` (``1,234.5``), ``either`` (``1,234``).
+    Of ``all`` that say something: ``points`` (``1.234``, no other reading is whole) and ``bare``
+    (``950``).
+    """
     if series.dtype != pl.String:
-        return 0
-    written = cells.text(series).str.contains(r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$")
-    return int(written.sum())
+        return
+    cell = pl.col("cell")
+    decimal, thousands = cell.str.contains(DECIMALS), cell.str.contains(THOUSANDS)
+    frame = pl.DataFrame({"cell": cells.text(series), "bad": bad})
+    counts = frame.select(
+        either=(pl.col("bad") & decimal & thousands).sum(),
+        decimal=(pl.col("bad") & decimal & ~thousands).sum(),
+        thousands=(pl.col("bad") & thousands & ~decimal).sum(),
+        points=cell.str.contains(POINTS).sum(),
+        bare=cell.str.contains(BARE).sum(),
+        all=(~cell.str.to_lowercase().is_in(cells.BLANK_NUMBERS)).sum(),
+    )
+    written.update(counts.row(0, named=True))

@@ -1,6 +1,6 @@
 """The quality report of a dataset: what was read, kept, rejected, and why. Nothing goes unseen."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,7 @@ class TableQuality:
         value_reasons: Values made missing (their rows are kept) by reason.
         blanks: Empty cells by column: missing values, no errors.
         bad: Values made missing, by column.
-        commas: Those of them that look like numbers with a decimal comma, by column.
+        written: How the numbers of a text column are written, by column (see ``losses``).
     """
 
     rows_read: int = 0
@@ -48,7 +48,7 @@ class TableQuality:
     value_reasons: Counter[str] = field(default_factory=Counter)
     blanks: Counter[str] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
-    commas: Counter[str] = field(default_factory=Counter)
+    written: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     @property
     def rows_rejected(self) -> int:

@@ -64,3 +64,46 @@ def test_small_batches_add_up(read, monkeypatch):
     _, report = read(HEADER + "".join(f"u{i};{i},5;;Yes;No\n" for i in range(10)))
     said(report, "10 of the 10 values of the column 'fee'", "decimal")
     said(report, "the column 'plan' is blank in all 10 rows")
+
+
+def fees(cells, quote='"'):
+    return "id,fee\n" + "".join(f"u{i},{quote}{cell}{quote}\n" for i, cell in enumerate(cells))
+
+
+FEES = {"format": "wide", "columns": {"id": {"role": "id"}, "fee": {"role": "numeric"}}}
+
+
+@pytest.mark.parametrize(
+    ("cells", "thousands", "decimal"),
+    [
+        (["1,000,000", "2,500"], True, False),
+        (["1,000.50", "950", "-2,500"], True, False),
+        (["1,000", "25,300", "999"], True, True),
+        (["1,000", "7,25"], False, True),
+        (["0,125", "1,250"], False, True),
+        (["7,25", "1,000.50"], True, True),
+        (["1,00,000", "a"], False, False),
+    ],
+)
+def test_commas_between_thousands_are_no_decimal_commas(read, cells, thousands, decimal):
+    tables, report = read(fees(cells), parse_mapping(FEES))
+    warning = said(report, "values of the column 'fee' were rejected")
+    assert ("separators of thousands" in warning and "out of the file" in warning) == thousands
+    assert ('decimal: ","' in warning) == decimal
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["7.000", "12.500", "950"], True),
+        (["1.200", "1.234.567"], True),
+        (["7.000", "12.5"], False),
+        (["0.125", "0.250"], False),
+        (["950", "12"], False),
+        (["7000", "12.500"], False),
+    ],
+)
+def test_points_that_may_be_between_thousands(read, cells, expected):
+    _, report = read(fees(cells), parse_mapping(FEES))
+    warnings = [w for w in report.warnings if "points between thousands" in w]
+    assert bool(warnings) == expected
