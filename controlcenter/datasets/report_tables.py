@@ -83,6 +83,7 @@ def found(report: dict[str, Any]) -> Table:
         "dangling": "events that point at an unknown",
         "created": "created with defaults",
         "label": "label",
+        "label_values": "value of the label",
     }
     for key, label in sets.items():
         for name, count in (report.get(key) or {}).items():

@@ -8,7 +8,7 @@ import polars as pl
 from ml.data.columns import YES
 
 BLANK_NUMBERS = ("", "na", "n/a", "null", "none")
-"""Cells of a numeric column that mean missing (without case)."""
+"""Cells of a number or a label that mean missing (without case)."""
 
 ISO = (
     r"^(?<date>\d{4}-\d{2}-\d{2})"
@@ -118,14 +118,19 @@ def among(series: pl.Series, values: Sequence[str]) -> pl.Series:
 
 
 def labels(series: pl.Series, positive: Sequence[str], negative: Sequence[str]) -> Parsed:
-    """The cells as 1 or 0 (Int8); with ``negative`` given every third value is bad."""
+    """The cells as 1 or 0 (Int8); with ``negative`` given every third value is bad.
+
+    What means missing among numbers does so here too, unless it is one of the values.
+    """
     hit = among(series, positive or YES)
-    blank = hit.is_null()
+    named = {canonical(value) for value in (*positive, *negative)}
+    missing = [word for word in BLANK_NUMBERS if canonical(word) not in named]
+    blank = hit.is_null() | text(series).str.to_lowercase().is_in(missing).fill_null(True)
     if negative:
         bad = ~blank & ~hit.fill_null(False) & ~among(series, negative).fill_null(False)
     else:
         bad = pl.Series([False]).new_from_index(0, len(series))
-    return Parsed(_where(hit.cast(pl.Int8), ~bad), bad, blank)
+    return Parsed(_where(hit.cast(pl.Int8), ~bad & ~blank), bad, blank)
 
 
 def times(series: pl.Series, *, unit: str = "iso", format: str | None = None) -> Parsed:

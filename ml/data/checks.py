@@ -140,7 +140,7 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
         made.append(values.set(nul.fill_null(False), None).alias(column.name))
     elif "label" in column.roles:
         parsed = cells.labels(series, column.positive, column.negative)
-        place.report.saw_label(place.text(batch, column).drop_nulls().unique().sort())
+        place.report.saw_label(place.text(batch, column))
         place.reject(batch, column, parsed.bad, "neither positive nor negative")
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))

@@ -37,7 +37,8 @@ def warn_of_losses(
                 "for all"
             )
         elif "label" in column.roles and good and not rows[column.name].sum():
-            found = ", ".join(repr(value[:50]) for value in sorted(report.label_values))
+            values = sorted(value for value, _ in report.label_values.most_common(10))
+            found = ", ".join(repr(value[:50]) for value in values)
             report.warn(
                 f"{file}: no value of the label {column.column!r} means yes, so all are negative: "
                 f"it has {found}, the positive ones are {list(column.positive or YES)}"
@@ -84,8 +85,7 @@ def note_writing(written: Counter[str], series: pl.Series, bad: pl.Series) -> No
     """Count how the numbers of a text column are written, to hint at other readings.
 
     Rejected ones: ``decimal`` (``7,25``), ``thousands`` (``1,234.5``), ``either`` (``1,234``).
-    Of ``all`` that say something: ``points`` (``1.234``, no other reading is whole) and ``bare``
-    (``950``).
+    Of ``all`` that aren't blank: ``points`` (``1.234``) and ``bare`` (``950``).
     """
     if series.dtype != pl.String:
         return

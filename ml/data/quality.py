@@ -1,7 +1,6 @@
 """The quality report of a dataset: what was read, kept, rejected, and why. Nothing goes unseen."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,8 @@ import polars as pl
 LINE = "line number"
 """Column of a batch with the line (CSV) or row (Parquet, from 1) that each row began at."""
 SHOWN_CHARACTERS = 200
+LABEL_VALUES = 1000
+"""Different values of a label that are counted; the ten most frequent are shown."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class QualityReport:
         files: What was read: name, table, encoding, delimiter, columns.
         time_range: First and last time of the events, ISO 8601.
         label: Users by label: ``positive``, ``negative``, ``missing``; None without a label.
-        label_values: The first few values of the label as they are written, for a warning.
+        label_values: Values of the label as they are written, with their rows.
         warnings: Sentences for a person.
     """
 
@@ -96,7 +97,7 @@ class QualityReport:
     files: list[dict[str, Any]] = field(default_factory=list)
     time_range: tuple[str, str] | None = None
     label: dict[str, int] | None = None
-    label_values: set[str] = field(default_factory=set)
+    label_values: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -107,11 +108,13 @@ class QualityReport:
         """The counts of a table, begun at zero."""
         return self.tables.setdefault(name, TableQuality())
 
-    def saw_label(self, values: Iterable[str]) -> None:
-        """Note values of the label, the first ten."""
-        for value in values:
-            if len(self.label_values) < 10:
-                self.label_values.add(value)
+    def saw_label(self, values: pl.Series) -> None:
+        """Count values of the label, so many of them that memory doesn't grow with the file."""
+        cut = values.drop_nulls().str.slice(0, SHOWN_CHARACTERS + 1).alias("value")
+        counts = cut.value_counts().sort("count", "value")
+        for value, count in counts.reverse().iter_rows():
+            if value in self.label_values or len(self.label_values) < LABEL_VALUES:
+                self.label_values[value] += count
 
     def warn(self, message: str) -> None:
         """Add a sentence, once."""
@@ -162,6 +165,7 @@ class QualityReport:
             "files": list(self.files),
             "time_range": list(self.time_range) if self.time_range else None,
             "label": self.label,
+            "label_values": {_cut(value): n for value, n in self.label_values.most_common(10)},
             "warnings": list(self.warnings),
         }
         stored: dict[str, Any] = _storable(data)

@@ -45,6 +45,18 @@ def test_labels():
     assert cells.labels(pl.Series([1.0, 0.0, None]), ("1",), ()).values.to_list() == [1, 0, None]
 
 
+def test_words_for_missing_are_no_labels_unless_they_are_named():
+    series = pl.Series(["Yes", "NA", "null", "None", "n/a", "no"])
+    got = cells.labels(series, (), ())
+    assert got.values.to_list() == [1, None, None, None, None, 0]
+    assert got.blank.to_list() == [False, True, True, True, True, False]
+    strict = cells.labels(series, ("yes",), ("no",))
+    assert strict.values.to_list() == [1, None, None, None, None, 0]
+    assert not strict.bad.any()
+    named = cells.labels(series, ("Yes", "na"), ("No", "NONE"))
+    assert named.values.to_list() == [1, 1, None, 0, None, 0]
+
+
 @pytest.mark.parametrize(
     ("written", "hour", "unzoned"),
     [

@@ -86,7 +86,7 @@ FEES = {"format": "wide", "columns": {"id": {"role": "id"}, "fee": {"role": "num
     ],
 )
 def test_commas_between_thousands_are_no_decimal_commas(read, cells, thousands, decimal):
-    tables, report = read(fees(cells), parse_mapping(FEES))
+    _, report = read(fees(cells), parse_mapping(FEES))
     warning = said(report, "values of the column 'fee' were rejected")
     assert ("separators of thousands" in warning and "out of the file" in warning) == thousands
     assert ('decimal: ","' in warning) == decimal
@@ -107,3 +107,22 @@ def test_points_that_may_be_between_thousands(read, cells, expected):
     _, report = read(fees(cells), parse_mapping(FEES))
     warnings = [w for w in report.warnings if "points between thousands" in w]
     assert bool(warnings) == expected
+
+
+def test_a_label_that_is_not_known_is_missing_and_its_values_are_counted(read):
+    labels = ["Yes", "No", "No", "NA", "null", "None", "n/a", ""]
+    text = HEADER + "".join(f"u{i};1;a;Yes;{label}\n" for i, label in enumerate(labels))
+    _, report = read(text)
+    assert report.label == {"positive": 1, "negative": 2, "missing": 5}
+    assert report.tables["users"].blanks["churn"] == 5
+    values = {"No": 2, "Yes": 1, "NA": 1, "null": 1, "None": 1, "n/a": 1}
+    assert report.to_dict()["label_values"] == values
+
+
+def test_the_ten_most_frequent_values_of_a_label(read, monkeypatch):
+    monkeypatch.setattr("ml.data.readers.BATCH", 4)
+    labels = [f"v{i}" for i in range(30)] + ["Yes"] * 3
+    text = HEADER + "".join(f"u{i};1;a;Yes;{label}\n" for i, label in enumerate(labels))
+    values = read(text)[1].to_dict()["label_values"]
+    assert len(values) == 10
+    assert next(iter(values.items())) == ("Yes", 3)
