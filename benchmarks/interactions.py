@@ -1,19 +1,27 @@
 """Tables of interactions, as people have them, to graphs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 
+from ml.data.cells import text, times
 from ml.data.frames import EVENT_COLUMNS
 from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import Graph, build_graph
 
 UNIT = b"\x1f"
 """Made to separate values, and in nobody's text."""
+
+MILLISECONDS = 1e11
+"""Numbers beyond it are no seconds: that would be the year 5138."""
+
+YEAR_1980, YEAR_2200 = 315_532_800.0, 7_258_118_400.0
+EIGHT_DIGITS = 19_000_101, 22_001_231
+"""Dates that came without their dashes."""
 
 
 def columns_of(path: Path, *, header: bool = True) -> list[str]:
@@ -29,7 +37,7 @@ def read_interactions(path: Path, columns: list[str], *, header: bool = True) ->
         header: Whether line 1 names the columns.
 
     Raises:
-        SystemExit: if a column is not there, a time is no number and no date, or line 1 is not
+        SystemExit: if a column is not there, a time is none or may be another, or line 1 is not
             what ``header`` says.
     """
     frame = _table(path, header)
@@ -44,16 +52,72 @@ def read_interactions(path: Path, columns: list[str], *, header: bool = True) ->
     found = frame.select(pl.col(columns[0]).alias("src"), pl.col(columns[1]).alias("dst"))
     if len(columns) < 3:
         return found.drop_nulls()
-    raw = frame[columns[2]]
-    seconds = raw.cast(pl.Float64, strict=False)
-    if seconds.null_count():
-        try:
-            seconds = raw.str.to_datetime(strict=False).dt.epoch("s").cast(pl.Float64)
-        except pl.exceptions.ComputeError:
-            seconds = pl.Series([None] * len(raw), dtype=pl.Float64)
-    if seconds.null_count() > raw.null_count():
-        raise SystemExit(f"{path}: {columns[2]} has values that are no number and no date")
+    seconds = _seconds(frame[columns[2]], path, lambda row: _place(path, frame, row, header))
     return found.with_columns(time=seconds).drop_nulls().sort("time", maintain_order=True)
+
+
+def _seconds(raw: pl.Series, path: Path, place: Callable[[int], str]) -> pl.Series:
+    """Since 1970, of numbers or of ISO 8601; the first value says which of them.
+
+    Args:
+        place: Names the place of a row in the file.
+    """
+    about = f"{path}: times of {raw.name}"
+    cells = text(raw)
+    numbers = cells.cast(pl.Float64, strict=False)
+    if cells.null_count() == len(cells):
+        return numbers
+    written, wrong = times(cells), cells.is_not_null() & ~numbers.is_finite().fill_null(False)
+    numeric = not wrong[_first(cells.is_not_null())]
+    bad = wrong if numeric else written.bad
+    if bad.any():
+        row = _first(bad)
+        raise SystemExit(
+            f"{about}: {place(row)} has {cells[row]!r}, expected all of them to be seconds or "
+            "milliseconds since 1970, or all to be ISO 8601, as 2002-06-26 or 2002-06-26T09:21:19Z"
+        )
+    if not numeric:
+        return written.values.dt.epoch("us") / 1e6
+    long, short = numbers > MILLISECONDS, numbers <= MILLISECONDS
+    if long.any() and short.any():
+        told = [f"{place(_first(one))} has {cells[_first(one)]!r}" for one in (short, long)]
+        raise SystemExit(
+            f"{about}: {' and '.join(told)}, expected all of them to be seconds since 1970, or "
+            "all to be milliseconds"
+        )
+    seconds = numbers / 1e3 if long.any() else numbers
+    _refuse_other_clocks(about, numbers.drop_nulls().sort()[-1], seconds.drop_nulls().sort()[-1])
+    return seconds
+
+
+def _refuse_other_clocks(about: str, latest: float, seconds: float) -> None:
+    """Numbers that don't count from 1970, by the last of them as it is and in seconds."""
+    if YEAR_1980 <= seconds < YEAR_2200:
+        return
+    got = f"{latest:.0f}"
+    if EIGHT_DIGITS[0] <= latest <= EIGHT_DIGITS[1]:
+        advice = f"8 digits like these are a date: write it {got[:4]}-{got[4:6]}-{got[6:]}"
+    elif seconds < YEAR_1980:
+        advice = "If they count from another start, add the seconds from 1970 to it"
+    else:
+        advice = "Divide microseconds and nanoseconds; write dates as 2002-06-26T09:21:19Z"
+    when = "before 1980" if seconds < YEAR_1980 else "after 2200"
+    raise SystemExit(
+        f"{about} end with {got}, which is {when}, expected seconds or milliseconds since 1970. "
+        + advice
+    )
+
+
+def _first(mask: pl.Series) -> int:
+    return int(mask.arg_true()[0])
+
+
+def _place(path: Path, frame: pl.DataFrame, row: int, header: bool) -> str:
+    """Where a row is in the file; breaks of lines in quoted values count."""
+    if path.suffix == ".parquet":
+        return f"row {row + 1}"
+    breaks = frame.head(row).select(pl.all().str.count_matches("\n").sum()).row(0)
+    return f"line {row + 1 + header + sum(breaks)}"
 
 
 def _table(path: Path, header: bool) -> pl.DataFrame:

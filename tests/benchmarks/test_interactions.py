@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmarks.interactions import columns_of, features_of, graph_of, read_interactions
@@ -134,3 +135,62 @@ def test_what_is_no_table_is_refused_with_a_reason(written, text, told):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(SystemExit, match="no file"):
         columns_of(tmp_path / "u.data")
+
+
+def times_of(path, header=True):
+    return read_interactions(path, ["a", "b", "t"] if header else list("123"), header=header)[
+        "time"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1082040961", "1082155839"], [1082040961, 1082155839]),
+        (["1082040961.0", "1.5e9"], [1082040961, 1.5e9]),
+        (["1025083279123", "1025895729123"], [1025083279.123, 1025895729.123]),
+        (["2002-06-26", "2002-06-26 09:21:19.5"], [1025049600, 1025083279.5]),
+        (["2002-06-26T09:21:19+02:00", "", "2002-06-26T09:21:19Z"], [1025076079, 1025083279]),
+        (["1969-12-31"], [-86400]),
+    ],
+)
+def test_times_are_seconds_milliseconds_or_iso(written, cells, expected):
+    rows = "".join(f"u,v,{cell}\n" for cell in cells)
+    assert times_of(written("a.csv", "a,b,t\n" + rows)).to_list() == expected
+
+
+def test_times_of_parquet_are_read_by_their_types(tmp_path):
+    frame = pl.DataFrame({"a": ["u"], "b": ["v"], "t": ["2002-06-26 09:21:19"]})
+    frame = frame.with_columns(pl.col("t").str.to_datetime())
+    zoned = pl.col("t").dt.replace_time_zone("Europe/Berlin")
+    for number, (kind, expected) in enumerate(
+        [(pl.col("t"), 1025083279), (pl.col("t").cast(pl.Date), 1025049600), (zoned, 1025076079)]
+    ):
+        path = tmp_path / f"{number}.parquet"
+        frame.with_columns(t=kind).write_parquet(path)
+        assert times_of(path).to_list() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("u,v,2002-06-26\nu,v,03/04/2002\n", r"line 3 has '03/04/2002', .*ISO 8601"),
+        ("u,v,03/04/2002\n", "line 2 has '03/04/2002'"),
+        ("u,v,1082040961\n\nu,v,soon\nu,v,late\n", "line 4 has 'soon'"),
+        ('u,"v\nw",1082040961\nu,v,NaN\n', "line 4 has 'NaN'"),
+        ("u,v,2002-06-26\nu,v,1082040961\n", "line 3 has '1082040961'"),
+        ("u,v,20020101\nu,v,20010101\n", r"end with 20020101.*before 1980.*2002-01-01"),
+        ("u,v,0\nu,v,2678373\n", r"end with 2678373.*before 1980.*another start"),
+        ("u,v,20020101123000\n", "end with 20020101123000.*after 2200"),
+        ("u,v,1025083279123000\n", "end with 1025083279123000.*after 2200"),
+        ("u,v,1025083279\nu,v,1025083279123\n", "line 2 has '1025083279'.*line 3"),
+    ],
+)  # fmt: skip
+def test_what_may_be_another_time_is_refused_with_its_line(written, rows, told):
+    with pytest.raises(SystemExit, match="a.csv: times of t.*" + told):
+        times_of(written("a.csv", "a,b,t\n" + rows))
+
+
+def test_lines_are_counted_without_a_header_too(written):
+    with pytest.raises(SystemExit, match="3: line 2 has 'soon'"):
+        times_of(written("a.csv", "u,v,1082040961\nu,v,soon\n"), header=False)
