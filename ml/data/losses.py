@@ -1,4 +1,4 @@
-"""Warnings of columns that came to nothing: all blank, or their values rejected."""
+"""Warnings of what came to nothing: columns that are blank, values and rows that were rejected."""
 
 from collections import Counter
 
@@ -6,10 +6,15 @@ import polars as pl
 
 from ml.data import cells
 from ml.data.columns import YES, Column, TableMapping
-from ml.data.quality import QualityReport
+from ml.data.quality import QualityReport, Rejected
 
 SHARE = 0.1
-"""Rejected share of a column's values from which a warning says so."""
+"""Rejected share of a column's values, or of a file's rows, from which a warning says so."""
+SHOWN_REASONS = 3
+ADVICE = {
+    "not a time": "; give the column of times its format or unit",
+    "time in the future": "; is the unit of the column of times right?",
+}
 DECIMALS = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$"
 THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 POINTS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
@@ -101,3 +106,30 @@ def note_writing(written: Counter[str], series: pl.Series, bad: pl.Series) -> No
         all=(~cell.str.to_lowercase().is_in(cells.BLANK_NUMBERS)).sum(),
     )
     written.update(counts.row(0, named=True))
+
+
+def warn_of_rows(report: QualityReport) -> None:
+    """Say of which files many rows were rejected, and for what."""
+    for (_, name), file in report.by_file.items():
+        bad = file.reasons.total()
+        if not bad or bad < SHARE * file.rows_read:
+            continue
+        most = file.reasons.most_common(SHOWN_REASONS)
+        reasons = ", ".join(
+            f"{count} {reason}{_example(file.examples[reason])}" for reason, count in most
+        )
+        report.warn(
+            f"{name}: {bad} of the {file.rows_read} rows ({share(bad, file.rows_read)}) were "
+            f"rejected: {reasons}{ADVICE.get(most[0][0], '')}"
+        )
+
+
+def _example(entry: Rejected) -> str:
+    value = f", as {entry.value[:50]!r}" if entry.value else ""
+    column = f" in the column {entry.column!r}" if entry.column else ""
+    return f"{value}{column}, line {entry.line}"
+
+
+def share(part: int, whole: int) -> str:
+    """A share as a person reads it; never 100 % unless it is all."""
+    return f"{100 * part // whole} %"

@@ -68,11 +68,26 @@ class TableQuality:
 
 
 @dataclass
+class FileQuality:
+    """Counts of one file of a table, for warnings.
+
+    Args:
+        reasons: Rejected rows by reason.
+        examples: The first row of each reason.
+    """
+
+    rows_read: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Rejected] = field(default_factory=dict)
+
+
+@dataclass
 class QualityReport:
     """What reading a dataset found.
 
     Args:
         tables: Counts by table.
+        by_file: Counts by table and file.
         rejected: The first entries, at most ``shown``; all are counted in ``tables``.
         duplicates: By table: rows left out because their id was there before.
         dangling: By node type: events that point at an id no table has; the node was created.
@@ -88,6 +103,7 @@ class QualityReport:
 
     shown: int = 1000
     tables: dict[str, TableQuality] = field(default_factory=dict)
+    by_file: dict[tuple[str, str], FileQuality] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     duplicates: Counter[str] = field(default_factory=Counter)
     dangling: Counter[str] = field(default_factory=Counter)
@@ -108,6 +124,15 @@ class QualityReport:
         """The counts of a table, begun at zero."""
         return self.tables.setdefault(name, TableQuality())
 
+    def file(self, table: str, name: str) -> FileQuality:
+        """The counts of a file, begun at zero."""
+        return self.by_file.setdefault((table, name), FileQuality())
+
+    def saw_rows(self, table: str, file: str, rows: int) -> None:
+        """Count rows that were read."""
+        self.table(table).rows_read += rows
+        self.file(table, file).rows_read += rows
+
     def saw_label(self, values: pl.Series) -> None:
         """Count values of the label, so many of them that memory doesn't grow with the file."""
         cut = values.drop_nulls().str.slice(0, SHOWN_CHARACTERS + 1).alias("value")
@@ -123,9 +148,7 @@ class QualityReport:
 
     def reject(self, entry: Rejected) -> None:
         """Count one row or value and show it if there is room."""
-        quality = self.table(entry.table)
-        counter = quality.reasons if entry.effect == "row" else quality.value_reasons
-        counter[entry.reason] += 1
+        self._count(entry, 1)
         self._show(entry)
 
     def reject_frame(self, table: str, file: str, bad: pl.DataFrame, effect: str) -> None:
@@ -134,15 +157,24 @@ class QualityReport:
         Args:
             bad: Columns LINE, ``column``, ``value`` (text), ``reason``; a row each.
         """
-        quality = self.table(table)
-        counter = quality.reasons if effect == "row" else quality.value_reasons
-        for reason, count in bad.group_by("reason").len().sort("reason").iter_rows():
-            counter[reason] += count
+        counts = bad.group_by("reason").agg(pl.len(), pl.col(LINE, "column", "value").first())
+        for reason, count, *place in counts.sort("reason").iter_rows():
+            self._count(Rejected(table, file, *place, reason, effect), count)
         room = max(0, self.shown - len(self.rejected))
         for row in bad.head(room).iter_rows(named=True):
             self._show(
                 Rejected(table, file, row[LINE], row["column"], row["value"], row["reason"], effect)
             )
+
+    def _count(self, first: Rejected, count: int) -> None:
+        quality = self.table(first.table)
+        if first.effect == "value":
+            quality.value_reasons[first.reason] += count
+            return
+        quality.reasons[first.reason] += count
+        file = self.file(first.table, first.file)
+        file.reasons[first.reason] += count
+        file.examples.setdefault(first.reason, first)
 
     def _show(self, entry: Rejected) -> None:
         if len(self.rejected) < self.shown:

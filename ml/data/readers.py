@@ -139,7 +139,7 @@ def _body(text: TextIO, source: Source, layout: Layout) -> Iterator[tuple[int, l
 
 
 def _reject(read: Read, line: int, row: list[str], reason: str) -> None:
-    read.report.table(read.table).rows_read += 1
+    read.report.saw_rows(read.table, read.source.name, 1)
     text = (read.layout.delimiter or ",").join(row)[:1000]
     read.report.reject(Rejected(read.table, read.source.name, line, "", text, reason, "row"))
 
@@ -147,7 +147,7 @@ def _reject(read: Read, line: int, row: list[str], reason: str) -> None:
 def _frame(
     read: Read, places: Sequence[int], lines: list[int], rows: list[list[str]]
 ) -> pl.DataFrame:
-    read.report.table(read.table).rows_read += len(rows)
+    read.report.saw_rows(read.table, read.source.name, len(rows))
     columns: dict[str, Any] = {LINE: pl.Series(lines, dtype=pl.Int64)}
     for name, place in zip(read.columns, places, strict=True):
         columns[name] = pl.Series([row[place] for row in rows], dtype=pl.String)
@@ -156,7 +156,7 @@ def _frame(
 
 def _parquet(read: Read) -> Iterator[pl.DataFrame]:
     for batch in parquet.batches(read.source, read.columns, read.done):
-        read.report.table(read.table).rows_read += batch.height
+        read.report.saw_rows(read.table, read.source.name, batch.height)
         yield batch
 
 

@@ -22,6 +22,7 @@ from ml.data.frames import (
     save_tables,
 )
 from ml.data.linking import link_events
+from ml.data.losses import warn_of_rows
 from ml.data.quality import LINE, QualityReport
 from ml.data.readers import Layout, Read, batches, look, text_rows
 
@@ -292,6 +293,7 @@ def _reasons(report: QualityReport) -> str:
 
 def _describe(job: Job, tables: Tables) -> None:
     report = job.report
+    warn_of_rows(report)
     time = tables.events["timestamp"].drop_nulls()
     if len(time):
         first, last = time.min(), time.max()

@@ -155,4 +155,5 @@ def boosting(
         categorical_features=categorical or None, learning_rate=0.05, max_iter=120,
         max_leaf_nodes=15, early_stopping=False, random_state=seed,
     )  # fmt: skip
-    return model.fit(attributes, target)
+    # A column without any value can't be put into bins; a constant tells as little.
+    return model.fit(np.where(np.isfinite(attributes).any(axis=0), attributes, 0.0), target)

@@ -67,6 +67,11 @@ class AttributeEncoder:
         matrix = np.stack(parts, 1) if parts else np.zeros((frame.height, 1))
         return matrix, list(range(len(names), len(names) + len(self.categorical)))
 
+    @property
+    def raw_names(self) -> list[str]:
+        """Of the columns of ``raw``."""
+        return [*self.numeric, *self.counts, *self.categorical]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, JSON-ready; ``from_dict`` reads it back."""
         return {

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.profile.leaks import SUSPICIOUS
+
 CHANCE = 0.55
 """AUC below which a score is hardly better than chance."""
 FEW = 50
@@ -27,6 +29,7 @@ def score_notes(
     methods: Mapping[str, Mapping[str, float]],
     y: npt.NDArray[np.float64],
     comparison: Mapping[str, Any],
+    alone: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Sentences on a validated score, where its numbers deserve one.
 
@@ -37,6 +40,7 @@ def score_notes(
         y: What was predicted, 0 or 1. Shape: [n].
         comparison: The fused score beside the best part alone: ``best_part``, ``value``, ``low``,
             ``high``, ``level``.
+        alone: AUC of each attribute by itself.
     """
     area = {name: round(measures["auc"], 3) for name, measures in methods.items()}
     fused, bare = area["fused"], area["without_embedding"]
@@ -44,10 +48,17 @@ def score_notes(
     if comparison["low"] <= 0:
         notes.append(_beside(area, comparison))
     if fused <= bare:
+        does = "adds nothing" if fused == bare else f"costs {bare - fused:.3f}"
         notes.append(
-            f"the embedding adds nothing here: AUC {fused:.3f} with it, {bare:.3f} with rules and "
+            f"the embedding {does} here: AUC {fused:.3f} with it, {bare:.3f} with rules and "
             "attributes alone"
         )
+    notes += [
+        f"{name} by itself tells what is predicted (AUC {value:.3f}): if it was filled in "
+        "afterwards, no score here will hold for new users; leave it out with `role: ignored`"
+        for name, value in (alone or {}).items()
+        if value >= SUSPICIOUS
+    ]
     if fused < CHANCE:
         notes.append(f"the score is hardly better than chance: AUC {fused:.3f}, chance is .500")
     positives = int((y > 0).sum())

@@ -20,6 +20,7 @@ from ml.evaluation.metrics import (
 )
 from ml.profile.evidence import AttributeEncoder, Evidence
 from ml.profile.fusion import Fusion, FusionConfig, fit_fusion, score
+from ml.profile.leaks import telling
 from ml.profile.notes import NOT_VALIDATED, SINGLE, score_notes
 from ml.profile.targets import Target
 
@@ -88,6 +89,8 @@ def validate_fusion(
     p, gate = _out_of_fold(part, y, raw, categorical, config)
     before = p.pop("uncalibrated")
     methods = {name: _quality(y, values) for name, values in p.items()}
+    areas = telling(raw, y, stratified_folds(y, config.folds, config.seed))
+    alone = dict(zip(encoder.raw_names, areas.tolist(), strict=False))
     comparison = _compared(y, p, methods, seed=config.seed)
     report = {
         **{name: methods["fused"][name] for name in ("auc", "ap", "brier", "ece")},
@@ -97,7 +100,7 @@ def validate_fusion(
         "positive_share": float(y.mean()),
         "methods": methods,
         "comparison": comparison,
-        "notes": score_notes(methods, y, comparison),
+        "notes": score_notes(methods, y, comparison, alone),
         "calibration": {
             "method": CALIBRATION,
             "bins": BINS,
