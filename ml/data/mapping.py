@@ -188,6 +188,8 @@ def _column(header: Any, spec: Any, table: str, path: str) -> Column:
         format=_text(fields["format"], f"{path}.format") if "format" in fields else None,
         values=_meanings(fields.get("values", {}), roles, f"{path}.values"),
     )
+    if both := sorted(set(column.positive) & set(column.negative)):
+        raise MappingError(f"{path}: got {both} as positive and negative, expected one of the two")
     longest = max((len(product) for product, _ in column.products()), default=0)
     if longest > 200:
         raise MappingError(f"{path}: a product's name has {longest} characters, expected 200")

@@ -158,8 +158,8 @@ class QualityReport:
             bad: Columns LINE, ``column``, ``value`` (text), ``reason``; a row each.
         """
         counts = bad.group_by("reason").agg(pl.len(), pl.col(LINE, "column", "value").first())
-        for reason, count, *place in counts.sort("reason").iter_rows():
-            self._count(Rejected(table, file, *place, reason, effect), count)
+        for reason, count, line, column, value in counts.sort("reason").iter_rows():
+            self._count(Rejected(table, file, line, column, value, reason, effect), count)
         room = max(0, self.shown - len(self.rejected))
         for row in bad.head(room).iter_rows(named=True):
             self._show(

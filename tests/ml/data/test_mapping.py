@@ -148,6 +148,10 @@ def events(**table):
         ({"format": "wide", "columns": {"a": {"role": "numeric"}}}, "no column with the role 'id'"),
         (wide(a={"role": "numbr"}), "columns.a.role: got 'numbr'"),
         (wide(a={}), "columns.a.role: got None"),
+        (
+            wide(a={"role": "label", "positive": [0, 1], "negative": [0]}),
+            "columns.a: got ['0'] as positive and negative",
+        ),
         (wide(a="numeric"), "columns.a: got 'numeric'"),
         (wide(a={"role": []}), "columns.a.role"),
         (wide(a={"role": "id"}), "got id twice"),
