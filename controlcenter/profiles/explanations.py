@@ -80,8 +80,8 @@ def request(profile: Profile, question: Question = USUAL) -> Explanation:
     """
     if profile.model_version_id is None or profile.rule_revision is None:
         raise Conflict(
-            f"User {profile.user_id!r} has no score yet: the next refresh of the workspace "
-            "gives one."
+            f"User {profile.user_id!r} has no score: a refresh gives one whose dataset has this "
+            "user, or which comes after the user's first event."
         )
     of_this_score: dict[str, Any] = {
         "model_version_id": profile.model_version_id,

@@ -273,7 +273,7 @@ def test_without_a_score_there_is_nothing_to_explain(as_analyst, workspace):
     user = Profile.objects.create(workspace=workspace, user_id="new")
     answer = as_analyst.get(url(user))
     assert answer.status_code == 409
-    assert "has no score yet" in answer.json()["detail"]
+    assert "has no score" in answer.json()["detail"]
     assert not queued().exists()
 
 

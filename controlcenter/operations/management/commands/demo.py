@@ -78,7 +78,8 @@ class Command(BaseCommand):
         if options["data"]:
             path = data_file(Path(options["data"]))
             self.title(f"Uploading {path.name}")
-            mapping = Path(options["mapping"]).read_text(encoding="utf-8")
+            mapping = mapping_text(Path(options["mapping"]))
+            self.stdout.write(f"  mapping {options['mapping']}")
             made = client.upload(path, name=path.stem, mapping=mapping)
         else:
             self.title("A synthetic telecom population")
@@ -170,6 +171,17 @@ def data_file(path: Path) -> Path:
     if not path.is_file():
         raise CommandError(f"there is no {path}: give a folder with {TELCO}, or a CSV file")
     return path
+
+
+def mapping_text(path: Path) -> str:
+    """What the file says.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    if not path.is_file():
+        raise CommandError(f"there is no mapping {path}: see docs/datasets.md, and {MAPPING}")
+    return path.read_text(encoding="utf-8")
 
 
 def seconds(runs: list[dict[str, Any]]) -> dict[str, float]:
