@@ -3,6 +3,7 @@
 import polars as pl
 
 from ml.data.frames import EVENT_COLUMNS, conform
+from ml.data.losses import SHARE, share
 from ml.data.quality import LINE, QualityReport
 from ml.data.schema import GraphSchema
 
@@ -137,7 +138,16 @@ def _with_ends(
     strange = (pl.col("target_type") == name) & pl.col("target").is_in(unknown.implode())
     if name == "user":
         strange = strange | pl.col("actor").is_in(unknown.implode())
-    report.dangling[name] += events.filter(strange).height
+    dangling = events.filter(strange).height
+    report.dangling[name] += dangling
+    whole = events.height if name == "user" else len(ends)
+    if dangling >= SHARE * whole:
+        has = f"has ids such as {known[0]!r}" if len(known) else "is empty"
+        report.warn(
+            f"{dangling} of the {whole} events with {name}s ({share(dangling, whole)}) have one "
+            f"that the table of {name}s does not have, such as {unknown[0]!r}; the table {has}. "
+            "Are the ids written alike?"
+        )
     report.created[name] += len(unknown)
     created = pl.DataFrame({id_column: unknown})
     return pl.concat([table, created], how="diagonal")

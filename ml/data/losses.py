@@ -9,7 +9,7 @@ from ml.data.columns import YES, Column, TableMapping
 from ml.data.quality import QualityReport, Rejected
 
 SHARE = 0.1
-"""Rejected share of a column's values, or of a file's rows, from which a warning says so."""
+"""Lost share of a column's values, a file's rows or its events' ends that a warning tells of."""
 SHOWN_REASONS = 3
 ADVICE = {
     "not a time": "; give the column of times its format or unit",

@@ -60,3 +60,28 @@ def test_examples_are_there_though_the_report_shows_no_more_rows(read, monkeypat
         "log", unit="iso"
     ), "up.zip")  # fmt: skip
     assert any("9 not a time, as 'soon'" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(("strange", "expected"), [(0, False), (9, False), (10, True), (100, True)])
+def test_many_events_of_users_that_the_table_lacks(read, strange, expected):
+    log = "who,whom\n" + "U-1,u2\n" * strange + "u1,u2\n" * (100 - strange)
+    _, report = read(zipped(users=USERS, log=log), narrow("log"), "up.zip")
+    assert report.dangling["user"] == strange
+    found = [warning for warning in report.warnings if "'U-1'" in warning]
+    assert len(found) == expected
+    if expected:
+        assert f"{strange} of the 100 events with users ({strange} %)" in found[0]
+        assert "'u0'" in found[0]
+
+
+def test_the_share_of_products_is_one_of_the_events_with_products(read_events):
+    _, report = read_events("call,u1,u2,\n" * 50 + "order,u1,p9,\norder,u1,p1,\n")
+    (warning,) = [warning for warning in report.warnings if "'p9'" in warning]
+    assert "1 of the 2 events with products (50 %)" in warning
+
+
+def test_events_without_a_table_are_not_strange(read):
+    data = "who,whom\n" + "u1,u2\n" * 5
+    mapping = parse_mapping({"format": "narrow", "tables": {"events": [CALLS]}})
+    _, report = read(data, mapping, "log.csv")
+    assert not any("does not have" in warning for warning in report.warnings)
