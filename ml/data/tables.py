@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 Progress = Callable[[float, str], None]
+OLD_YEAR = 1980
+"""Times that end before it are more often of another unit than that old."""
 NODES = {"users": "user", "products": "product", "apps": "app"}
 
 
@@ -300,6 +302,11 @@ def _describe(job: Job, tables: Tables) -> None:
         assert isinstance(first, datetime)
         assert isinstance(last, datetime)
         report.time_range = (first.isoformat(), last.isoformat())
+        if last.year < OLD_YEAR:
+            report.warn(
+                f"the times end in {last.year}: were they seconds, not milliseconds? Give the "
+                "column of times the unit that it is written in"
+            )
         if len(time) < tables.events.height:
             report.warn(f"{tables.events.height - len(time)} events have no time")
     elif tables.events.height:

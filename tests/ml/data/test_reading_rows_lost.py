@@ -85,3 +85,22 @@ def test_events_without_a_table_are_not_strange(read):
     mapping = parse_mapping({"format": "narrow", "tables": {"events": [CALLS]}})
     _, report = read(data, mapping, "log.csv")
     assert not any("does not have" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("unit", "time", "expected"),
+    [("ms", 1_750_000_000, True), ("s", 1_750_000_000, False), ("s", 320_000_000, False)],
+)
+def test_seconds_read_as_milliseconds_are_asked_about(read, unit, time, expected):
+    data = zipped(users=USERS, log=calls([time, time - 1]))
+    _, report = read(data, narrow("log", unit=unit), "up.zip")
+    found = [warning for warning in report.warnings if "were they seconds" in warning]
+    assert len(found) == expected
+    if expected:
+        assert "the times end in 1970" in found[0]
+
+
+def test_milliseconds_read_as_seconds_say_to_look_at_the_unit(read):
+    data = zipped(users=USERS, log=calls([1_750_000_000_000, 1_700_000_000]))
+    _, report = read(data, narrow("log", unit="s"), "up.zip")
+    assert any("1 time in the future" in w and "unit" in w for w in report.warnings)
