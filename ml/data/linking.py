@@ -110,11 +110,16 @@ def _is_known(name: str, rows: pl.DataFrame, nodes: dict[str, pl.DataFrame]) -> 
 
 
 def _count_copies(rows: pl.DataFrame, report: QualityReport) -> None:
-    timed = rows.filter(pl.col("timestamp").is_not_null() & pl.col("event_id").is_null())
-    what = timed.select("type", "timestamp", "actor", "target", "target_type")
-    copies = what.height - what.n_unique() if what.height else 0
-    if copies:
-        report.warn(f"{copies} events repeat another one to the letter; they are kept")
+    time = pl.col("timestamp")
+    for where, what, kept in (
+        (time.is_not_null(), "events", "kept"),
+        (time.is_null(), "events without a time", "kept as events of their own"),
+    ):
+        told = rows.filter(pl.col("event_id").is_null() & where)
+        told = told.select("type", "timestamp", "actor", "target", "target_type")
+        copies = told.height - told.n_unique() if told.height else 0
+        if copies:
+            report.warn(f"{copies} {what} repeat another one to the letter; they are {kept}")
 
 
 def _with_ends(

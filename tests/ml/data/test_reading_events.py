@@ -113,3 +113,19 @@ def test_narrow_tables_of_other_names(read):
     assert tables.products.rows() == [("i1", "i1")]
     assert report.tables["events"].reasons == {"unknown type": 1}
     assert [node.name for node in tables.schema.nodes] == ["user", "product"]
+
+
+def test_exact_repeats_are_kept_and_said_with_and_without_times(read_events):
+    timed, untimed = "call,u1,u2,2025-01-01\n", "call,u1,u2,\n"
+    tables, report = read_events(timed * 3 + untimed * 4)
+    assert tables.events.height == 7
+    assert "2 events repeat another one to the letter; they are kept" in report.warnings
+    assert any("3 events without a time repeat another one" in w for w in report.warnings)
+
+
+def test_events_with_an_id_of_their_own_repeat_none(read):
+    mapping = parse_mapping({"format": "narrow", "tables": {"events": [{"columns": {
+        "id": {"role": "event_id"}, "who": {"role": "actor"}, "whom": {"role": "target"},
+    }, "type": "call"}]}})  # fmt: skip
+    _, report = read("id,who,whom\n1,a,b\n2,a,b\n", mapping, "log.csv")
+    assert not any("repeat" in warning for warning in report.warnings)
