@@ -1,5 +1,7 @@
 """Tables of interactions, as people have them, to graphs."""
 
+import csv
+import io
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -8,13 +10,16 @@ from types import SimpleNamespace
 
 import polars as pl
 
-from ml.data.cells import text, times
+from ml.data.cells import BLANK_NUMBERS, numbers, text, times
 from ml.data.frames import EVENT_COLUMNS
 from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import Graph, build_graph
 
 UNIT = b"\x1f"
 """Made to separate values, and in nobody's text."""
+
+BLANK = (*BLANK_NUMBERS, "nan")
+"""Cells of a numeric column that mean missing (without case)."""
 
 MILLISECONDS = 1e11
 """Numbers beyond it are no seconds: that would be the year 5138."""
@@ -64,10 +69,10 @@ def _seconds(raw: pl.Series, path: Path, place: Callable[[int], str]) -> pl.Seri
     """
     about = f"{path}: times of {raw.name}"
     cells = text(raw)
-    numbers = cells.cast(pl.Float64, strict=False)
+    clock = cells.cast(pl.Float64, strict=False)
     if cells.null_count() == len(cells):
-        return numbers
-    written, wrong = times(cells), cells.is_not_null() & ~numbers.is_finite().fill_null(False)
+        return clock
+    written, wrong = times(cells), cells.is_not_null() & ~clock.is_finite().fill_null(False)
     numeric = not wrong[_first(cells.is_not_null())]
     bad = wrong if numeric else written.bad
     if bad.any():
@@ -78,15 +83,15 @@ def _seconds(raw: pl.Series, path: Path, place: Callable[[int], str]) -> pl.Seri
         )
     if not numeric:
         return written.values.dt.epoch("us") / 1e6
-    long, short = numbers > MILLISECONDS, numbers <= MILLISECONDS
+    long, short = clock > MILLISECONDS, clock <= MILLISECONDS
     if long.any() and short.any():
         told = [f"{place(_first(one))} has {cells[_first(one)]!r}" for one in (short, long)]
         raise SystemExit(
             f"{about}: {' and '.join(told)}, expected all of them to be seconds since 1970, or "
             "all to be milliseconds"
         )
-    seconds = numbers / 1e3 if long.any() else numbers
-    _refuse_other_clocks(about, numbers.drop_nulls().sort()[-1], seconds.drop_nulls().sort()[-1])
+    seconds = clock / 1e3 if long.any() else clock
+    _refuse_other_clocks(about, clock.drop_nulls().sort()[-1], seconds.drop_nulls().sort()[-1])
     return seconds
 
 
@@ -126,24 +131,78 @@ def _table(path: Path, header: bool) -> pl.DataFrame:
         raise SystemExit(f"there is no file {path}")
     if path.suffix == ".parquet":
         return pl.read_parquet(path).cast(pl.String)
-    content = _utf8(path.read_bytes())
-    separator = _separator(content.partition(b"\n")[0].decode())
-    double = separator == "::"  # Polars takes one byte; and such files do not quote
-    try:
-        frame = pl.read_csv(
-            content.replace(b"::", UNIT) if double else content,
-            separator=UNIT.decode() if double else separator,
-            quote_char=None if double else '"',
-            has_header=header,
-            infer_schema=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise SystemExit(f"{path} is no table separated by {separator!r}: {error}") from error
+    frame = _delimited(path, _utf8(path.read_bytes()), header)
     if header:
         _refuse_row(path, frame)
         return frame
     _refuse_header(path, frame)
     return frame.rename(dict(zip(frame.columns, map(str, range(1, frame.width + 1)), strict=True)))
+
+
+def _delimited(path: Path, content: bytes, header: bool) -> pl.DataFrame:
+    if not content.strip():
+        raise SystemExit(f"{path} is empty")
+    separator = _separator(content.partition(b"\n")[0].decode())
+    sign = separator
+    if separator == "::":  # Polars takes one byte
+        content, sign = content.replace(b"::", UNIT), UNIT.decode()
+    quoted = plain = None
+    if separator != "::":
+        quoted = _parsed(content, sign, '"', header)
+    if separator == "::" or (separator == "\t" and b'"' in content):
+        plain = _parsed(content, sign, None, header)
+    if quoted is not None and plain is not None and quoted.height != plain.height:
+        # Quotes that close in a later line: text, if each line has all its values without them.
+        quoted = None if _is_even(content, sign.encode()) else quoted
+    frame = plain if quoted is None else quoted
+    if frame is None:
+        fault = _fault(content.decode(), sign, quotes=separator not in ("::", "\t"))
+        raise SystemExit(f"{path} is no table separated by {separator!r}: {fault}")
+    return frame
+
+
+def _parsed(content: bytes, sign: str, quote: str | None, header: bool) -> pl.DataFrame | None:
+    try:
+        return pl.read_csv(
+            content, separator=sign, quote_char=quote, has_header=header, infer_schema=False
+        )
+    except pl.exceptions.PolarsError:
+        return None
+
+
+def _is_even(content: bytes, sign: bytes) -> bool:
+    return len({line.count(sign) for line in content.splitlines() if line}) == 1
+
+
+def _fault(content: str, sign: str, *, quotes: bool) -> str:
+    """What is wrong with the first line that fits no table, and what to do."""
+    rows = csv.reader(
+        io.StringIO(content, newline=""),
+        delimiter=sign,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        strict=True,
+    )
+    line, width = 1, 0
+    try:
+        for row in rows:
+            width = width or len(row)
+            if len(row) > width:
+                return (
+                    f"line {line} has {len(row)} values, line 1 has {width}; take out or quote "
+                    "separators inside of values, and give each column a name if there is a header"
+                )
+            line = rows.line_num + 1
+    except csv.Error:
+        pass  # the value that begins in this line
+    else:
+        odd = [n for n, row in enumerate(content.splitlines(), 1) if row.count('"') % 2]
+        if not odd:
+            return "it can't be read; expected each line to have as many values as line 1"
+        line = odd[0]
+    return (
+        f"line {line} has a quotation mark that doesn't begin or end a value; write such values "
+        'as "a ""b"" c"'
+    )
 
 
 def _utf8(content: bytes) -> bytes:
@@ -202,21 +261,23 @@ def features_of(
 ) -> tuple[tuple[Feature, ...], pl.DataFrame | None]:
     """Attributes of nodes: a table whose first column is the id; numbers are numeric.
 
-    Columns without a single value are left out.
+    Among numbers NULL, NA and the like mean missing. Columns without a single value are left out.
     """
     if path is None:
         return (), None
     frame = _table(path, header)
     key, *names = frame.columns
-    columns, features = [pl.col(key).alias("id")], []
+    columns, features = [frame[key].alias("id")], []
     for name in names:
-        if frame[name].null_count() == len(frame):
+        cells = text(frame[name])
+        lower = cells.str.to_lowercase()
+        found = numbers(cells.set(lower.is_in(BLANK).fill_null(False), None))
+        if found.blank.all():
             continue
-        numeric = frame[name].cast(pl.Float64, strict=False)
-        kind = "numeric" if numeric.null_count() == frame[name].null_count() else "categorical"
-        columns.append(pl.col(name).cast(pl.Float64 if kind == "numeric" else pl.String))
-        features.append(Feature(name, "numeric" if kind == "numeric" else "categorical"))
-    return tuple(features), frame.select(columns).unique("id", keep="first")
+        numeric = not found.bad.any()
+        columns.append((found.values if numeric else cells).alias(name))
+        features.append(Feature(name, "numeric" if numeric else "categorical"))
+    return tuple(features), pl.DataFrame(columns).unique("id", keep="first", maintain_order=True)
 
 
 def graph_of(

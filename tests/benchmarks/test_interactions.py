@@ -194,3 +194,51 @@ def test_what_may_be_another_time_is_refused_with_its_line(written, rows, told):
 def test_lines_are_counted_without_a_header_too(written):
     with pytest.raises(SystemExit, match="3: line 2 has 'soon'"):
         times_of(written("a.csv", "u,v,1082040961\nu,v,soon\n"), header=False)
+
+
+@pytest.mark.parametrize("blank", ["NULL", "null", "NA", "n/a", "None", "nan", " ", ""])
+def test_missing_numbers_make_no_category(written, blank):
+    path = written("users.csv", f"id,age,job\nu1,24,none\nu2,{blank},cook\nu3,53,\n")
+    features, frame = features_of(path)
+    assert [(f.name, f.kind) for f in features] == [("age", "numeric"), ("job", "categorical")]
+    assert frame.sort("id")["age"].to_list() == [24, None, 53]
+    assert frame.sort("id")["job"].to_list() == ["none", "cook", None]
+
+
+def test_a_column_of_nothing_but_missing_values_is_left_out(written):
+    features, frame = features_of(written("users.csv", "id,age,job\nu1,NULL,a\nu2,na,b\n"))
+    assert [feature.name for feature in features] == ["job"]
+    assert frame.columns == ["id", "job"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('u\ta\tn\nu1\t"Weird Al" Yankovic\t3\nu2\tx\t4\n', ['"Weird Al" Yankovic', "x"]),
+        ('u\ta\tn\nu1\t"Heroes\t3\nu2\tLow"\t4\nu3\tx\t1\n', ['"Heroes', 'Low"', "x"]),
+        ('u\ta\nu1\t12" mix\nu2\tx\n', ['12" mix', "x"]),
+        ('u\ta\tn\nu1\t"a ""b"""\t3\n', ['a "b"']),
+        ('u\ta\tn\nu1\t"a\tb\nc"\t3\nu2\tx\t4\n', ["a\tb\nc", "x"]),
+    ],
+)
+def test_quotation_marks_between_tabs_may_be_text(written, text, expected):
+    frame = read_interactions(written("plays.tsv", text), ["u", "a"])
+    assert frame["dst"].to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("u,a\nu1,b\nu2,c,d\n", "line 3 has 3 values, line 1 has 2"),
+        ('u,a\n"u\n1",b\nu2,c,d\n', "line 4 has 3 values, line 1 has 2"),
+        ('u\ta\nu1\t"Weird Al" Yankovic\nu2\tc\td\n', "line 3 has 3 values, line 1 has 2"),
+        ("u::a\nu1::b\nu2::c::d\n", "line 3 has 3 values, line 1 has 2"),
+        ('u,a,n\nu1,b,1\nu2,"Weird Al" Yankovic,3\n', "line 3 has a quotation mark"),
+        ('u,a,n\nu1,b,1\nu2,"Heroes,3\nu3,b,1\n', "line 3 has a quotation mark"),
+        ('u,a\nu1,12" mix\nu2,b\n', "line 2 has a quotation mark"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_line(written, text, told):
+    with pytest.raises(SystemExit, match=told) as refused:
+        columns_of(written("a.csv", text))
+    assert not re.search("schema|ignore_errors|truncate_ragged", str(refused.value))
