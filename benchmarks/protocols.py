@@ -22,7 +22,7 @@ Everything has its documented default; nothing is chosen on the test part.
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "file", type=Path, help="Parquet, or separated by tab, comma, semicolon, space, | or ::"
     )
-    parser.add_argument("--columns", nargs="+", default=[], help="source, target and time")
+    parser.add_argument(
+        "--columns", nargs="+", default=[], help="source, target and, for messages, time"
+    )
     parser.add_argument(
         "--no-header",
         dest="header",
@@ -232,20 +234,59 @@ def read(asked: argparse.Namespace) -> tuple[Graph, EdgeType]:
     """The graph of the files, and the type of its edges."""
     wanted = 2 if asked.protocol == "ratings" else 3
     columns = asked.columns or columns_of(asked.file, header=asked.header)
+    if asked.protocol == "messages" and not asked.columns and len(columns) != wanted:
+        raise SystemExit(
+            f"{asked.file} has the columns {columns}, expected source, target and time alone; say "
+            "which they are: --columns SOURCE TARGET TIME"
+        )
     frame = read_interactions(asked.file, columns[:wanted], header=asked.header)
     edge = RATES if asked.protocol == "ratings" or asked.bipartite else WRITES
     tables = {
         "user": features_of(asked.users, header=asked.header),
         "product": features_of(asked.items, header=asked.header),
     }
-    return graph_of(frame, edge, tables), edge
+    graph = graph_of(frame, edge, tables)
+    for option, node in (("users", "user"), ("items", "product")):
+        known = tables[node][1]
+        if known is not None:
+            print(_coverage(option, known["id"].drop_nulls().to_list(), graph.node_ids.get(node)))
+    return graph, edge
+
+
+def _coverage(option: str, known: Sequence[str], ids: Sequence[str] | None) -> str:
+    """For how many there are attributes; none at all are another file's, or ids of other kind."""
+    if ids is None:
+        raise SystemExit(
+            "--items: targets of messages are users; give --bipartite if they are items"
+        )
+    found = f"--{option}: attributes found for {len({*known} & {*ids})} of {len(ids)} {option}"
+    if {*known}.isdisjoint(ids):
+        raise SystemExit(
+            f"{found}; ids there are like {known[:3]}, in the interactions like {list(ids[:3])}. "
+            "Expected the same ids, in the first column of the attributes"
+        )
+    return found
+
+
+def described(graph: Graph, edge: EdgeType) -> str:
+    """What was read, for a look: sizes, the range of times, features with their kinds."""
+    lines = [f"{graph.num_events} events, {graph.num_nodes} nodes"]
+    seconds = graph.edges[edge.key].time
+    if seconds is not None and len(seconds):
+        first, last = (np.datetime64(int(end), "s") for end in (seconds.min(), seconds.max()))
+        lines.append(f"times: {first} to {last} (UTC)")
+    for node in graph.schema.nodes:
+        if node.features:
+            kinds = ", ".join(f"{feature.name} {feature.kind}" for feature in node.features)
+            lines.append(f"features of {node.name}: {kinds}")
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """See the module's text."""
     asked = options().parse_args(arguments)
     graph, edge = read(asked)
-    print(f"{asked.file.name}: {graph.num_events} events, {graph.num_nodes} nodes")
+    print(f"{asked.file.name}: {described(graph, edge)}", flush=True)
     rows: dict[str, list[Row]] = {}
     for seed in asked.seeds:
         begin = time.monotonic()

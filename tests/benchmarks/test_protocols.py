@@ -56,6 +56,53 @@ def test_attributes_are_numbers_or_categories(tmp_path):
     assert graph.features["user"]["age"].to_list() == [20.0, None]
 
 
+def asked(*arguments):
+    return protocols.options().parse_args([str(each) for each in arguments])
+
+
+def test_messages_do_not_guess_which_column_is_the_time(tmp_path):
+    rated = written(tmp_path, "r.csv", "user,item,rating,date\nu,i,3,2002-06-26\n")
+    with pytest.raises(SystemExit, match=r"r.csv has .*'rating', 'date'.*--columns .*TIME"):
+        protocols.read(asked("messages", rated, "--bipartite"))
+    graph, edge = protocols.read(
+        asked("messages", rated, "--bipartite", "--columns", "user", "item", "date")
+    )
+    assert graph.edges[edge.key].time.tolist() == [1025049600]
+    sent = written(tmp_path, "m.csv", "from,to,at\na,b,1082040961\n")
+    graph, edge = protocols.read(asked("messages", sent))
+    assert graph.edges[edge.key].time.tolist() == [1082040961]
+    untimed = written(tmp_path, "p.csv", "from,to\na,b\n")
+    with pytest.raises(SystemExit, match="--columns"):
+        protocols.read(asked("messages", untimed))
+
+
+def test_what_was_read_is_told(tmp_path):
+    sent = written(tmp_path, "m.csv", "from,to,at\na,b,1082040961\nb,c,1082040971\n")
+    people = written(tmp_path, "users.csv", "id,age,job\na,24,cook\nb,NULL,writer\nz,3,cook\n")
+    task = asked("messages", sent, "--users", people)
+    told = protocols.described(*protocols.read(task))
+    assert "times: 2004-04-15T14:56:01 to 2004-04-15T14:56:11 (UTC)" in told
+    assert "features of user: age numeric, job categorical" in told
+    untimed = protocols.described(*protocols.read(asked("ratings", sent)))
+    assert "times" not in untimed
+    assert "features" not in untimed
+
+
+def test_attributes_of_nobody_are_refused(tmp_path, capsys):
+    rated = written(tmp_path, "r.csv", "user,item\nu1,i1\nu2,i1\nu3,i2\n")
+    people = written(tmp_path, "users.csv", "id,age\nu1,24\nu3,53\nu9,1\n")
+    graph, _ = protocols.read(asked("ratings", rated, "--users", people))
+    assert graph.features["user"]["age"].to_list() == [24, None, 53]
+    assert "--users: attributes found for 2 of 3 users" in capsys.readouterr().out
+    others = written(tmp_path, "others.csv", "id,age\n1,24\n3,53\n")
+    for option, one in (("--users", "u1"), ("--items", "i1")):
+        with pytest.raises(SystemExit, match=rf"{option}.* for 0 of .*'1'.*'{one}'"):
+            protocols.read(asked("ratings", rated, option, others))
+    sent = written(tmp_path, "m.csv", "from,to,at\na,b,1082040961\n")
+    with pytest.raises(SystemExit, match=r"--items.*--bipartite"):
+        protocols.read(asked("messages", sent, "--items", others))
+
+
 def test_a_negative_is_another_target_that_exists():
     late = Edges(np.zeros(500, np.int64), np.arange(500) % 3 * 2)
     drawn = negatives(late, np.array([0, 2, 4]), seed=1)
@@ -158,6 +205,8 @@ def test_documented_commands_run(command, tmp_path, monkeypatch, capsys):
     name = command.split()[1]
     lines = len((tmp_path / name).read_text().splitlines())
     assert f"{name}: {lines - ('--no-header' not in command)} events" in told
+    assert ("times: " in told) == (command.split()[0] == "messages")
+    assert ("attributes found for 39 of 39 users" in told) == ("--users" in command)
     assert {"ours", "embedding", "EASE"} <= {line.split()[0] for line in told.splitlines()}
 
 
