@@ -227,7 +227,7 @@ def _layout(job: Job, mapped: TableMapping, source: Source) -> Layout:
         if not column.optional:
             raise DatasetError(
                 f"{source.name} has no column {column.column!r}, which the mapping names; "
-                f"it has {columns[:100]}"
+                f"it has {columns[:100]}{_advice(layout)}"
             )
         if column.kind is not None or "label" in column.roles:
             job.report.warn(f"{source.name} has no column {column.column}: missing for all")
@@ -246,6 +246,16 @@ def _layout(job: Job, mapped: TableMapping, source: Source) -> Layout:
         }
     )
     return layout
+
+
+def _advice(layout: Layout) -> str:
+    """What a CSV may lack where a column isn't found."""
+    if layout.delimiter is None:
+        return ""
+    advice = "; the first line has to name the columns"
+    if len(layout.columns) > 1:
+        return advice
+    return f"{advice}, with one character between them: give delimiter if it is an unusual one"
 
 
 def _products(

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from ml.data.files import DatasetError, Limits, open_upload
+from ml.data.mapping import parse_mapping
 
 USERS = "user_id,plan\nu1,a\n"
 
@@ -154,3 +155,27 @@ def test_a_link_is_not_followed(upload):
 def test_files_that_are_refused(upload, data, filename, message):
     with pytest.raises(DatasetError, match=message):
         upload(data, filename)
+
+
+RATINGS = {"format": "narrow", "tables": {"events": [{
+    "columns": {"1": {"role": "actor"}, "2": {"role": "target"}}, "type": "call",
+}]}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter"), [("7::93::5\n7::94::3\n", True), ("7,93,5\n7,94,3\n", False)]
+)
+def test_a_file_without_a_header_is_told_that_it_needs_one(read, text, delimiter):
+    with pytest.raises(DatasetError) as error:
+        read(text, parse_mapping(RATINGS), "ratings.dat.csv")
+    assert "has no column '1'" in str(error.value)
+    assert "the first line has to name the columns" in str(error.value)
+    assert ("give delimiter" in str(error.value)) == delimiter
+
+
+def test_parquet_has_no_first_line(read):
+    out = io.BytesIO()
+    pl.DataFrame({"a": [1]}).write_parquet(out)
+    with pytest.raises(DatasetError, match="has no column '1'") as error:
+        read(out.getvalue(), parse_mapping(RATINGS), "ratings.parquet")
+    assert "first line" not in str(error.value)
