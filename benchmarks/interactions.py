@@ -24,9 +24,8 @@ BLANK = (*BLANK_NUMBERS, "nan")
 MILLISECONDS = 1e11
 """Numbers beyond it are no seconds: that would be the year 5138."""
 
-YEAR_1980, YEAR_2200 = 315_532_800.0, 7_258_118_400.0
-EIGHT_DIGITS = 19_000_101, 22_001_231
-"""Dates that came without their dashes."""
+MICROSECONDS = 1e13
+"""Numbers beyond it are no milliseconds: that would be the year 2286."""
 
 
 def columns_of(path: Path, *, header: bool = True) -> list[str]:
@@ -91,26 +90,31 @@ def _seconds(raw: pl.Series, path: Path, place: Callable[[int], str]) -> pl.Seri
             "all to be milliseconds"
         )
     seconds = clock / 1e3 if long.any() else clock
-    _refuse_other_clocks(about, clock.drop_nulls().sort()[-1], seconds.drop_nulls().sort()[-1])
+    _refuse_other_clocks(about, clock.drop_nulls())
     return seconds
 
 
-def _refuse_other_clocks(about: str, latest: float, seconds: float) -> None:
-    """Numbers that don't count from 1970, by the last of them as it is and in seconds."""
-    if YEAR_1980 <= seconds < YEAR_2200:
-        return
-    got = f"{latest:.0f}"
-    if EIGHT_DIGITS[0] <= latest <= EIGHT_DIGITS[1]:
-        advice = f"8 digits like these are a date: write it {got[:4]}-{got[4:6]}-{got[6:]}"
-    elif seconds < YEAR_1980:
-        advice = "If they count from another start, add the seconds from 1970 to it"
-    else:
+def _refuse_other_clocks(about: str, clock: pl.Series) -> None:
+    """Numbers that are dates without dashes, or count in something finer than milliseconds."""
+    latest = clock.max()
+    assert isinstance(latest, float)
+    advice = ""
+    if latest > MICROSECONDS:
         advice = "Divide microseconds and nanoseconds; write dates as 2002-06-26T09:21:19Z"
-    when = "before 1980" if seconds < YEAR_1980 else "after 2200"
-    raise SystemExit(
-        f"{about} end with {got}, which is {when}, expected seconds or milliseconds since 1970. "
-        + advice
-    )
+    elif _are_dates(clock):
+        got = f"{latest:.0f}"
+        advice = f"8 digits like these are a date: write it {got[:4]}-{got[4:6]}-{got[6:]}"
+    if advice:
+        raise SystemExit(
+            f"{about} end with {latest:.0f}, expected seconds or milliseconds since 1970. {advice}"
+        )
+
+
+def _are_dates(clock: pl.Series) -> bool:
+    """Whether each number is a year of four digits, a month and a day."""
+    year, month, day = clock // 10_000, clock // 100 % 100, clock % 100
+    found = year.is_between(1900, 2200) & month.is_between(1, 12) & day.is_between(1, 31)
+    return bool(found.all())
 
 
 def _first(mask: pl.Series) -> int:
