@@ -17,6 +17,13 @@ from controlcenter.embedded.supervisor import Supervisor, only_one
 
 DEADLINE_SECONDS = 300.0
 ALREADY_RUNNING = 3
+OPERATOR = "operator"
+SECRETS = "secrets.json"
+MAKE_ACCOUNT = (
+    "  UPS_OWNER_PASSWORD='a long password' "
+    ".venv/bin/python manage.py createworkspace acme anna --name 'Acme' --staff"
+)
+"""The demo makes the account of the operator; before it, or without it, there is none."""
 
 
 def main() -> int:
@@ -198,8 +205,14 @@ def describe(data_dir: Path) -> None:
     print(f"admin    {web}/admin/")
     print(f"API      {web}/api/v1/")
     print(f"API docs {web}/api/docs/")
-    print(f"Flower   {addresses['flower']}/")
-    print(f"sign-in  operator, passwords in {data_dir / 'secrets.json'}")
+    print(f"Flower   {addresses['flower']}/ ({OPERATOR}, flower_password in {data_dir / SECRETS})")
+    given = os.environ.get("UPS_DATABASE_URL")
+    url = given or locate.embedded_urls(data_dir).get("UPS_DATABASE_URL")
+    if url and postgres.has_account(url, OPERATOR):
+        print(f"sign-in  {OPERATOR}, operator_password in {data_dir / SECRETS}")
+    else:
+        print("sign-in  with an account of yours; this makes one (docs/operators.md):")
+        print(MAKE_ACCOUNT)
 
 
 def _tell_supervisor(data_dir: Path, number: signal.Signals) -> None:

@@ -80,6 +80,16 @@ class PostgreSQL:
                 connection.execute(f"CREATE DATABASE {locate.DATABASE}")
 
 
+def has_account(url: str, username: str) -> bool:
+    """Whether somebody of this name may sign in to the system; False if the database can't say."""
+    known = "SELECT 1 FROM accounts_account WHERE username = %s AND is_active"
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            return connection.execute(known, [username]).fetchone() is not None
+    except psycopg.Error:
+        return False
+
+
 def account() -> str | None:
     """The account that must run PostgreSQL, which refuses root; None means oneself."""
     return ACCOUNT if os.geteuid() == 0 else None
