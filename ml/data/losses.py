@@ -11,6 +11,8 @@ from ml.data.quality import QualityReport, Rejected
 SHARE = 0.1
 """Lost share of a column's values, a file's rows or its events' ends that a warning tells of."""
 SHOWN_REASONS = 3
+MANY_ROWS = 100
+"""Fewer rows with a value say nothing of how many different ones there are."""
 ADVICE = {
     "not a time": "; give the column of times its format or unit",
     "time in the future": "; is the unit of the column of times right?",
@@ -54,6 +56,20 @@ def warn_of_losses(
                 f"rejected and are missing{_hint(report, mapped, column, bad)}"
             )
         _warn_of_points(report, mapped, column, file=file)
+        if column.kind == "categorical" and (mapped.table == "users" or column.name != "name"):
+            _warn_of_variety(report, column, rows[column.name].drop_nulls(), file=file)
+
+
+def _warn_of_variety(
+    report: QualityReport, column: Column, values: pl.Series, *, file: str
+) -> None:
+    """Say it where a text is different in so many rows that it tells nothing of the others."""
+    different = values.n_unique()
+    if len(values) >= MANY_ROWS and 2 * different >= len(values):
+        report.warn(
+            f"{file}: the categorical column {column.column!r} has {different} different values in "
+            f"{len(values)} rows: an id or a date? Then give it the role ignored"
+        )
 
 
 def _hint(report: QualityReport, mapped: TableMapping, column: Column, bad: int) -> str:

@@ -1,5 +1,8 @@
 """Columns that come to nothing are said, however smoothly the rows were read."""
 
+import io
+import zipfile
+
 import pytest
 
 from ml.data.mapping import parse_mapping
@@ -126,3 +129,39 @@ def test_the_ten_most_frequent_values_of_a_label(read, monkeypatch):
     values = read(text)[1].to_dict()["label_values"]
     assert len(values) == 10
     assert next(iter(values.items())) == ("Yes", 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "different", "expected"),
+    [(100, 50, True), (100, 49, False), (99, 99, False), (120, 120, True)],
+)
+def test_a_categorical_column_of_different_values_is_asked_about(read, rows, different, expected):
+    text = HEADER + "".join(f"u{i};1;a{i % different};Yes;No\n" for i in range(rows))
+    _, report = read(text)
+    found = [w for w in report.warnings if "'plan'" in w]
+    assert len(found) == expected
+    if expected:
+        assert f"{different} different values" in found[0]
+        assert "role ignored" in found[0]
+
+
+def test_blank_cells_are_no_different_values(read):
+    plans = [f"a{i}" for i in range(99)] + [""] * 100
+    _, report = read(HEADER + "".join(f"u{i};1;{p};Yes;No\n" for i, p in enumerate(plans)))
+    assert not any("'plan'" in warning for warning in report.warnings)
+
+
+def test_names_of_products_may_all_differ(read):
+    mapping = {"format": "narrow", "tables": {
+        "products": {"columns": {"id": {"role": "id"}, "title": {
+            "role": "categorical", "name": "name"}}},
+        "events": [{"type": "order", "columns": {
+            "who": {"role": "actor"}, "what": {"role": "target"}}}],
+    }}  # fmt: skip
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        titles = "".join(f"{i},title {i}\n" for i in range(200))
+        archive.writestr("products.csv", "id,title\n" + titles)
+        archive.writestr("events.csv", "who,what\nu1,1\n")
+    _, report = read(out.getvalue(), parse_mapping(mapping), "up.zip")
+    assert not any("different values" in warning for warning in report.warnings)
