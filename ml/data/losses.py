@@ -128,7 +128,7 @@ def warn_of_rows(report: QualityReport) -> None:
     """Say of which files many rows were rejected, and for what."""
     for (_, name), file in report.by_file.items():
         bad = file.reasons.total()
-        if not bad or bad < SHARE * file.rows_read:
+        if not 0 < SHARE * file.rows_read <= bad:
             continue
         most = file.reasons.most_common(SHOWN_REASONS)
         reasons = ", ".join(
