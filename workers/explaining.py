@@ -96,14 +96,14 @@ def explained(explanation: Explanation, graph: GraphFiles) -> Explained:
     profile = explanation.profile
     if profile.embedding is None or profile.model_version_id != explanation.model_version_id:
         return Explained(explanation.pk, None, "The score is gone: the profile was refreshed.")
-    result, error = explained_by(explanation, profile, graph)
-    return Explained(explanation.pk, result, error, profile.revision)
+    if explanation.view == ExplanationView.EVIDENCE and not graph:
+        lost = f"The graph of {explanation.model_version} is gone: train a new version."
+        return Explained(explanation.pk, None, lost)
+    result = result_of(explanation, profile, graph)
+    return Explained(explanation.pk, result, revision=profile.revision)
 
 
-def explained_by(
-    explanation: Explanation, profile: Profile, graph: GraphFiles
-) -> tuple[dict[str, Any] | None, str]:
-    """The result, or an error."""
+def result_of(explanation: Explanation, profile: Profile, graph: GraphFiles) -> dict[str, Any]:
     model = model_of(explanation.model_version_id)
     frame = frame_of(profile, model.schema)
     evidence = gather_evidence(
@@ -118,13 +118,11 @@ def explained_by(
     if explanation.background == ExplanationBackground.ZERO:
         background = zero_background(evidence)
     if explanation.view == ExplanationView.GROUPS:
-        return explain_groups(model.profile, subject, background), ""
+        return explain_groups(model.profile, subject, background)
     if explanation.view == ExplanationView.FLAT:
-        return explain_flat(model.profile, subject, background, seed=seed_of(model)), ""
-    if not graph:
-        return None, f"The graph of {explanation.model_version} is gone: train a new version."
+        return explain_flat(model.profile, subject, background, seed=seed_of(model))
     world = world_of(explanation.model_version_id, graph)
-    return by_evidence(profile, model, world, subject, frame, background), ""
+    return by_evidence(profile, model, world, subject, frame, background)
 
 
 def by_evidence(

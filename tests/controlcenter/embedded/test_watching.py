@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from controlcenter.embedded import children, logs
 from controlcenter.embedded.children import Identity, Launch
@@ -44,13 +45,6 @@ def sleeper(data_dir: Path, name: str = "sleeper", **changes) -> Launch:
 
 def watch_of(data_dir: Path) -> Watch:
     return Watch(data_dir=data_dir, state=State.load(data_dir), relaunch=lambda launch: launch)
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited for a minute"
-        time.sleep(0.02)
 
 
 def test_a_killed_process_starts_again(data_dir):

@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import somebody_waits_for_me, wait_until
 
 from controlcenter.accounts.models import Workspace
 from controlcenter.events.models import Event
@@ -22,11 +22,6 @@ from controlcenter.profiles.models import CallPeer, Item, Profile
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 USERS = [f"u{n}" for n in range(5)]
-WAITS_FOR_ME = """
-SELECT EXISTS (
-    SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
-)
-"""
 TARGETS = {"call": USERS, "use": ["a1", "a2"], "order": ["p1", "p2"]}
 
 
@@ -118,20 +113,6 @@ def in_threads(*works):
     assert not any(thread.is_alive() for thread in threads)
     if errors:
         raise errors[0]
-
-
-def wait_until(met):
-    deadline = time.monotonic() + 60
-    while not met():
-        assert time.monotonic() < deadline, "the two never met"
-        time.sleep(0.02)
-
-
-def somebody_waits_for_me():
-    """Whether another connection waits for what the transaction here has locked."""
-    with connection.cursor() as cursor:
-        cursor.execute(WAITS_FOR_ME)
-        return cursor.fetchone()[0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from controlcenter_fixtures import make_task
 from django.conf import settings as django_settings
 from django.db import connection, transaction
+from waiting import PATIENCE, somebody_waits_for_me, wait_until
 from webhook_fixtures import make_due, step, verified, walk
 
 from controlcenter.tasks.models import Chore, Task, Transition
@@ -18,14 +18,6 @@ from controlcenter.webhooks import queue, services
 from controlcenter.webhooks.models import Delivery, DeliveryStatus
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
-PATIENCE = 120.0
-"""Seconds: a process begins slowly on a busy machine. Longer than a request may take."""
-
-WAITS_FOR_ME = """
-SELECT EXISTS (
-    SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
-)
-"""
 
 
 @pytest.fixture
@@ -54,20 +46,6 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.wait(PATIENCE)
-
-
-def wait_until(what):
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.02)
-
-
-def somebody_waits_for_me():
-    """Whether another connection waits for what the transaction here has locked."""
-    with connection.cursor() as cursor:
-        cursor.execute(WAITS_FOR_ME)
-        return cursor.fetchone()[0]
 
 
 def all_delivered():
