@@ -14,7 +14,7 @@ from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
 from ml.graph.splits import split_graph, with_added
 from ml.hgt.heldout import evaluate_links
-from ml.hgt.training import TrainingConfig, train
+from ml.hgt.training.train import TrainingConfig, train
 from ml.optimizing.added import separate
 from ml.optimizing.optimization import optimize
 

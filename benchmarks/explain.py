@@ -17,22 +17,22 @@ import shap
 import torch
 
 from benchmarks.harness import Row, Sample, interleave, run
-from ml.data.schema import USER
+from ml.contracts.schema import USER
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.explanation.flat import flat_game
+from ml.explanation.game import Weights, group_game, mixed_game, rule_side
+from ml.explanation.players import Kinds
+from ml.explanation.shapley import Shares, subsets
+from ml.explanation.surroundings import SurroundingsIndex
+from ml.explanation.virtual import VirtualUser, virtual_user
+from ml.fusion.background import Background, draw_background
+from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
+from ml.fusion.fusion import Fusion, FusionConfig, fit_fusion
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
-from ml.hgt.rows import full_states
-from ml.profile.background import Background, draw_background
-from ml.profile.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
-from ml.profile.flat import flat_game
-from ml.profile.fusion import Fusion, FusionConfig, fit_fusion
-from ml.profile.game import Weights, group_game, mixed_game, rule_side
-from ml.profile.players import Kinds
-from ml.profile.rules import DEFAULT_RULES, Rule, RuleSet
-from ml.profile.shapley import Shares, subsets
-from ml.profile.surroundings import SurroundingsIndex
-from ml.profile.virtual import VirtualUser, virtual_user
+from ml.hgt.row_embedding import full_states
+from ml.rules.rule_set import DEFAULT_RULES, Rule, RuleSet
 
 USERS, EVENTS = 2_000, 80_000
 SIZE = "1 user, background 50"

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.harness import Memory, Row, Sample, interleave, peak_memory, run
-from ml.data.schema import TELECOM, EdgeKey
+from ml.contracts.schema import TELECOM, EdgeKey
 from ml.graph.adjacency import Adjacency, pair_adjacency
 from ml.graph.ages import aged
 from ml.graph.graph import message_types, reverse
 from ml.hgt.layer import HGTLayer
-from ml.hgt.losses import Positives, edge_loss
 from ml.hgt.model import EDGE_AGES
+from ml.hgt.training.losses import Positives, edge_loss
 
 HIDDEN, HEADS, LAYERS, FEATURES = 64, 4, 2, 32
 THREADS = 2

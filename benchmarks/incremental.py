@@ -15,14 +15,14 @@ from torch import Tensor
 
 from benchmarks.harness import Row, Sample, run, timed
 from benchmarks.hgt import HEADS, HIDDEN, LAYERS, NODE_TYPES, ORDER, THREADS, USUAL, draw_pairs
-from ml.data.schema import TELECOM, USER, EdgeKey
+from ml.contracts.schema import TELECOM, USER, EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Edges, Graph, reverse
 from ml.graph.sampling import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
-from ml.hgt.incremental import IncrementalConfig, IncrementalEngine
 from ml.hgt.model import HGT, ModelConfig, build_model, graph_inputs
-from ml.hgt.rowpass import full_pass
+from ml.incremental.engine import IncrementalConfig, IncrementalEngine
+from ml.incremental.recompute import full_pass
 
 EVENTS, TICK = 1_000, 10
 """Events of a batch, and of a tick of 50 ms at 200 events a second."""

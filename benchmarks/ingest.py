@@ -58,11 +58,11 @@ def rows() -> list[Row]:
     """A row a size of batch. Needs ``servers``."""
     from django.db import connection, transaction
 
-    from controlcenter.accounts.models import Workspace
-    from controlcenter.common import clock
-    from controlcenter.events.envelope import Reader, canonical_id
-    from controlcenter.events.services import ingest
-    from controlcenter.events.writing import COPY
+    from controlcenter.platform.accounts.models import Workspace
+    from controlcenter.platform.common import clock
+    from controlcenter.serving.ingestion.envelope import Reader, canonical_id
+    from controlcenter.serving.ingestion.services import ingest
+    from controlcenter.serving.ingestion.writing import COPY
 
     ours, peer = (Workspace.objects.create(slug=name, name=name) for name in ("ours", "peer"))
     reader = Reader(schema=ours.graph_schema, now=clock.now())

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import polars as pl
 
+from ml.contracts.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.data.cells import BLANK_NUMBERS, numbers, text, times
 from ml.data.frames import EVENT_COLUMNS
-from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import Graph, build_graph
 
 UNIT = b"\x1f"

@@ -6,9 +6,9 @@ Everything around a stage is the real thing: message, claim, heartbeat, commit a
 import time
 
 from controlcenter.celery import app
-from controlcenter.tasks import states
+from controlcenter.modelling.tasks import states
 from workers.app import STAGES
-from workers.execution import Execution
+from workers.runtime.execution import Execution
 
 __all__ = ["app", "work"]
 

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.interactions import columns_of, features_of, graph_of, read_interactions
-from ml.data.schema import EdgeKey, EdgeType
+from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.baselines import ease, edge_bank, item_knn, popularity, repeat
 from ml.evaluation.metrics import Ints, Neighbours, Scorer, auc, average_precision
 from ml.evaluation.ranking import list_metrics, rank_metrics, rank_queries
@@ -39,7 +39,7 @@ from ml.graph.graph import Edges, Graph, Pairs, distinct_pairs
 from ml.graph.splits import Split, split_graph
 from ml.hgt.decoder import Decoder, fit_decoder
 from ml.hgt.model import embed
-from ml.hgt.training import Trained, TrainingConfig, train
+from ml.hgt.training.train import Trained, TrainingConfig, train
 
 RATES = EdgeType("user", "rates", "product", "rate")
 WRITES = EdgeType("user", "writes", "user", "write")

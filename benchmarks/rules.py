@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.harness import Row, interleave, run
-from ml.data.schema import TELECOM
-from ml.profile.rules import DEFAULT_RULES, Rule, RuleSet
+from ml.contracts.schema import TELECOM
+from ml.rules.rule_set import DEFAULT_RULES, Rule, RuleSet
 
 USERS = 100_000
 SEED = 0

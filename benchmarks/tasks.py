@@ -47,9 +47,9 @@ class Place:
 
 def places(address: str, count: int) -> list[Place]:
     """Workspaces of one account. Datasets are rows alone: no stage reads them."""
-    from controlcenter.accounts.models import Account
-    from controlcenter.accounts.services import create_workspace, issue_token
-    from controlcenter.datasets.models import Dataset, DatasetState
+    from controlcenter.modelling.datasets.models import Dataset, DatasetState
+    from controlcenter.platform.accounts.models import Account
+    from controlcenter.platform.accounts.services import create_workspace, issue_token
 
     owner = Account.objects.create_user("benchmark", password="for this benchmark alone")
     made = []
@@ -64,8 +64,8 @@ def places(address: str, count: int) -> list[Place]:
 
 
 def unfinished() -> int:
-    from controlcenter.tasks import states
-    from controlcenter.tasks.models import Task
+    from controlcenter.modelling.tasks import states
+    from controlcenter.modelling.tasks.models import Task
 
     return Task.objects.filter(state__in=states.INCOMPLETE).count()
 
@@ -81,7 +81,7 @@ def wait_until_passed() -> None:
 
 def seconds_to_start(place: Place) -> float:
     """From before the request to the first line of the first stage, nothing else going on."""
-    from controlcenter.tasks.models import Run
+    from controlcenter.modelling.tasks.models import Run
 
     begin = time.time()
     task = place.post()
@@ -108,7 +108,7 @@ def checked_end(tasks: Sequence[UUID]) -> float:
     """
     from django.db.models import Max
 
-    from controlcenter.tasks.models import Run, RunStatus, Task
+    from controlcenter.modelling.tasks.models import Run, RunStatus, Task
 
     completed = Task.objects.filter(pk__in=tasks, state="completed")
     done = Run.objects.filter(task__in=tasks, status=RunStatus.DONE)

@@ -18,13 +18,13 @@ import polars as pl
 
 from benchmarks.interactions import columns_of, graph_of, read_interactions
 from benchmarks.protocols import WRITES
-from ml.data.schema import EdgeType, GraphSchema, NodeType
+from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import Graph, build_graph
 from ml.graph.splits import split_graph
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import EDGE_AGES
-from ml.hgt.training import TrainingConfig, train
+from ml.hgt.training.train import TrainingConfig, train
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 USES = EdgeType("user", "uses", "app", "use")

@@ -21,14 +21,14 @@ from torch import Tensor
 
 from benchmarks.harness import Memory, Row, Sample, peak_memory, run
 from benchmarks.hgt import Size, draw_pairs
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import build_adjacency
 from ml.graph.drawing import pick
 from ml.graph.graph import Edges, Graph, message_types, reverse
 from ml.graph.sampler import Sampler, View, key_of
 from ml.hgt.encoders import FeatureEncoder
-from ml.hgt.loop import Run, TrainingConfig, train_on
-from ml.hgt.tables import TrainingData
+from ml.hgt.training.loop import Run, TrainingConfig, train_on
+from ml.hgt.training.training_data import TrainingData
 
 USUAL = TrainingConfig(epochs=1, max_steps=None)
 SMALL = replace(USUAL, fanout=10, fanout_below=5, batch_size=512)
@@ -179,7 +179,7 @@ def step_rows(edges: float) -> list[Row]:
 
 def process_rows(edges: float) -> list[Row]:
     """One process with all cores beside two with half of them each; an epoch, wall clock."""
-    from ml.hgt.distributed import train_in_processes
+    from ml.hgt.training.distributed import train_in_processes
 
     data, config = data_of(edges), replace(USUAL, epochs=2, max_steps=12)
     seconds: dict[int, list[float]] = {1: [], 2: []}

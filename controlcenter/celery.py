@@ -56,7 +56,7 @@ def configure() -> None:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         result_expires=None,  # there are no results to clean up
-        beat_scheduler="controlcenter.schedules.beat:Scheduler",
+        beat_scheduler="controlcenter.platform.schedules.beat:Scheduler",
         beat_schedule={
             "reap": every(15, "workers.reap"),
             "fire": every(15, "workers.fire"),

@@ -70,19 +70,19 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("UPS_CSRF_TRUSTED_ORIGINS", default=[
 INSTALLED_APPS = [
     "controlcenter.operations",
     "controlcenter.lineage",
-    "controlcenter.events",
-    "controlcenter.evaluations",
-    "controlcenter.profiles",
-    "controlcenter.incremental",
-    "controlcenter.registry",
-    "controlcenter.datasets",
-    "controlcenter.rules",
-    "controlcenter.schedules",
-    "controlcenter.webhooks",
-    "controlcenter.tasks",
-    "controlcenter.artifacts",
-    "controlcenter.audit",
-    "controlcenter.accounts",
+    "controlcenter.serving.ingestion",
+    "controlcenter.modelling.evaluations",
+    "controlcenter.serving.profiles",
+    "controlcenter.serving.incremental",
+    "controlcenter.modelling.registry",
+    "controlcenter.modelling.datasets",
+    "controlcenter.modelling.rules",
+    "controlcenter.platform.schedules",
+    "controlcenter.platform.webhooks",
+    "controlcenter.modelling.tasks",
+    "controlcenter.platform.artifacts",
+    "controlcenter.platform.audit",
+    "controlcenter.platform.accounts",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -102,14 +102,14 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "controlcenter.common.nul.RefuseNul",
+    "controlcenter.platform.common.nul.RefuseNul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "controlcenter.common.request_id.RequestIdMiddleware",
+    "controlcenter.platform.common.request_id.RequestIdMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -141,7 +141,7 @@ DATABASES["default"] |= {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.Account"
-AUTHENTICATION_BACKENDS = ["controlcenter.accounts.backends.LimitedBackend"]
+AUTHENTICATION_BACKENDS = ["controlcenter.platform.accounts.backends.LimitedBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
@@ -171,22 +171,22 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "controlcenter.accounts.authentication.ApiTokenAuthentication",
+        "controlcenter.platform.accounts.authentication.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["controlcenter.accounts.permissions.RolePermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["controlcenter.platform.accounts.permissions.RolePermission"],
     "DEFAULT_FILTER_BACKENDS": [
-        "controlcenter.common.filters.FilterBackend",
-        "controlcenter.common.filters.OrderingBackend",
+        "controlcenter.platform.common.filters.FilterBackend",
+        "controlcenter.platform.common.filters.OrderingBackend",
     ],
-    "DEFAULT_PAGINATION_CLASS": "controlcenter.common.paging.Pages",
-    "DEFAULT_SCHEMA_CLASS": "controlcenter.common.openapi.ProblemSchema",
+    "DEFAULT_PAGINATION_CLASS": "controlcenter.platform.common.paging.Pages",
+    "DEFAULT_SCHEMA_CLASS": "controlcenter.platform.common.openapi.ProblemSchema",
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
-    "DEFAULT_PARSER_CLASSES": ["controlcenter.common.parsers.BoundedJSONParser"],
-    "EXCEPTION_HANDLER": "controlcenter.common.problems.handle",
+    "DEFAULT_PARSER_CLASSES": ["controlcenter.platform.common.parsers.BoundedJSONParser"],
+    "EXCEPTION_HANDLER": "controlcenter.platform.common.problems.handle",
     "HTML_SELECT_CUTOFF": 100,
 }
 # Its only model is swapped for ours; its migrations would make the table all the same.
@@ -209,12 +209,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
-        "TaskState": "controlcenter.tasks.states.CHOICES",
-        "RunStatus": "controlcenter.tasks.models.RunStatus",
-        "DatasetState": "controlcenter.datasets.models.DatasetState",
-        "Role": "controlcenter.accounts.models.Role",
-        "ExplanationState": "controlcenter.profiles.models.ExplanationState",
-        "DeliveryStatus": "controlcenter.webhooks.models.DeliveryStatus",
+        "TaskState": "controlcenter.modelling.tasks.states.CHOICES",
+        "RunStatus": "controlcenter.modelling.tasks.models.RunStatus",
+        "DatasetState": "controlcenter.modelling.datasets.models.DatasetState",
+        "Role": "controlcenter.platform.accounts.models.Role",
+        "ExplanationState": "controlcenter.serving.profiles.models.ExplanationState",
+        "DeliveryStatus": "controlcenter.platform.webhooks.models.DeliveryStatus",
         "IncrementalState": "controlcenter.operations.incremental.STATES",
     },
 }

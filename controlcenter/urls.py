@@ -6,24 +6,29 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.routers import DefaultRouter
 
-from controlcenter.accounts.views import MemberViewSet, MeView, TokenViewSet, WorkspaceViewSet
-from controlcenter.common.api_root import ApiRoot
-from controlcenter.datasets.views import DatasetViewSet
-from controlcenter.evaluations.views import EvaluationViewSet
-from controlcenter.events.views import EventViewSet
 from controlcenter.lineage.views import LineageView, OpenLineageView
+from controlcenter.modelling.datasets.views import DatasetViewSet
+from controlcenter.modelling.evaluations.views import EvaluationViewSet
+from controlcenter.modelling.registry.views import ModelVersionViewSet
+from controlcenter.modelling.rules.views import RuleRevisionViewSet, RuleViewSet
+from controlcenter.modelling.tasks.views import TaskViewSet
 from controlcenter.operations import views as operations
-from controlcenter.profiles.views import (
+from controlcenter.platform.accounts.views import (
+    MemberViewSet,
+    MeView,
+    TokenViewSet,
+    WorkspaceViewSet,
+)
+from controlcenter.platform.common.api_root import ApiRoot
+from controlcenter.platform.schedules.views import ScheduleViewSet
+from controlcenter.platform.webhooks.views import DeliveryViewSet, WebhookViewSet
+from controlcenter.serving.ingestion.views import EventViewSet
+from controlcenter.serving.profiles.views import (
     AppViewSet,
     ProductViewSet,
     ProfileViewSet,
     RulePreviewViewSet,
 )
-from controlcenter.registry.views import ModelVersionViewSet
-from controlcenter.rules.views import RuleRevisionViewSet, RuleViewSet
-from controlcenter.schedules.views import ScheduleViewSet
-from controlcenter.tasks.views import TaskViewSet
-from controlcenter.webhooks.views import DeliveryViewSet, WebhookViewSet
 
 router = DefaultRouter()
 router.APIRootView = ApiRoot
@@ -80,5 +85,5 @@ urlpatterns = [
     path("api/redoc/", SpectacularRedocView.as_view(permission_classes=[]), name="redoc"),
 ]
 
-handler404 = "controlcenter.common.problems.page_not_found"
-handler500 = "controlcenter.common.problems.server_error"
+handler404 = "controlcenter.platform.common.problems.page_not_found"
+handler500 = "controlcenter.platform.common.problems.server_error"

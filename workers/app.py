@@ -13,22 +13,22 @@ from celery.signals import worker_init, worker_process_init, worker_shutting_dow
 from django.db import connections
 
 from controlcenter.celery import app
-from workers import shutdown  # before the pool is forked, whose processes share its memory
+from workers.runtime import shutdown  # before the pool is forked, whose processes share its memory
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 django.setup()
 connections.settings["default"] |= {"CONN_MAX_AGE": 300, "CONN_HEALTH_CHECKS": True}
 
 STAGES = {
-    "optimizing": "workers.optimizing",
-    "building": "workers.building",
-    "training": "workers.training",
-    "embedding": "workers.embedding",
-    "evaluating": "workers.evaluating",
-    "validation": "workers.validation",
-    "synthesis": "workers.synthesis",
-    "explaining": "workers.explaining",
-    "incremental": "workers.incremental",
+    "optimizing": "workers.stages.optimizing",
+    "building": "workers.stages.building",
+    "training": "workers.stages.training",
+    "embedding": "workers.stages.embedding",
+    "evaluating": "workers.stages.evaluating",
+    "validation": "workers.stages.validation",
+    "synthesis": "workers.stages.synthesis",
+    "explaining": "workers.stages.explaining",
+    "incremental": "workers.loops.incremental",
 }
 """Kind of run → the module whose ``work`` does it."""
 
@@ -37,7 +37,7 @@ def job(kind: str) -> Any:
     """Register the Celery task of a kind: it claims the run and lets ``work`` do it."""
 
     def deliver(run_id: str) -> str:
-        from workers.runtime import execute
+        from workers.runtime.runner import execute
 
         return execute(
             run_id, lambda execution: importlib.import_module(STAGES[kind]).work(execution)
@@ -54,7 +54,7 @@ for _kind in STAGES:
 @app.task(name="workers.reap")
 def reap() -> dict[str, int]:
     """Release lost leases, force overdue cancels, remind of queued runs."""
-    from controlcenter.tasks.reaper import reap as work
+    from controlcenter.modelling.tasks.reaper import reap as work
 
     return work()
 
@@ -62,7 +62,7 @@ def reap() -> dict[str, int]:
 @app.task(name="workers.fire")
 def fire() -> dict[str, int]:
     """Make the tasks of the schedules that are due."""
-    from controlcenter.schedules.firing import fire_due as work
+    from controlcenter.platform.schedules.firing import fire_due as work
 
     return work()
 
@@ -70,7 +70,7 @@ def fire() -> dict[str, int]:
 @app.task(name="workers.sweep")
 def sweep() -> dict[str, int]:
     """Remove objects that no row knows."""
-    from controlcenter.artifacts.services import sweep as work
+    from controlcenter.platform.artifacts.services import sweep as work
 
     return work()
 
@@ -81,7 +81,7 @@ def check_device(sender: Any = None, **_: Any) -> None:
     from django.conf import settings
 
     if settings.DEVICE == "gpu":
-        from workers.device import choose
+        from workers.runtime.device import choose
 
         choose(settings.DEVICE)
 
@@ -89,7 +89,7 @@ def check_device(sender: Any = None, **_: Any) -> None:
 @worker_process_init.connect
 def take_the_place(**_: Any) -> None:
     """A process of the pool that starts may stand in for one that died."""
-    from workers import processes
+    from workers.runtime import processes
 
     processes.release_dead()
 

@@ -11,8 +11,6 @@ from typing import Any
 from django.db.models import Q
 from django.db.models.fields.json import KT
 
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.lineage import facts
 from controlcenter.lineage.parents import Ids, parents
 from controlcenter.lineage.refs import (
@@ -25,9 +23,11 @@ from controlcenter.lineage.refs import (
     by_kind,
     ref,
 )
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run
 
 
 def children(workspace_id: Any, refs: Iterable[Ref], limit: int) -> tuple[list[Ref], bool]:

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from controlcenter.common.code_version import code_version
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage.nodes import DERIVED, Node, describe, digest, files_of, files_size
 from controlcenter.lineage.ports import MODEL, UPLOAD, Ports
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref, by_kind, ref
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run
-from ml.data.schema import GraphSchema
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run
+from controlcenter.platform.common.code_version import code_version
+from ml.contracts.schema import GraphSchema
 
 SPEC = "https://openlineage.io/spec"
 Facets = dict[str, Any]

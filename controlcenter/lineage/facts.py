@@ -9,10 +9,10 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.fields.json import KT
 
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.serving.profiles.models import Profile
 
 Iteration = tuple[uuid.UUID, int]
 """A task and one of its iterations."""

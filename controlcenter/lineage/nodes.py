@@ -10,11 +10,6 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
-from controlcenter.artifacts.models import Artifact
-from controlcenter.common.presenting import validated
-from controlcenter.datasets.models import Dataset, DatasetState
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.evaluations.queries import SCORE_VALIDATED
 from controlcenter.lineage import facts
 from controlcenter.lineage.refs import (
     DATASET,
@@ -27,11 +22,16 @@ from controlcenter.lineage.refs import (
     by_kind,
     ref,
 )
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ActiveVersion, ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run
-from controlcenter.tasks.runs import CHECKPOINT
+from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.evaluations.queries import SCORE_VALIDATED
+from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run
+from controlcenter.modelling.tasks.runs import CHECKPOINT
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.common.presenting import validated
+from controlcenter.serving.profiles.models import Profile
 
 DERIVED = "derived_dataset"
 """How a dataset that names its source is shown."""

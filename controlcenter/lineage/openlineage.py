@@ -11,12 +11,12 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from controlcenter.accounts.models import Workspace
 from controlcenter.lineage import facets
 from controlcenter.lineage.facets import SPEC, producer
 from controlcenter.lineage.ports import Ports, Wiring
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.platform.accounts.models import Workspace
 
 LIMIT, MAX_LIMIT = 500, 1000
 Event = dict[str, Any]

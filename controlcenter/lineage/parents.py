@@ -8,8 +8,6 @@ import uuid
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.lineage import facts
 from controlcenter.lineage.refs import (
     DATASET,
@@ -23,9 +21,11 @@ from controlcenter.lineage.refs import (
     by_kind,
     ref,
 )
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks import states
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.serving.profiles.models import Profile
 
 Ids = Collection[Any]
 

@@ -5,13 +5,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.lineage import facts
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus
-from controlcenter.tasks.workflows import Workflow
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, RunStatus
+from controlcenter.modelling.tasks.workflows import Workflow
 
 MODEL, UPLOAD, LOG = "model", "upload", "event-log"
 """Names beside those of refs: the files a training left, a file as it was uploaded, the events."""

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
 from controlcenter.lineage import facts
 from controlcenter.lineage.nodes import Node, describe
 from controlcenter.lineage.refs import (
@@ -20,10 +18,12 @@ from controlcenter.lineage.refs import (
     ref,
 )
 from controlcenter.lineage.walk import LIMIT, surroundings
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ActiveVersion, ModelVersion
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Task
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.serving.profiles.models import Profile
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlcenter.accounts.models import Role
-from controlcenter.accounts.viewsets import InWorkspace
-from controlcenter.common.filters import UtcField
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage import openlineage, queries
 from controlcenter.lineage.serializers import LineageGraphSerializer
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks.models import Task
-from controlcenter.tasks.views import AnyAccept
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.views import AnyAccept
+from controlcenter.platform.accounts.models import Role
+from controlcenter.platform.accounts.viewsets import InWorkspace
+from controlcenter.platform.common.filters import UtcField
+from controlcenter.serving.profiles.models import Profile
 
 NDJSON = "application/x-ndjson"
 OF: dict[str, tuple[type[Model], str, Callable[[Any], queries.Lineage]]] = {

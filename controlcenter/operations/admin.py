@@ -5,10 +5,10 @@ from typing import Any
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from controlcenter.accounts.console import ScopedAdmin, WorkspaceFilter
-from controlcenter.accounts.models import Role
-from controlcenter.audit.models import AuditEntry
-from controlcenter.common.presenting import pretty, when
+from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
+from controlcenter.platform.accounts.models import Role
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.common.presenting import pretty, when
 
 admin.site.site_header = "User Profile System"
 admin.site.site_title = "User Profile System"

@@ -7,13 +7,13 @@ from django.db import connection
 from django.http import HttpRequest
 from rest_framework.exceptions import NotFound
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.accounts.scope import visible_workspaces, workspace_of
-from controlcenter.common.metric_tables import part
-from controlcenter.common.presenting import badge
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.operations import health, incremental, queries, resources
-from controlcenter.registry.services import active_version
-from controlcenter.tasks.models import Task
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.accounts.scope import visible_workspaces, workspace_of
+from controlcenter.platform.common.metric_tables import part
+from controlcenter.platform.common.presenting import badge
 
 RECENT_TASKS = 5
 NEWEST = 10_000

@@ -9,13 +9,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import DatabaseError, InterfaceError
 from kombu.exceptions import OperationalError as BrokerError
 
-from controlcenter.artifacts.store import StoreUnavailable, store
 from controlcenter.celery import app
-from controlcenter.common import clock
-from controlcenter.tasks.models import Chore
-from controlcenter.tasks.reaper import CHORE
-from controlcenter.webhooks import queries as webhooks_queries
-from controlcenter.webhooks.sender import CHORE as SENDER
+from controlcenter.modelling.tasks.models import Chore
+from controlcenter.modelling.tasks.reaper import CHORE
+from controlcenter.platform.artifacts.store import StoreUnavailable, store
+from controlcenter.platform.common import clock
+from controlcenter.platform.webhooks import queries as webhooks_queries
+from controlcenter.platform.webhooks.sender import CHORE as SENDER
 
 REAPER_LATE = timedelta(seconds=60)
 SENDER_LATE = timedelta(seconds=60)

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.events.queries import lag
-from controlcenter.incremental.models import Loop
-from controlcenter.incremental.switching import runs_of
-from controlcenter.tasks.models import LIVE, Run, RunStatus
+from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.incremental.switching import runs_of
+from controlcenter.serving.ingestion.queries import lag
 
 OFF, QUEUED, STARTING, RUNNING = "off", "queued", "starting", "running"
 LOST, STOPPING, FAILED = "lost", "stopping", "failed"

@@ -6,13 +6,13 @@ from django.db import connection
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.common import clock
-from controlcenter.events.models import Ingestion
-from controlcenter.events.queries import activity
-from controlcenter.profiles.models import Explanation, Profile
-from controlcenter.registry.services import active_version
-from controlcenter.tasks.models import Chore, Outbox, Run, RunStatus, Task
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks.models import Chore, Outbox, Run, RunStatus, Task
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.common import clock
+from controlcenter.serving.ingestion.models import Ingestion
+from controlcenter.serving.ingestion.queries import activity
+from controlcenter.serving.profiles.models import Explanation, Profile
 
 
 def counts(queryset: Any, *fields: str) -> dict[tuple[str, ...], int]:

@@ -4,8 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.audit.models import AuditEntry
 from controlcenter.operations import incremental
+from controlcenter.platform.audit.models import AuditEntry
 
 
 class StatusSerializer(serializers.Serializer[Any]):

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from controlcenter.accounts.models import Account, Workspace
-from controlcenter.common.errors import Conflict
-from controlcenter.datasets.models import Dataset, DatasetState
-from controlcenter.registry.services import active_version
-from controlcenter.tasks import parameters, services
-from controlcenter.tasks.models import Task
-from controlcenter.tasks.workflows import Workflow
+from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks import parameters, services
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.accounts.models import Account, Workspace
+from controlcenter.platform.common.errors import Conflict
 
 
 def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]) -> Task:

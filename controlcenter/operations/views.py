@@ -11,12 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlcenter.accounts.models import Role
-from controlcenter.accounts.viewsets import InWorkspace, ScopedViewSet
-from controlcenter.audit.models import AuditEntry
-from controlcenter.common.problems import MEDIA_TYPE, problem
-from controlcenter.events import services as events
-from controlcenter.incremental import switching
+from controlcenter.modelling.tasks.serializers import TaskSerializer
 from controlcenter.operations import health, incremental, prometheus, queries, resources, services
 from controlcenter.operations.serializers import (
     AuditEntrySerializer,
@@ -30,8 +25,13 @@ from controlcenter.operations.serializers import (
     ToggleSerializer,
     TrainingSerializer,
 )
-from controlcenter.profiles import explanations
-from controlcenter.tasks.serializers import TaskSerializer
+from controlcenter.platform.accounts.models import Role
+from controlcenter.platform.accounts.viewsets import InWorkspace, ScopedViewSet
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.common.problems import MEDIA_TYPE, problem
+from controlcenter.serving.incremental import switching
+from controlcenter.serving.ingestion import services as events
+from controlcenter.serving.profiles import explanations
 
 
 def livez(request: HttpRequest) -> HttpResponse:

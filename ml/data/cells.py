@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ml.data.columns import YES
+from ml.contracts.columns import YES
 
 BLANK_NUMBERS = ("", "na", "n/a", "null", "none")
 """Cells of a number or a label that mean missing (without case)."""

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from ml.contracts.columns import Column, TableMapping, event_edges
 from ml.data import cells
-from ml.data.columns import Column, TableMapping, event_edges
 from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
 from ml.data.losses import note_writing, warn_of_losses

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from ml.data.schema import GraphSchema, NodeType
+from ml.contracts.schema import GraphSchema, NodeType
 
 EVENT_COLUMNS: Final[dict[str, pl.DataType]] = {
     "event_id": pl.String(),

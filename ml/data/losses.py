@@ -4,8 +4,8 @@ from collections import Counter
 
 import polars as pl
 
+from ml.contracts.columns import YES, Column, TableMapping
 from ml.data import cells
-from ml.data.columns import YES, Column, TableMapping
 from ml.data.quality import QualityReport, Rejected
 
 SHARE = 0.1

@@ -19,6 +19,7 @@ import polars as pl
 from faker import Faker
 from numpy.typing import NDArray
 
+from ml.contracts.schema import TELECOM
 from ml.data.frames import NAMES, Tables, make_tables
 from ml.data.population import (
     RELATIONS,
@@ -29,7 +30,6 @@ from ml.data.population import (
     draw_structured,
     draw_uniform,
 )
-from ml.data.schema import TELECOM
 
 __all__ = ["SynthesisConfig", "synthesize", "write_dataset"]
 

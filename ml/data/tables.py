@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from ml.contracts.columns import Mapping, TableMapping
 from ml.data.checks import Place, event_rows, node_rows, product_columns
-from ml.data.columns import Mapping, TableMapping
 from ml.data.files import DatasetError, Limits, Source, find, open_upload
 from ml.data.frames import (
     NAMES,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.data.schema import EdgeKey, EdgeType
+from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.metrics import Ints, Neighbours, Scorer
 from ml.evaluation.queries import Queries
 from ml.evaluation.ranking import rank_queries

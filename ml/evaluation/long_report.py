@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ml.data.schema import EdgeKey
+from ml.contracts.schema import EdgeKey
 from ml.evaluation.answers import Answers, OnProgress, answer
 from ml.evaluation.intervals import LEVEL
 from ml.evaluation.metrics import Scorer
@@ -45,8 +45,8 @@ def long_report(
         split: Of the graph it was trained on, as the training split it.
         model: Scores by edge type, from what was known at the test cut.
         metrics: Of the version: the reports ``links`` and ``score``.
-        held_out: Of ``ml.artifact.Artifact``.
-        facts: Of ``ml.profile.facts.user_facts``, of the graph that the score knew.
+        held_out: Of ``ml.bundle.Artifact``.
+        facts: Of ``ml.fusion.facts.user_facts``, of the graph that the score knew.
         seed: Of the intervals.
         on_progress: Told what share is done, from 0 to 1, and what comes next.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.data.schema import EdgeType
+from ml.contracts.schema import EdgeType
 from ml.evaluation.metrics import Ints, Neighbours
 from ml.graph.graph import Edges, Pairs, distinct_pairs
 from ml.graph.splits import AT_RANDOM, Split

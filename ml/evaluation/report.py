@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ml.data.schema import EdgeKey, EdgeType
+from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.baselines import EaseConfig, ease, item_knn, popularity, repeat
 from ml.evaluation.link_notes import link_notes
 from ml.evaluation.metrics import Scorer

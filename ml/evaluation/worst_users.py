@@ -17,7 +17,7 @@ def worst_users(
 
     Args:
         held_out: ``user_id``, ``outcome`` and a probability by method.
-        facts: Of the same users in the same order, see ``ml.profile.facts``.
+        facts: Of the same users in the same order, see ``ml.fusion.facts``.
         most: Of each kind.
 
     Returns:

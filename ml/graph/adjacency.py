@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ml.data.schema import EdgeKey
+from ml.contracts.schema import EdgeKey
 from ml.graph.ages import of_any_age
 from ml.graph.graph import reverse
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ml.data.schema import EdgeKey
+from ml.contracts.schema import EdgeKey
 from ml.graph.graph import UNKNOWN_TIME
 
 DAY = 86_400

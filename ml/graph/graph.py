@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml.data.schema import USER, EdgeKey, GraphSchema
+from ml.contracts.schema import USER, EdgeKey, GraphSchema
 
 Ints = npt.NDArray[np.int64]
 Scope = Literal["full", "sampled"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.data.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import EdgeKey, GraphSchema
 from ml.graph import growing_kernels as kernels
 from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
 from ml.graph.ages import ageless

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.compiling import kernel
+from ml.compute.compiling import kernel
 from ml.graph.drawing import first_not_before
 
 Array = npt.NDArray[Any]

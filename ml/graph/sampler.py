@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.data.schema import EdgeKey
+from ml.compute.threads import run_pieces
+from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Relation, Rows
 from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.drawing import (
@@ -30,7 +31,6 @@ from ml.graph.graph import message_types
 from ml.graph.sampling import Messages
 from ml.graph.sorting import counting_sort
 from ml.graph.structure import Side, Structure, reverse_of
-from ml.hgt.threads import run_pieces
 
 Array = npt.NDArray[Any]
 ALL = 2**31 - 1

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.data.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import EdgeKey, GraphSchema
 from ml.graph.adjacency import Adjacency, PairDict, pair_adjacency
 from ml.graph.ages import UNKNOWN, Ages, aged
 from ml.graph.graph import Graph, message_types

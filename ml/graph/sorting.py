@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.compiling import kernel
+from ml.compute.compiling import kernel
 
 Ints = npt.NDArray[Any]
 

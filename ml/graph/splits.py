@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml.data.schema import EdgeKey
+from ml.contracts.schema import EdgeKey
 from ml.graph.graph import Edges, Graph
 
 BY_TIME = "time 70/15/15"

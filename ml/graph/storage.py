@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ml.data.schema import GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.graph.graph import Edges, Graph
 
 FORMAT = 1

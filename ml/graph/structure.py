@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.compiling import kernel
-from ml.data.schema import EdgeKey, GraphSchema
+from ml.compute.compiling import kernel
+from ml.contracts.schema import EdgeKey, GraphSchema
 from ml.graph.graph import Graph, reverse
 
 Array = npt.NDArray[Any]

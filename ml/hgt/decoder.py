@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
-from ml.data.schema import EdgeKey, EdgeType
+from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.baselines import EaseConfig, ease, incidence, item_knn
 from ml.evaluation.metrics import Floats, Ints, Neighbours, Scorer
 from ml.graph.graph import UNKNOWN_TIME, Edges, Graph, Pairs, distinct_pairs

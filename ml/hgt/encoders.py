@@ -16,7 +16,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.data.schema import GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.graph.graph import Graph
 
 CODE_BITS = 64

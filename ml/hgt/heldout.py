@@ -6,8 +6,8 @@ from typing import Any
 from ml.evaluation.report import MAX_EVALUATED, link_report
 from ml.graph.splits import Split
 from ml.hgt.decoder import Decoder, fit_decoder
-from ml.hgt.loop import Trained
 from ml.hgt.model import embed
+from ml.hgt.training.loop import Trained
 
 
 @dataclass(frozen=True)

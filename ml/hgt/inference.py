@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ml.graph.sampler import ALL, Sample, Sampler, View
-from ml.hgt.minibatch import on_device
 from ml.hgt.model import EMBEDDING_DIM, HGT
-from ml.hgt.tables import TrainingData
+from ml.hgt.training.minibatch import on_device
+from ml.hgt.training.training_data import TrainingData
 
 Floats = npt.NDArray[np.float32]
 Table = dict[str, Floats]

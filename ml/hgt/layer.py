@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml.data.schema import EdgeKey
+from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.ages import UNKNOWN, age_of, ageless, all_ages
-from ml.hgt import chunked
-from ml.hgt.attention import BackendName, attend, backend_for
-from ml.hgt.parts import Backend, Fold
-from ml.hgt.rowwise import (
+from ml.hgt.attention import chunked
+from ml.hgt.attention.attend import BackendName, attend, backend_for
+from ml.hgt.attention.partials import Backend, Fold
+from ml.hgt.attention.row_attention import (
     RowMaps,
     RowParts,
     attend_rows,
@@ -24,7 +24,7 @@ from ml.hgt.rowwise import (
     each_once,
     row_maps,
 )
-from ml.hgt.timing import TimeEncoding, by_sender, sender
+from ml.hgt.time_encoding import TimeEncoding, by_sender, sender
 
 
 class HGTLayer(nn.Module):
@@ -37,7 +37,7 @@ class HGTLayer(nn.Module):
         order: Message types in the order of the parameters.
         edge_ages: See ``ml.hgt.model.ModelConfig``; edges then come by the age classes of their
             message types.
-        backend: See ``ml.hgt.attention.backend_for``.
+        backend: See ``ml.hgt.attention.attend.backend_for``.
 
     Raises:
         ValueError: if the width is no multiple of the heads, or a message type names a node type

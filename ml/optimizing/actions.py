@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.data.schema import EdgeType, GraphSchema
+from ml.contracts.schema import EdgeType, GraphSchema
 
 FACTOR = (1.0, 10.0)
 SOURCES = (1, 100)

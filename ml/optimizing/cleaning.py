@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from ml.contracts.schema import GraphSchema
 from ml.data.frames import Tables
-from ml.data.schema import GraphSchema
 from ml.optimizing.steps import Change, changes_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import Edges
 from ml.graph.splits import split_graph
 from ml.hgt.model import embed
-from ml.hgt.training import TrainingConfig
+from ml.hgt.training.train import TrainingConfig
 
 KEY = WRITES.key
 

@@ -16,9 +16,9 @@ django.setup()
 from django.db import DatabaseError, connections  # noqa: E402
 from rest_framework.test import APIClient  # noqa: E402
 
-from controlcenter.accounts.models import Account  # noqa: E402
-from controlcenter.tasks import states  # noqa: E402
-from controlcenter.tasks.models import Task  # noqa: E402
+from controlcenter.modelling.tasks import states  # noqa: E402
+from controlcenter.modelling.tasks.models import Task  # noqa: E402
+from controlcenter.platform.accounts.models import Account  # noqa: E402
 
 AGAIN = 3
 """So many of the last requests are sent again after a start."""
@@ -44,13 +44,13 @@ class Client:
         """Make what is not made yet, then stay."""
         first = int(self.position.read_text()) if self.position.exists() else 0
         for number in range(max(0, first - AGAIN), self.order["tasks"]):
-            self.patiently(lambda: self.wait_for_room())
-            self.patiently(lambda number=number: self.make(number))
+            self.retry_while_disconnected(lambda: self.wait_for_room())
+            self.retry_while_disconnected(lambda number=number: self.make(number))
             partial = self.position.with_suffix(".partial")
             partial.write_text(str(number + 1))
             partial.rename(self.position)
 
-    def patiently(self, call) -> None:
+    def retry_while_disconnected(self, call) -> None:
         while True:
             try:
                 return call()

@@ -49,8 +49,8 @@ def terminate_backend() -> None:
 
 def install_in_worker() -> None:
     """The points of a run: from its claim to its commit."""
-    from controlcenter.tasks import claims, runs
-    from workers.execution import Execution
+    from controlcenter.modelling.tasks import claims, runs
+    from workers.runtime.execution import Execution
 
     _after(claims, "claim", "after-claim", lambda held, *_, **__: held)
     _after(Execution, "put", "after-upload", lambda _, execution, *__: execution.claim)
@@ -123,8 +123,8 @@ def _committed(runs: Any) -> None:
 
 def install_in_relay() -> None:
     """Messages that are sent several times; a relay that is killed before it marks what it sent."""
-    from controlcenter.tasks import outbox
-    from controlcenter.tasks.models import Run
+    from controlcenter.modelling.tasks import outbox
+    from controlcenter.modelling.tasks.models import Run
 
     original = outbox.app.send_task
 

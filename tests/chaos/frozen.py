@@ -8,7 +8,7 @@ from tests.chaos.markers import Markers
 
 def install() -> None:
     """Have a run try everything at its next step, once the tests tell it to."""
-    from workers.execution import Execution
+    from workers.runtime.execution import Execution
 
     original, markers = Execution.progress, Markers.of_environment()
 
@@ -23,8 +23,8 @@ def install() -> None:
 
 def tries(held: Any) -> dict[str, str]:
     """What came of everything that writes: ``accepted``, or the error's name."""
-    from controlcenter.artifacts.store import Stored
-    from controlcenter.tasks import claims, runs
+    from controlcenter.modelling.tasks import claims, runs
+    from controlcenter.platform.artifacts.store import Stored
 
     checkpoint = Stored(f"{held.prefix}/late", 1, "0" * 64)
 

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from controlcenter.artifacts.models import Artifact
-from controlcenter.tasks import states, workflows
-from controlcenter.tasks.models import LIVE, Outbox, Run, RunStatus, Task, TaskEvent, Transition
+from controlcenter.modelling.tasks import states, workflows
+from controlcenter.modelling.tasks.models import (
+    LIVE,
+    Outbox,
+    Run,
+    RunStatus,
+    Task,
+    TaskEvent,
+    Transition,
+)
+from controlcenter.platform.artifacts.models import Artifact
 from tests.chaos.world import object_sha256
 
 

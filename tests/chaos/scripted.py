@@ -9,8 +9,8 @@ import json
 import time
 from typing import Any
 
-from controlcenter.tasks.models import Task
-from workers.execution import Execution
+from controlcenter.modelling.tasks.models import Task
+from workers.runtime.execution import Execution
 
 HEAD = 64
 """Bytes of a checkpoint before its filling: step and hash."""

@@ -11,11 +11,11 @@ from workers import app as stages  # noqa: E402  # it sets Django up
 
 app = stages.app
 
-from controlcenter.tasks import protocol, states  # noqa: E402
-from controlcenter.tasks.models import Task  # noqa: E402
+from controlcenter.modelling.tasks import protocol, states  # noqa: E402
+from controlcenter.modelling.tasks.models import Task  # noqa: E402
 from tests.chaos import faults, frozen, scripted  # noqa: E402
-from workers import runtime  # noqa: E402
-from workers.execution import Execution  # noqa: E402
+from workers.runtime import runner  # noqa: E402
+from workers.runtime.execution import Execution  # noqa: E402
 
 if "CHAOS_VISIBILITY_SECONDS" in os.environ:
     seconds = int(os.environ["CHAOS_VISIBILITY_SECONDS"])
@@ -47,8 +47,8 @@ class Work:
     work = staticmethod(scripted_or_real)
 
 
-execute = runtime.execute
-runtime.execute = lambda run_id, _: execute(run_id, Work.work)
+execute = runner.execute
+runner.execute = lambda run_id, _: execute(run_id, Work.work)
 
 
 if os.environ.get("CHAOS_LOAD"):

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from minio.commonconfig import CopySource
 
-from controlcenter.accounts.models import Account, Workspace
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.store import store
-from controlcenter.datasets import services as datasets
-from controlcenter.datasets.models import Dataset, DatasetState
-from controlcenter.profiles.models import Profile
-from controlcenter.tasks import services, states
-from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.parameters import defaults
-from ml.data.schema import TELECOM
+from controlcenter.modelling.datasets import services as datasets
+from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.platform.accounts.models import Account, Workspace
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.store import store
+from controlcenter.serving.profiles.models import Profile
+from ml.contracts.schema import TELECOM
 from tests.chaos.scripted import digest_after
 from tests.chaos.system import until
 

@@ -9,17 +9,17 @@ import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account, Membership, Role, Workspace
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.store import store
-from controlcenter.common.clock import now
-from controlcenter.datasets.models import Dataset, DatasetState
-from controlcenter.registry.models import ModelVersion
-from controlcenter.registry.services import Trained, activate, register
-from controlcenter.schedules.models import Schedule
-from controlcenter.tasks import parameters
-from controlcenter.tasks.models import Task
-from ml.data.schema import TELECOM
+from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.tasks import parameters
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.accounts.models import Account, Membership, Role, Workspace
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.store import store
+from controlcenter.platform.common.clock import now
+from controlcenter.platform.schedules.models import Schedule
+from ml.contracts.schema import TELECOM
 
 
 @dataclass(frozen=True)

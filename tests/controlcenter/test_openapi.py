@@ -12,14 +12,14 @@ from django.db import transaction
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
-from controlcenter.accounts.models import Account, Membership, Token
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.events.models import Event
-from controlcenter.profiles.models import Explanation, Item, Profile
-from controlcenter.rules.models import Rule
-from controlcenter.schedules.models import Fire
-from controlcenter.webhooks import services as webhooks
-from controlcenter.webhooks.models import Delivery
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.rules.models import Rule
+from controlcenter.platform.accounts.models import Account, Membership, Token
+from controlcenter.platform.schedules.models import Fire
+from controlcenter.platform.webhooks import services as webhooks
+from controlcenter.platform.webhooks.models import Delivery
+from controlcenter.serving.ingestion.models import Event
+from controlcenter.serving.profiles.models import Explanation, Item, Profile
 
 pytestmark = pytest.mark.django_db
 

@@ -9,14 +9,14 @@ from controlcenter_fixtures import client_of, make_dataset, make_schedule, make_
 from django.db import transaction
 from django.db.models import Model
 
-from controlcenter.accounts.models import Account, Membership, Token
-from controlcenter.audit.services import record
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.events.models import Event
-from controlcenter.profiles.models import Item, Profile
-from controlcenter.rules.models import Rule
-from controlcenter.webhooks import services as webhooks
-from controlcenter.webhooks.models import Delivery
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.rules.models import Rule
+from controlcenter.platform.accounts.models import Account, Membership, Token
+from controlcenter.platform.audit.services import record
+from controlcenter.platform.webhooks import services as webhooks
+from controlcenter.platform.webhooks.models import Delivery
+from controlcenter.serving.ingestion.models import Event
+from controlcenter.serving.profiles.models import Item, Profile
 
 pytestmark = pytest.mark.django_db
 MARK = "sesame"
@@ -286,7 +286,7 @@ def test_head_and_options_answer_whoever_may_get(team, ids):
 
 def test_every_scoped_model_is_narrowed_for_a_stranger(ids, stranger, other_workspace):
     """No model of a workspace shows a stranger a row of another's, whatever view uses it."""
-    from controlcenter.common.scoping import Scoped
+    from controlcenter.platform.common.scoping import Scoped
 
     def models(base):
         for model in base.__subclasses__():

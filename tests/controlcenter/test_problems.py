@@ -7,8 +7,8 @@ import pytest
 from api_table import CALLS
 from django.db import OperationalError
 
-from controlcenter.common.problems import flatten
-from controlcenter.datasets.models import Dataset
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.platform.common.problems import flatten
 
 pytestmark = pytest.mark.django_db
 RULES = "/api/v1/rules/"
@@ -178,13 +178,13 @@ def test_503_while_the_database_is_away(as_owner, monkeypatch):
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(Dataset.objects, "all", away)
-    monkeypatch.setattr("controlcenter.accounts.permissions.role_in", away)
+    monkeypatch.setattr("controlcenter.platform.accounts.permissions.role_in", away)
     body = is_problem(as_owner.get(RULES), 503)
     assert body["detail"] == "The database does not answer right now: try again."
 
 
 def test_500_is_a_problem_too(as_owner, monkeypatch):
-    monkeypatch.setattr("controlcenter.accounts.permissions.role_in", lambda *_: 1 / 0)
+    monkeypatch.setattr("controlcenter.platform.accounts.permissions.role_in", lambda *_: 1 / 0)
     answer = as_owner.get(RULES, headers={"X-Request-ID": "mine"})
     assert "X-Request-ID" in is_problem(answer, 500)["detail"]
     assert answer["X-Request-ID"] == "mine"

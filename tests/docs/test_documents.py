@@ -13,16 +13,16 @@ from django.core.management import get_commands, load_command_class
 from django.urls import Resolver404, resolve
 from documents import DOCUMENTS, ROOT, ApiCall, Document, document
 
-from controlcenter.common.filters import FilterBackend
-from controlcenter.datasets import mapping_text
 from controlcenter.lineage.serializers import KINDS
-from controlcenter.profiles.serializers import ProfileSerializer
+from controlcenter.modelling.datasets import mapping_text
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.parameters import ParametersSerializer
+from controlcenter.platform.common.filters import FilterBackend
+from controlcenter.serving.profiles.serializers import ProfileSerializer
 from controlcenter.settings import ENVIRONMENT
-from controlcenter.tasks import states
-from controlcenter.tasks.parameters import ParametersSerializer
+from ml.contracts.schema import TELECOM
 from ml.data.quality import QualityReport
-from ml.data.schema import TELECOM
-from ml.profile.rules import DEFAULT_RULES, compile_rule
+from ml.rules.rule_set import DEFAULT_RULES, compile_rule
 
 OPERATORS, ANALYSTS = document("docs/operators.md"), document("docs/analysts.md")
 CLIENTS, DATASETS = document("docs/api-clients.md"), document("docs/datasets.md")

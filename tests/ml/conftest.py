@@ -6,15 +6,15 @@ import pytest
 from drawn import ROWS, drawn_tables
 
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.fusion.evidence import gather_evidence, profile_frame
+from ml.fusion.fitting import fit_profile
+from ml.fusion.fusion import FusionConfig
 from ml.graph.graph import build_graph
 from ml.graph.splits import split_graph
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import embed
-from ml.hgt.training import TrainingConfig, train
-from ml.profile.evidence import gather_evidence, profile_frame
-from ml.profile.fitting import fit_profile
-from ml.profile.fusion import FusionConfig
-from ml.profile.rules import RuleSet, default_rules
+from ml.hgt.training.train import TrainingConfig, train
+from ml.rules.rule_set import RuleSet, default_rules
 
 
 @pytest.fixture

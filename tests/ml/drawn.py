@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import Rows
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -13,27 +13,27 @@ from django.core.management import call_command
 from django.db import connections
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account, Workspace
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.services import fetch_all
-from controlcenter.datasets.models import Dataset
-from controlcenter.events.services import ingest
-from controlcenter.incremental import switching
-from controlcenter.incremental.marks import present
-from controlcenter.incremental.models import Loop
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.tasks.models import Run, RunStatus
 from controlcenter.operations.incremental import state
-from controlcenter.profiles.models import Item, Profile
-from controlcenter.tasks.models import Run, RunStatus
-from ml.data.schema import USER
+from controlcenter.platform.accounts.models import Account, Workspace
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.serving.incremental import switching
+from controlcenter.serving.incremental.marks import present
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.ingestion.services import ingest
+from controlcenter.serving.profiles.models import Item, Profile
+from ml.contracts.schema import USER
+from ml.fusion.evidence import profile_frame
+from ml.fusion.scoring import score_users
 from ml.hgt.model import embed
-from ml.profile.evidence import profile_frame
-from ml.profile.scoring import score_users
-from workers import incremental
 from workers.app import STAGES
-from workers.building import load_mark, read_log
-from workers.inputs import load_model, load_whole_graph
-from workers.runtime import execute
+from workers.files import load_model, load_whole_graph
+from workers.loops import incremental
+from workers.runtime.runner import execute
+from workers.stages.building import load_mark, read_log
 
 SYNTHESIS = {"users": 60, "events": 1500, "products": 8, "apps": 5, "seed": 3}
 
@@ -77,7 +77,7 @@ def first_refresh(django_db_setup, django_db_blocker):
 @pytest.fixture
 def scored(first_refresh, transactional_db, monkeypatch):
     """A workspace after its first refresh."""
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.1)
     monkeypatch.setattr(incremental, "IDLE_SECONDS", 0.2)
     kept_rows.put_back()
     return Workspace.objects.get(slug="alpha")

@@ -16,16 +16,16 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.artifacts.services import fetch_all
-from controlcenter.datasets.models import Dataset
-from controlcenter.profiles import explanations
-from controlcenter.profiles.explanations import Question
-from controlcenter.profiles.models import Explanation, Item, Profile
-from controlcenter.registry.services import active_version
-from controlcenter.tasks.models import Task
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.serving.profiles import explanations
+from controlcenter.serving.profiles.explanations import Question
+from controlcenter.serving.profiles.models import Explanation, Item, Profile
 from ml.graph.graph import Graph
-from workers.explaining import explained, ids_of_graph, model_of, world_of
-from workers.inputs import load_graphs
+from workers.files import load_graphs
+from workers.stages.explaining import explained, ids_of_graph, model_of, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00001"

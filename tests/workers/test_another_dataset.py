@@ -16,15 +16,15 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.datasets.models import Dataset
-from controlcenter.incremental.models import Loop
-from controlcenter.incremental.queries import graph_to_score, present_graph
-from controlcenter.profiles.models import Explanation, Profile
-from controlcenter.registry.services import active_version
-from controlcenter.tasks.models import Run, RunStatus, Task
-from ml.data.schema import USER
-from workers import explaining
-from workers.explaining import ids_of_graph, world_of
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.incremental.queries import graph_to_score, present_graph
+from controlcenter.serving.profiles.models import Explanation, Profile
+from ml.contracts.schema import USER
+from workers.stages import explaining
+from workers.stages.explaining import ids_of_graph, world_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = SYNTHESIS | {"users": 80, "seed": 8}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from controlcenter.embedded import locate
-from workers.device import NoGpu, choose, for_task
+from workers.runtime.device import NoGpu, choose, for_task
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 

@@ -7,37 +7,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.artifacts.services import record
-from controlcenter.artifacts.store import store
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.tasks import services, states
-from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.parameters import defaults
-from controlcenter.tasks.runs import queue_run
-from ml.artifact import Artifact, save_artifact
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.runs import queue_run
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.artifacts.services import record
+from controlcenter.platform.artifacts.store import store
+from ml.bundle import ModelBundle, save_bundle
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.fusion.facts import user_facts
+from ml.fusion.fitting import fit_profile
+from ml.fusion.fusion import FusionConfig
 from ml.graph.graph import Graph, build_graph
 from ml.graph.splits import before, split_graph
 from ml.graph.storage import save_graph
 from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import embed
-from ml.hgt.training import TrainingConfig, train
-from ml.profile.facts import user_facts
-from ml.profile.fitting import fit_profile
-from ml.profile.fusion import FusionConfig
-from ml.profile.rules import RuleSet, default_rules
-from workers import evaluating
-from workers.evaluating import facts_of
-from workers.inputs import GRAPH, MODEL
-from workers.runtime import execute
-from workers.training import ABOUT
+from ml.hgt.training.train import TrainingConfig, train
+from ml.rules.rule_set import RuleSet, default_rules
+from workers.files import GRAPH, MODEL
+from workers.runtime.runner import execute
+from workers.stages import evaluating
+from workers.stages.evaluating import facts_of
+from workers.stages.training import ABOUT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = 5
 
 
-def model_of(graph: Graph) -> Artifact:
+def model_of(graph: Graph) -> ModelBundle:
     """What the training leaves, of one epoch."""
     split = split_graph(graph, seed=SEED)
     config = TrainingConfig(epochs=1, seed=SEED)
@@ -48,7 +48,7 @@ def model_of(graph: Graph) -> Artifact:
         graph, rules, lambda part: embed(trained.model, trained.encoder, part)["user"],
         FusionConfig(epochs=3, folds=2, seed=SEED), cut=split.cuts[1],
     )  # fmt: skip
-    return Artifact(
+    return ModelBundle(
         model=trained.model, encoder=trained.encoder, decoder=links.decoder, profile=fitted.model,
         background=fitted.background, training=config.to_dict(), cuts=split.cuts,
         metrics={"links": links.report, "score": fitted.report}, data_hash="ab" * 32,
@@ -71,7 +71,7 @@ def files(graph, model, tmp_path_factory):
     """The folders that building and training leave."""
     folder = tmp_path_factory.mktemp("files")
     save_graph(graph, folder / states.BUILDING / GRAPH)
-    save_artifact(model, folder / states.TRAINING / MODEL)
+    save_bundle(model, folder / states.TRAINING / MODEL)
     about = f'{{"version_id": "{uuid.uuid4()}"}}'
     (folder / states.TRAINING / ABOUT).write_text(about)
     return folder
@@ -79,7 +79,7 @@ def files(graph, model, tmp_path_factory):
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="evaluating", name="evaluating")
     return Task.objects.create(
         workspace=workspace, workflow="standard", parameters=defaults() | {"seed": SEED},

@@ -5,31 +5,31 @@ from types import SimpleNamespace
 
 import pytest
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.common import clock
-from controlcenter.datasets.models import Dataset
-from controlcenter.events.services import ingest
-from controlcenter.incremental import marks
-from controlcenter.profiles import explanations
-from controlcenter.profiles.explanations import Question
-from controlcenter.profiles.models import Explanation, Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks.models import Run, Task
-from ml.data.schema import USER
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.common import clock
+from controlcenter.serving.incremental import marks
+from controlcenter.serving.ingestion.services import ingest
+from controlcenter.serving.profiles import explanations
+from controlcenter.serving.profiles.explanations import Question
+from controlcenter.serving.profiles.models import Explanation, Profile
+from ml.contracts.schema import USER
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.explanation.surroundings import SurroundingsIndex
+from ml.fusion.evidence import COUNT_PREFIX, profile_frame
+from ml.fusion.fitting import fit_profile
+from ml.fusion.fusion import FusionConfig
+from ml.fusion.scoring import score_users
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
-from ml.hgt.rows import full_states
-from ml.profile.evidence import COUNT_PREFIX, profile_frame
-from ml.profile.fitting import fit_profile
-from ml.profile.fusion import FusionConfig
-from ml.profile.rules import RuleSet, default_rules
-from ml.profile.scoring import score_users
-from ml.profile.surroundings import SurroundingsIndex
-from workers import explaining
-from workers.explaining import World, explained
-from workers.runtime import execute
+from ml.hgt.row_embedding import full_states
+from ml.rules.rule_set import RuleSet, default_rules
+from workers.runtime.runner import execute
+from workers.stages import explaining
+from workers.stages.explaining import World, explained
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00003"

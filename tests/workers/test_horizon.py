@@ -3,9 +3,9 @@
 import pytest
 from incremental_fixtures import client_of, do_queued, refresh
 
-from controlcenter.registry.services import active_version
-from ml.profile.targets import HORIZON_DAYS
-from workers.explaining import model_of
+from controlcenter.modelling.registry.services import active_version
+from ml.fusion.targets import HORIZON_DAYS
+from workers.stages.explaining import model_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

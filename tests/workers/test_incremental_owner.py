@@ -20,18 +20,19 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.store import StoreUnavailable, store
-from controlcenter.incremental import owning, switching
-from controlcenter.incremental.models import Loop
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks import reaper
+from controlcenter.modelling.tasks.models import Run, RunStatus
 from controlcenter.operations.incremental import state
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.services import active_version
-from controlcenter.tasks import reaper
-from controlcenter.tasks.models import Run, RunStatus
-from workers import incremental, incremental_state, shutdown
-from workers import refreshing as refreshing_module
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.store import StoreUnavailable, store
+from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.profiles.models import Profile
+from workers.loops import engine_start, incremental
+from workers.loops import refreshing as refreshing_module
+from workers.runtime import shutdown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS = owning.orders
@@ -58,7 +59,7 @@ def test_scores_follow_the_events(scored, anna, tmp_path):
 
 
 FAILPOINTS = {
-    "while it loads": (incremental_state, "load_whole_graph", 0),
+    "while it loads": (engine_start, "load_whole_graph", 0),
     "before the first commit": (refreshing_module, "refreshing", 0),
     "before a later commit": (refreshing_module, "refreshing", 4),
     "inside a commit": (owning, "publish", 3),
@@ -177,7 +178,7 @@ def test_it_is_given_up_when_it_gets_nowhere(scored, anna, as_anna, monkeypatch,
     def broken(*args):
         raise ValueError("no such graph")
 
-    monkeypatch.setattr(incremental_state, "load_whole_graph", broken)
+    monkeypatch.setattr(engine_start, "load_whole_graph", broken)
     switching.start(workspace=scored, account=anna)
     for attempt in (1, 2, 3):
         Run.objects.filter(status=RunStatus.QUEUED).update(available_at=Now())
@@ -325,7 +326,7 @@ def test_a_store_that_is_away_does_not_keep_it_from_stopping(scored, anna, tmp_p
     with running(scored, anna):
         send(scored, *some_events(scored, 20, 1))
         wait(lambda: is_fresh(scored))
-        monkeypatch.setattr("workers.execution.Execution.put", away)
+        monkeypatch.setattr("workers.runtime.execution.Execution.put", away)
     assert Loop.objects.get(pk=scored.pk).checkpoint is None
     monkeypatch.undo()
     with running(scored, anna):

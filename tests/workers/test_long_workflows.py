@@ -3,18 +3,18 @@
 import pytest
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account
-from controlcenter.accounts.services import create_workspace
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.registry.services import active_version
-from controlcenter.tasks import looping, states
-from controlcenter.tasks.models import Run, RunStatus, Task
-from workers import evaluating
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks import looping, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.serving.profiles.models import Profile
 from workers.app import STAGES
-from workers.runtime import execute
+from workers.runtime.runner import execute
+from workers.stages import evaluating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SYNTHESIS = {"users": 80, "events": 2500, "products": 10, "apps": 6, "seed": 3}
@@ -74,7 +74,7 @@ def test_standard_passes_the_path_once(client):
 
 def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
     """Iterations that reach these values, as far as training and the report say."""
-    original, training = evaluating.report_on, __import__("workers.embedding").embedding
+    original, training = evaluating.report_on, __import__("workers.stages.embedding").embedding
 
     def report_on(execution, model, graph):
         report = original(execution, model, graph)

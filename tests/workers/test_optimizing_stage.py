@@ -10,24 +10,26 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.services import fetch_all
-from controlcenter.audit.models import AuditEntry
-from controlcenter.datasets import deriving
-from controlcenter.datasets.models import Dataset
-from controlcenter.datasets.services import checked_tables
-from controlcenter.events.services import ingest
-from controlcenter.tasks import services, states
-from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.parameters import defaults
-from controlcenter.tasks.runs import outputs
-from controlcenter.tasks.workflows import Workflow
+from controlcenter.modelling.datasets import deriving
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.datasets.services import checked_tables
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.runs import outputs
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.serving.ingestion.services import ingest
 from ml.data.frames import load_tables
 from ml.graph.splits import split_graph
 from ml.optimizing.added import separate
-from workers import (
+from workers.files import learning_graph, load_training_graph, load_whole_graph
+from workers.runtime.runner import execute
+from workers.stages import (
     building,
     embedding,
     evaluating,
@@ -36,9 +38,7 @@ from workers import (
     training,
     validation,
 )
-from workers.building import ADDED, COUNTS, LAST_EVENTS, PEERS
-from workers.inputs import learning_graph, load_training_graph, load_whole_graph
-from workers.runtime import execute
+from workers.stages.building import ADDED, COUNTS, LAST_EVENTS, PEERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CONFIG = {"users": 120, "products": 30, "apps": 12, "events": 1500, "communities": 3, "seed": 3}
@@ -52,7 +52,7 @@ ADVICE = {"action": "collect", "automatic": False, "what": "label", "because": "
 
 @pytest.fixture
 def account(monkeypatch):
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
     return Account.objects.create_user("anna")
 
 

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 from django.db import OperationalError
 
-from controlcenter.accounts.models import Workspace
 from controlcenter.embedded.locate import REPOSITORY
-from controlcenter.tasks import claims, reaper, services
-from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.parameters import defaults
-from controlcenter.tasks.workflows import Workflow
-from workers import processes
+from controlcenter.modelling.tasks import claims, reaper, services
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.accounts.models import Workspace
+from workers.runtime import processes
 
 pytestmark = pytest.mark.django_db
 
@@ -91,7 +91,7 @@ def test_a_process_starts_also_where_the_database_is_away(monkeypatch):
 
 
 def test_a_machine_is_named_the_same_by_all_its_processes():
-    code = "import workers.app; from workers import processes; print(processes.machine())"
+    code = "import workers.app; from workers.runtime import processes; print(processes.machine())"
     argv = [sys.executable, "-c", code]
     told = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert told.stdout.strip() == processes.machine() != ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workers import folders
+from workers.runtime import folders
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_folder_goes_with_its_run(temporary):
 def test_the_folder_of_a_killed_process_goes_with_the_next_run(temporary):
     program = (
         "import pathlib, sys, time\n"
-        "from workers import folders\n"
+        "from workers.runtime import folders\n"
         "kept = folders.for_run()\n"
         "(pathlib.Path(kept.name) / 'file').write_text('x')\n"
         "print(kept.name, flush=True)\n"
@@ -39,7 +39,7 @@ def test_the_folder_of_a_killed_process_goes_with_the_next_run(temporary):
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(temporary)},
-        cwd=Path(folders.__file__).parent.parent,
+        cwd=Path(folders.__file__).parents[2],
     )
     left = Path(process.stdout.readline().strip())
     with folders.for_run():

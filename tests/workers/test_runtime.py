@@ -9,23 +9,23 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.artifacts.store import ObjectMissing, StoreUnavailable, store
-from controlcenter.tasks import endings, runs, services, states
-from controlcenter.tasks.models import Run, RunStatus, Task, TaskEvent
-from controlcenter.tasks.parameters import defaults
-from controlcenter.tasks.workflows import Workflow
-from workers import shutdown
-from workers.execution import Fault
-from workers.runtime import execute
+from controlcenter.modelling.tasks import endings, runs, services, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.store import ObjectMissing, StoreUnavailable, store
+from workers.runtime import shutdown
+from workers.runtime.execution import PermanentError
+from workers.runtime.runner import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="runtime", name="runtime")
     task = Task.objects.create(
         workspace=workspace, workflow=Workflow.REFRESH, parameters=defaults()
@@ -74,7 +74,7 @@ def test_progress_is_told_in_order_to_the_last(task):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (Fault("The dataset has no users."), "The dataset has no users."),
+        (PermanentError("The dataset has no users."), "The dataset has no users."),
         (ObjectMissing("NoSuchKey: x"), "NoSuchKey: x"),
         (ZeroDivisionError("by zero"), "Building failed: ZeroDivisionError: by zero"),
         (ImportError("no module"), "Building failed: ImportError: no module"),
@@ -141,9 +141,9 @@ def told_to_stop():
 @pytest.mark.parametrize("work", [never_asking, waiting_for_the_database])
 @pytest.mark.parametrize("asked", ["cancel", "suspend", "shutdown"])
 def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work, asked):
-    monkeypatch.setattr("workers.execution.INTERRUPT_SECONDS", 0.2)
+    monkeypatch.setattr("workers.runtime.execution.INTERRUPT_SECONDS", 0.2)
     # Psycopg looks for signals each 0.1 s in which none came: with more beats it never does.
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.5)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.5)
     ask = told_to_stop if asked == "shutdown" else partial(getattr(services, asked), account=None)
 
     def begun(execution):
@@ -157,7 +157,7 @@ def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work,
 
 
 def test_what_asks_by_itself_is_left_alone(task, monkeypatch):
-    monkeypatch.setattr("workers.execution.INTERRUPT_SECONDS", 0.0)
+    monkeypatch.setattr("workers.runtime.execution.INTERRUPT_SECONDS", 0.0)
     steps = []
 
     def work(execution):
@@ -212,7 +212,7 @@ def test_a_retry_takes_over_without_working(task):
 
 
 def never_fits(execution):
-    raise Fault("It does not fit.")
+    raise PermanentError("It does not fit.")
 
 
 def test_a_worker_that_lost_its_lease_stops_and_changes_nothing(task):

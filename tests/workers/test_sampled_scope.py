@@ -3,14 +3,14 @@
 import pytest
 from incremental_fixtures import SYNTHESIS, check_against_a_full_pass, do_queued, refresh
 
-from controlcenter.artifacts.services import fetch_all
-from controlcenter.datasets.models import Dataset
-from controlcenter.registry.services import active_version
-from controlcenter.tasks.models import Task
-from ml.data.schema import USER
-from ml.profile.evidence import AttributeEncoder, profile_frame
-from workers.explaining import model_of
-from workers.inputs import load_graphs
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.artifacts.services import fetch_all
+from ml.contracts.schema import USER
+from ml.fusion.evidence import AttributeEncoder, profile_frame
+from workers.files import load_graphs
+from workers.stages.explaining import model_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHARE = 0.5

@@ -15,14 +15,14 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.accounts.models import Account
-from controlcenter.events.models import Event
-from controlcenter.incremental import owning, switching
-from controlcenter.incremental.models import Loop
 from controlcenter.operations.incremental import state
-from controlcenter.profiles.models import Profile
-from workers import refreshing as refreshing_module
-from workers.execution import Fault
+from controlcenter.platform.accounts.models import Account
+from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.ingestion.models import Event
+from controlcenter.serving.profiles.models import Profile
+from workers.loops import refreshing as refreshing_module
+from workers.runtime.execution import PermanentError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,7 +64,7 @@ def end(workspace, account, how, monkeypatch):
         return
 
     def broken(workspace_id):
-        raise Fault("It broke.")
+        raise PermanentError("It broke.")
 
     monkeypatch.setattr(owning, "orders", broken)
     assert owner.join() == "failed"

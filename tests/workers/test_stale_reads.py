@@ -17,16 +17,16 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.accounts.services import create_workspace
-from controlcenter.accounts.viewsets import ReadViewSet
-from controlcenter.audit.models import AuditEntry
-from controlcenter.events.models import Event
-from controlcenter.incremental import owning, switching
-from controlcenter.incremental.models import Ask
+from controlcenter.modelling.registry.services import active_version
 from controlcenter.operations.incremental import state
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.services import active_version
-from workers import refreshing as refreshing_module
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.accounts.viewsets import ReadViewSet
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental.models import Ask
+from controlcenter.serving.ingestion.models import Event
+from controlcenter.serving.profiles.models import Profile
+from workers.loops import refreshing as refreshing_module
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -5,15 +5,15 @@ import threading
 import pytest
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account
-from controlcenter.accounts.services import create_workspace
-from controlcenter.datasets.models import Dataset
-from controlcenter.tasks import services, states
-from controlcenter.tasks.models import Run, RunStatus, Task
-from workers import shutdown
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.accounts.services import create_workspace
 from workers.app import STAGES
-from workers.execution import Execution
-from workers.runtime import execute
+from workers.runtime import shutdown
+from workers.runtime.execution import Execution
+from workers.runtime.runner import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SYNTHESIS = {"users": 80, "events": 2500, "products": 10, "apps": 6, "seed": 3}
@@ -22,7 +22,7 @@ PARAMETERS = {"epochs": 3, "fusion_epochs": 5}
 
 @pytest.fixture
 def client(db, monkeypatch):
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.02)
     account = Account.objects.create_user("anna")
     create_workspace(slug="alpha", name="Alpha", owner=account)
     found = APIClient()

@@ -7,19 +7,19 @@ from signal import SIGKILL
 import psutil
 import pytest
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.tasks import services, states
-from controlcenter.tasks.models import RunStatus, Task
-from controlcenter.tasks.parameters import defaults
-from controlcenter.tasks.workflows import Workflow
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import RunStatus, Task
+from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.accounts.models import Workspace
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.fusion.targets import DAY
 from ml.graph.graph import build_graph
 from ml.hgt.model import EDGE_AGES
-from ml.hgt.training import TrainingConfig, train
-from ml.profile.rules import RuleSet, default_rules
-from ml.profile.targets import DAY
-from workers.runtime import execute
-from workers.training import fit, learn, training_config
+from ml.hgt.training.train import TrainingConfig, train
+from ml.rules.rule_set import RuleSet, default_rules
+from workers.runtime.runner import execute
+from workers.stages.training import fit, learn, training_config
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +46,7 @@ def ranks():
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             words = process.cmdline()
-            if "ml.hgt.distributed" in words and "torch.distributed.run" not in words:
+            if "ml.hgt.training.distributed" in words and "torch.distributed.run" not in words:
                 found.append(process)
     return found
 
@@ -73,7 +73,7 @@ def test_the_score_looks_as_far_into_the_future_as_it_is_told(task, graph):
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):
-    monkeypatch.setattr("workers.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
     config = replace(training_config(task.parameters, "cpu"), batch_size=200)
     epochs = []
 

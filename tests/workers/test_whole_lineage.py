@@ -5,17 +5,17 @@ import json
 import pytest
 from rest_framework.test import APIClient
 
-from controlcenter.accounts.models import Account
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.services import fetch_all
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.registry.models import ModelVersion
-from controlcenter.registry.services import active_version, rescore
-from controlcenter.tasks.models import Run, RunStatus, Task
-from workers import evaluating
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.registry.services import active_version, rescore
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.services import fetch_all
 from workers.app import STAGES
-from workers.runtime import execute
+from workers.runtime.runner import execute
+from workers.stages import evaluating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/lineage/"

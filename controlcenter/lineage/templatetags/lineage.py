@@ -4,11 +4,11 @@ from typing import Any
 
 from django import template
 
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage import queries
 from controlcenter.lineage.drawing import HEIGHT, WIDTH, picture
-from controlcenter.registry.models import ModelVersion
-from controlcenter.tasks.models import Task
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks.models import Task
 
 register = template.Library()
 DRAWN = 60

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from controlcenter.common.presenting import NOT_VALIDATED
+from controlcenter.platform.common.presenting import NOT_VALIDATED
 
 BAR = 24
 METHODS = ("model", "popularity", "repeat", "item_knn", "ease")

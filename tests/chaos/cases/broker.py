@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from controlcenter.tasks.models import LIVE, Run, Task
+from controlcenter.modelling.tasks.models import LIVE, Run, Task
 from tests.chaos import invariants
 from tests.chaos.system import System, until
 from tests.chaos.world import (

@@ -4,9 +4,9 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from controlcenter.common import clock
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.common import clock
 from tests.chaos import invariants
 from tests.chaos.system import LEASE_SECONDS, System, until
 from tests.chaos.world import (

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from controlcenter.artifacts.models import Artifact
-from controlcenter.tasks import claims, states
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.tasks import claims, states
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.artifacts.models import Artifact
 from tests.chaos import invariants
 from tests.chaos.system import Process, System, until
 from tests.chaos.world import (

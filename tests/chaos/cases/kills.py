@@ -3,8 +3,8 @@
 from itertools import chain
 from typing import Any
 
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
 from tests.chaos import invariants
 from tests.chaos.markers import POINTS
 from tests.chaos.system import System

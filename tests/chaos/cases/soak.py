@@ -10,9 +10,9 @@ from typing import Any
 
 from django.db import OperationalError, connections
 
-from controlcenter.common import clock
-from controlcenter.tasks import states
-from controlcenter.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.platform.common import clock
 from tests.chaos import invariants
 from tests.chaos.footprint import Footprint, footprint
 from tests.chaos.system import System, until

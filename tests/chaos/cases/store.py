@@ -6,8 +6,8 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from controlcenter.artifacts.services import sweep
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.artifacts.services import sweep
 from tests.chaos import invariants
 from tests.chaos.system import System, until
 from tests.chaos.world import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import connection
 
-from controlcenter.tasks import protocol
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.tasks import protocol
+from controlcenter.modelling.tasks.models import Run, Task
 from tests.chaos import invariants
 from tests.chaos.system import Process, System, until
 from tests.chaos.world import check_scripted, scripted_task, start, wait_for

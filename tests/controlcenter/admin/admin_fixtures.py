@@ -8,20 +8,20 @@ import pytest
 from controlcenter_fixtures import make_dataset, make_schedule, make_task
 from django.test import Client
 
-from controlcenter.accounts.models import Account, Membership, Role, Token, Workspace
-from controlcenter.accounts.services import create_workspace
-from controlcenter.artifacts.models import Artifact
-from controlcenter.audit.models import AuditEntry
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.events.models import Event, Ingestion
-from controlcenter.incremental.models import Loop
-from controlcenter.profiles.models import Item, Profile
-from controlcenter.registry.services import Trained, activate, register
-from controlcenter.rules.models import Rule, RuleRevision
-from controlcenter.tasks.models import Run
-from controlcenter.webhooks import services as webhooks
-from controlcenter.webhooks.models import Delivery
-from ml.data.schema import TELECOM
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.rules.models import Rule, RuleRevision
+from controlcenter.modelling.tasks.models import Run
+from controlcenter.platform.accounts.models import Account, Membership, Role, Token, Workspace
+from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.webhooks import services as webhooks
+from controlcenter.platform.webhooks.models import Delivery
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.ingestion.models import Event, Ingestion
+from controlcenter.serving.profiles.models import Item, Profile
+from ml.contracts.schema import TELECOM
 
 METRICS = {
     "links": {

@@ -7,9 +7,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from controlcenter.evaluations import tables
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.tasks.looping import Score
+from controlcenter.modelling.evaluations import tables
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.tasks.looping import Score
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"

@@ -9,14 +9,14 @@ from django.contrib.messages import get_messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from controlcenter.accounts.models import Account, Membership, Token, Workspace
-from controlcenter.artifacts.store import store
-from controlcenter.audit.models import AuditEntry
-from controlcenter.datasets.models import Dataset
-from controlcenter.events.models import Ingestion
-from controlcenter.registry.models import ActiveVersion
-from controlcenter.rules.models import Rule, RuleRevision
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ActiveVersion
+from controlcenter.modelling.rules.models import Rule, RuleRevision
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.accounts.models import Account, Membership, Token, Workspace
+from controlcenter.platform.artifacts.store import store
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.serving.ingestion.models import Ingestion
 
 pytestmark = pytest.mark.django_db
 WIDE = "id,fee,churned\nu1,10,yes\nu2,20,no\n"

@@ -3,11 +3,11 @@
 import pytest
 from django.urls import reverse
 
-from controlcenter.common.link_tables import metric_tables
-from controlcenter.common.plots import reliability
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ModelVersion
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.platform.common.link_tables import metric_tables
+from controlcenter.platform.common.plots import reliability
+from controlcenter.serving.profiles.models import Profile
 
 pytestmark = pytest.mark.django_db
 

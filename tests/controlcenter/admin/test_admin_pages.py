@@ -11,14 +11,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from controlcenter.accounts.models import Account, Membership
-from controlcenter.common.link_tables import metric_tables
-from controlcenter.profiles.contributions import bars
-from controlcenter.profiles.models import Explanation, Profile
-from controlcenter.registry.models import ModelVersion
-from controlcenter.rules.models import Rule
-from controlcenter.tasks import curves
-from controlcenter.tasks.models import Run, Task, TaskEvent
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.rules.models import Rule
+from controlcenter.modelling.tasks import curves
+from controlcenter.modelling.tasks.models import Run, Task, TaskEvent
+from controlcenter.platform.accounts.models import Account, Membership
+from controlcenter.platform.common.link_tables import metric_tables
+from controlcenter.serving.profiles.contributions import bars
+from controlcenter.serving.profiles.models import Explanation, Profile
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"

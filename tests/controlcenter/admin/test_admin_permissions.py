@@ -10,8 +10,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from controlcenter.accounts.console import ConsoleAdmin
-from controlcenter.accounts.models import Account, Membership, Role
+from controlcenter.platform.accounts.console import ConsoleAdmin
+from controlcenter.platform.accounts.models import Account, Membership, Role
 
 pytestmark = pytest.mark.django_db
 ROLES = ("viewer", "analyst", "operator", "owner")

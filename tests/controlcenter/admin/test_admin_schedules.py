@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from controlcenter.schedules.models import Fire, Schedule
-from controlcenter.tasks.models import Task
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.schedules.models import Fire, Schedule
 
 pytestmark = pytest.mark.django_db
 

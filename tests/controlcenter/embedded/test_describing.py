@@ -8,9 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from controlcenter.accounts.models import Account
 from controlcenter.embedded import __main__ as embedded
 from controlcenter.embedded import locate, postgres
+from controlcenter.platform.accounts.models import Account
 
 
 @pytest.fixture

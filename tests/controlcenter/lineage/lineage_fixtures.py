@@ -6,19 +6,19 @@ import itertools
 import uuid
 from collections import defaultdict
 
-from controlcenter.artifacts.store import Stored
-from controlcenter.datasets.deriving import commit_derived, working_dataset
-from controlcenter.evaluations.services import record_report
 from controlcenter.lineage.refs import Edge, ref
-from controlcenter.profiles.models import Profile
-from controlcenter.registry.models import ActiveVersion, ModelVersion
-from controlcenter.registry.services import Trained, activate, register, rescore
-from controlcenter.tasks import parameters, services
-from controlcenter.tasks.claims import claim
-from controlcenter.tasks.endings import give_up, let_go
-from controlcenter.tasks.models import Run, RunStatus, Task
-from controlcenter.tasks.runs import committing, outputs, reuse
-from ml.data.schema import TELECOM
+from controlcenter.modelling.datasets.deriving import commit_derived, working_dataset
+from controlcenter.modelling.evaluations.services import record_report
+from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
+from controlcenter.modelling.registry.services import Trained, activate, register, rescore
+from controlcenter.modelling.tasks import parameters, services
+from controlcenter.modelling.tasks.claims import claim
+from controlcenter.modelling.tasks.endings import give_up, let_go
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.runs import committing, outputs, reuse
+from controlcenter.platform.artifacts.store import Stored
+from controlcenter.serving.profiles.models import Profile
+from ml.contracts.schema import TELECOM
 
 STEP = {
     "name": "clean", "parameters": {}, "because": "", "changes": [],

@@ -6,11 +6,11 @@ import pytest
 from controlcenter_fixtures import make_dataset
 from lineage_fixtures import History, version_of
 
-from controlcenter.artifacts.models import Artifact
-from controlcenter.datasets import services as datasets
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage.nodes import digest
-from controlcenter.profiles.models import Profile
+from controlcenter.modelling.datasets import services as datasets
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.serving.profiles.models import Profile
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/lineage/"

@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from lineage_fixtures import History, version_of
 
-from controlcenter.datasets import services as datasets
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage import drawing, queries
 from controlcenter.lineage.drawing import HEIGHT, WIDTH, picture
 from controlcenter.lineage.templatetags.lineage import lineage as tag
+from controlcenter.modelling.datasets import services as datasets
+from controlcenter.modelling.datasets.models import Dataset
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"

@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lineage_fixtures import History, active, reached, version_of
 
-from controlcenter.accounts.models import Account
-from controlcenter.accounts.services import create_workspace
-from controlcenter.datasets import services as datasets
-from controlcenter.datasets.models import Dataset
 from controlcenter.lineage import walk
 from controlcenter.lineage.children import children
 from controlcenter.lineage.parents import parents
 from controlcenter.lineage.queries import made_by_task, of_task
 from controlcenter.lineage.refs import ref
 from controlcenter.lineage.walk import surroundings
-from controlcenter.tasks import services
-from controlcenter.tasks.models import Task
+from controlcenter.modelling.datasets import services as datasets
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.tasks import services
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.accounts.services import create_workspace
 
 pytestmark = pytest.mark.django_db
 

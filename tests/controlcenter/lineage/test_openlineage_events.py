@@ -10,10 +10,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from lineage_fixtures import History, version_of
 
-from controlcenter.datasets.models import Dataset
-from controlcenter.evaluations.models import EvaluationReport
-from controlcenter.tasks import claims, endings, services
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.tasks import claims, endings, services
+from controlcenter.modelling.tasks.models import Run, Task
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/lineage/openlineage/"

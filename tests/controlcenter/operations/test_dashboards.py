@@ -9,12 +9,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlcenter.incremental import owning, switching
-from controlcenter.incremental.marks import present
-from controlcenter.incremental.models import Loop
-from controlcenter.incremental.owning import Published
-from controlcenter.tasks import claims, endings
-from workers.incremental import AUDIT_LIMIT
+from controlcenter.modelling.tasks import claims, endings
+from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental.marks import present
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.incremental.owning import Published
+from workers.loops.incremental import AUDIT_LIMIT
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 MADE_BY_PROMETHEUS = {"up"}

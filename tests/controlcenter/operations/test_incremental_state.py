@@ -6,13 +6,13 @@ import pytest
 from django.db.models.functions import Now
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlcenter.incremental import owning, switching
-from controlcenter.incremental.marks import present
-from controlcenter.incremental.models import Loop
-from controlcenter.incremental.owning import Published
+from controlcenter.modelling.tasks import claims
+from controlcenter.modelling.tasks.models import Run, RunStatus
 from controlcenter.operations.incremental import STATES
-from controlcenter.tasks import claims
-from controlcenter.tasks.models import Run, RunStatus
+from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental.marks import present
+from controlcenter.serving.incremental.models import Loop
+from controlcenter.serving.incremental.owning import Published
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/operations/incremental/"

@@ -4,10 +4,10 @@ import pytest
 from controlcenter_fixtures import make_dataset
 from django.db import DatabaseError, connection, transaction
 
-from controlcenter.audit.models import AuditEntry
-from controlcenter.audit.services import record
-from controlcenter.profiles.models import Profile
-from controlcenter.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.audit.services import record
+from controlcenter.serving.profiles.models import Profile
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/operations/"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
 from ml.data.tables import read_tables
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
 from ml.data.tables import DatasetError, Limits, load_tables, preview, save_tables
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.contracts.mapping import MappingError, parse_mapping
 from ml.data import readers
-from ml.data.mapping import MappingError, parse_mapping
 from ml.data.tables import DatasetError, preview, read_tables
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)

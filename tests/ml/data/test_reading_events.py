@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ml.contracts.mapping import parse_mapping
 from ml.data.checks import UNFIT
-from ml.data.mapping import parse_mapping
 
 
 def test_the_standard_tables(read_events):

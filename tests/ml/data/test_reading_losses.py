@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
 
 HEADER = "id;fee;plan;tv;churn\n"
 

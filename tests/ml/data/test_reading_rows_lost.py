@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
 
 USERS = "user_id\n" + "".join(f"u{i}\n" for i in range(10))
 CALLS = {"columns": {"who": {"role": "actor"}, "whom": {"role": "target"}}, "type": "call"}

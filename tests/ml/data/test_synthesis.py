@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
+from ml.contracts.schema import EDGES, TELECOM
 from ml.data.population import draw_population
-from ml.data.schema import EDGES, TELECOM
 from ml.data.synthesis import SynthesisConfig, synthesize, write_dataset
 from ml.data.tables import event_counts, read_tables
 

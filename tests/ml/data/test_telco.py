@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import yaml
 
-from ml.data.mapping import parse_mapping
+from ml.contracts.mapping import parse_mapping
 from ml.data.tables import event_counts, read_tables
-from ml.profile.rules import DEFAULT_RULES, RuleSet, default_rules
+from ml.rules.rule_set import DEFAULT_RULES, RuleSet, default_rules
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("UPS_SHARED_DATA") or ROOT.parent / "shared" / "data")

@@ -7,8 +7,8 @@ import zipfile
 import polars as pl
 import pytest
 
+from ml.contracts.mapping import parse_mapping
 from ml.data.files import DatasetError, Limits, open_upload
-from ml.data.mapping import parse_mapping
 
 USERS = "user_id,plan\nu1,a\n"
 

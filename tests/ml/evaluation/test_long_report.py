@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ml.evaluation.long_report import NO_ANSWERS, long_report
+from ml.fusion.facts import user_facts
 from ml.hgt.model import embed
-from ml.profile.facts import user_facts
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.evaluation.intervals import share_of
 from ml.evaluation.suggestions import factor, suggest
 from ml.optimizing.actions import parse

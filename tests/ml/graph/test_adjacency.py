@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.schema import EdgeType, GraphSchema, NodeType
+from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import Rows, build_adjacency, pair_adjacency, relation_of
 from ml.graph.graph import message_types
 

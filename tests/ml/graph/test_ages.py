@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn import START, drawn_tables
 
-from ml.data.schema import EdgeType, GraphSchema, NodeType
+from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.ages import DAY, UNKNOWN, Ages, age_of, aged, ageless, all_ages, of_any_age
 from ml.graph.graph import UNKNOWN_TIME, build_graph, reverse
 from ml.graph.sampling import build_messages, pair_tensors

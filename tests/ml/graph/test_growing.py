@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.schema import EdgeType, GraphSchema, NodeType
+from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import pair_adjacency, relation_of
 from ml.graph.ages import aged
 from ml.graph.growing import Column, GrowingAdjacency, GrowingRelation

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.graph.ages import of_any_age
 from ml.graph.drawing import fold_of, permuted
 from ml.graph.graph import UNKNOWN_TIME, message_types, reverse

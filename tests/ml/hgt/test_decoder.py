@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ml.data.schema import EdgeKey, EdgeType, GraphSchema, NodeType
+from ml.contracts.schema import EdgeKey, EdgeType, GraphSchema, NodeType
 from ml.evaluation.baselines import ease
 from ml.graph.graph import Edges, Graph
 from ml.graph.splits import split_graph

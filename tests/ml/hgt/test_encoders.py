@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import (
     CODE_BITS,

@@ -6,7 +6,7 @@ from ml.graph.graph import build_graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.inference import embed_in_parts
 from ml.hgt.model import ModelConfig, build_model, embed
-from ml.hgt.tables import TrainingData
+from ml.hgt.training.training_data import TrainingData
 
 
 @pytest.mark.parametrize("edge_ages", [(), (10.0, 60.0)])

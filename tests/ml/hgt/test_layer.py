@@ -9,7 +9,7 @@ from drawn import rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import Rows, build_adjacency
 from ml.graph.graph import message_types
 from ml.hgt.layer import HGTLayer

@@ -3,7 +3,7 @@ import pytest
 import torch
 from drawn import events_frame
 
-from ml.data.schema import EdgeType, Feature, GraphSchema, NodeType
+from ml.contracts.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import EMBEDDING_DIM, ModelConfig, build_model, embed

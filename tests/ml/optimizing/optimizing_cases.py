@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 from hypothesis import strategies as st
 
+from ml.contracts.schema import TELECOM
 from ml.data.frames import EVENT_COLUMNS, Tables, make_tables
-from ml.data.schema import TELECOM
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 USERS, PRODUCTS, APPS = ["u1", "u2", "u3"], ["p1", "u1"], ["a1"]

@@ -8,8 +8,8 @@ import pytest
 from optimizing_cases import NOW, balanced
 from scipy import sparse
 
+from ml.contracts.schema import TELECOM
 from ml.data.frames import make_tables
-from ml.data.schema import TELECOM
 from ml.evaluation.baselines import item_knn
 from ml.graph.graph import UNKNOWN_TIME, Edges, build_graph
 from ml.graph.splits import split_graph, with_added

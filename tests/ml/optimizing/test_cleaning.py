@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optimizing_cases import NODES, NOW, ROWS, balanced, dirty, first_of_each, missing, reason_of
 
-from ml.data.schema import TELECOM
+from ml.contracts.schema import TELECOM
 from ml.optimizing.actions import ActionError
 from ml.optimizing.cleaning import clean
 from ml.optimizing.deduplicating import deduplicate

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.forms import ValidationError
 
-from controlcenter.accounts.models import Workspace
-from controlcenter.common.filters import UtcField
 from controlcenter.lineage.openlineage import MAX_LIMIT, pages
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.common.filters import UtcField
 
 
 class Command(BaseCommand):

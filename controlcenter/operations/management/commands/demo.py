@@ -10,11 +10,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from controlcenter.accounts.models import Account, Token, Workspace
-from controlcenter.accounts.services import create_workspace, issue_token
 from controlcenter.embedded import locate
 from controlcenter.operations.demo import show
 from controlcenter.operations.demo.client import Client, RequestFailed
+from controlcenter.platform.accounts.models import Account, Token, Workspace
+from controlcenter.platform.accounts.services import create_workspace, issue_token
 
 OPERATOR = "operator"
 TOKEN_NAME = "demo"  # noqa: S105 (a name, not a secret)

@@ -1,0 +1,36 @@
+"""Reads of evaluation reports."""
+
+from typing import Any
+
+from django.db.models import BooleanField
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Cast
+
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.tasks.looping import Score
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.serving.profiles.models import Profile
+
+SCORE_VALIDATED = Cast(
+    KeyTextTransform("validated", KeyTransform("score", "model_version__metrics")), BooleanField()
+)
+"""Whether the score was measured against more than the rules. From the version, which says the same
+as the long body of its report, so that lists need not read that. Null: the version does not say."""
+
+
+def iterations(task: Task) -> list[Any]:
+    """The reports of a task by iteration, without their bodies, with ``score_validated``."""
+    reports = EvaluationReport.objects.filter(task=task).order_by("iteration").defer("report")
+    return list(reports.annotate(score_validated=SCORE_VALIDATED))
+
+
+def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:
+    """The metric by iteration, where it was measured."""
+    found = [(one.iteration, one.metrics.get(metric)) for one in reports]
+    return [Score(number, float(v)) for number, v in found if isinstance(v, int | float)]
+
+
+def profiles_of(workspace_id: Any, user_ids: set[str]) -> dict[str, Any]:
+    """Key of each user's row by user id, of those that are there."""
+    rows = Profile.objects.filter(workspace=workspace_id, user_id__in=user_ids)
+    return dict(rows.values_list("user_id", "pk"))

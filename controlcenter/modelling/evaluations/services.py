@@ -1,0 +1,33 @@
+"""Record what an evaluation found."""
+
+import uuid
+from typing import Any
+
+from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.tasks.runs import Commit
+
+
+def record_report(
+    commit: Commit, *, report: dict[str, Any], version_id: uuid.UUID
+) -> EvaluationReport:
+    """Keep the report of the run's task and iteration, in the transaction that ends the run.
+
+    Args:
+        report: Of ``ml.evaluation.long_report``; its ``metrics`` get a column of their own.
+        version_id: Of the evaluated version; the report names it where it is registered.
+
+    Raises:
+        LookupError: if the run has no task.
+        django.db.IntegrityError: if the iteration has a report already.
+    """
+    if commit.task is None:
+        raise LookupError(f"run {commit.run.pk} has no task: there is nothing to report on")
+    registered = ModelVersion.objects.filter(pk=version_id, workspace=commit.run.workspace_id)
+    return EvaluationReport.objects.create(
+        task=commit.task,
+        iteration=commit.run.iteration,
+        model_version=registered.first(),
+        metrics=report["metrics"],
+        report={name: part for name, part in report.items() if name != "metrics"},
+    )

@@ -1,0 +1,310 @@
+"""Tasks and their runs in the admin: create, follow, start, cancel."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Max, Prefetch, QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from controlcenter.modelling.tasks import curves, looping, services, states, workflows
+from controlcenter.modelling.tasks.admin_forms import TaskForm
+from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus, Task
+from controlcenter.modelling.tasks.queueing import waiting
+from controlcenter.platform.accounts.console import (
+    Done,
+    Operation,
+    ScopedAdmin,
+    WorkspaceFilter,
+    account_of,
+)
+from controlcenter.platform.accounts.models import Role
+from controlcenter.platform.common.link_tables import metric_tables
+from controlcenter.platform.common.presenting import NONE, Table, badge, bar, duration, pretty, when
+
+HEAVY = ("payload", "metrics", "traceback")
+
+
+def may_start(task: Task) -> bool:
+    return task.state == states.PENDING and not task.runs.all()
+
+
+def may_cancel(task: Task) -> bool:
+    return task.state in states.INCOMPLETE and task.cancel_requested_at is None
+
+
+def may_suspend(task: Task) -> bool:
+    asked = task.cancel_requested_at or task.suspend_requested_at
+    return task.state in states.ACTIVE and asked is None
+
+
+def may_resume(task: Task) -> bool:
+    return task.state == states.SUSPENDED and not any(run.status in LIVE for run in task.runs.all())
+
+
+def may_retry(task: Task) -> bool:
+    return task.state in (states.FAILED, states.CANCELLED)
+
+
+@admin.register(Task)
+class TaskAdmin(ScopedAdmin):
+    """Refreshes of the workspace's profiles. One runs at a time, others wait their turn."""
+
+    change_form_template = "admin/ups/task.html"
+    list_display = (
+        "title", "workspace", "workflow", "coloured_state", "progress", "dataset",
+        "created", "took",
+    )  # fmt: skip
+    list_filter = (WorkspaceFilter, "state", "workflow")
+    list_select_related = ("workspace", "dataset")
+    search_fields = ("name", "id__iexact")
+    fieldsets = (
+        (None, {"fields": ("workspace", "workflow", "mode", "dataset", "base_version")}),
+        (
+            "How",
+            {
+                "classes": ["collapse"],
+                "fields": (
+                    "parameters_text", "priority", "created_by", "created_at", "started_at",
+                    "finished_at", "id",
+                ),
+            },
+        ),
+    )  # fmt: skip
+    list_operations = (Operation("add", "Create a task", "run_add", Role.OPERATOR, TaskForm),)
+    operations = (
+        Operation("start", "Start", "run_start", Role.OPERATOR, offered=may_start, bulk=True),
+        Operation(
+            "suspend", "Suspend", "run_suspend", Role.OPERATOR, offered=may_suspend, bulk=True,
+            help="The worker keeps what it has and is free within seconds.",
+        ),
+        Operation(
+            "resume", "Resume", "run_resume", Role.OPERATOR, offered=may_resume, bulk=True,
+            help="Goes on from where it was suspended, when its turn comes.",
+        ),
+        Operation(
+            "retry", "Retry", "run_retry", Role.OPERATOR, offered=may_retry,
+            help="A new task that takes over the finished stages of this one.",
+        ),
+        Operation(
+            "cancel", "Cancel", "run_cancel", Role.OPERATOR, offered=may_cancel, bulk=True,
+            danger=True, help="At once when nothing runs, else within seconds.",
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        runs = Prefetch("runs", Run.objects.defer(*HEAVY))
+        return super().get_queryset(request).prefetch_related(runs)
+
+    @admin.display(description="task", ordering="name")
+    def title(self, task: Task) -> str:
+        return str(task)
+
+    @admin.display(description="state", ordering="state")
+    def coloured_state(self, task: Task) -> SafeString:
+        return badge(task.state)
+
+    @admin.display(description="progress")
+    def progress(self, task: Task) -> SafeString:
+        share = curves.share_done(task, task.runs.all())
+        return format_html("{} {}", bar(share, f"progress of {task}"), f"{share:.0%}")
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, row: Task | Run) -> str:
+        return when(row.created_at)
+
+    @admin.display(description="took")
+    def took(self, task: Task) -> str:
+        return duration(task.started_at, task.finished_at)
+
+    @admin.display(description="parameters")
+    def parameters_text(self, task: Task) -> SafeString:
+        return pretty(task.parameters)
+
+    def panels(self, request: HttpRequest, row: Task) -> dict[str, Any]:
+        runs = list(row.runs.defer("payload"))
+        live = next((run for run in runs if run.status == RunStatus.RUNNING), None)
+        found = curves.losses(row)
+        version = looping.kept_version(row)
+        stream = reverse("tasks-events", args=[row.pk])
+        return {
+            "stages": [
+                (stage, [curves.attempt_row(run) for run in stage.runs])
+                for stage in curves.stages(row, runs)
+            ],
+            "earlier": [curves.attempt_row(run) for run in runs if run.iteration < row.iteration],
+            "iterations": iterations_table(row),
+            "state_badge": badge(row.state),
+            "live": live,
+            "share": curves.share_done(row, runs),
+            "followed": row.state not in states.FINAL,
+            "stream": f"{stream}?workspace={row.workspace.slug}",
+            "last_event": row.events.aggregate(last=Max("pk"))["last"] or 0,
+            "curve": curves.curve(found),
+            "waiting": waits(row),
+            "takes_over": taken_over(runs),
+            "transitions": transitions_table(row),
+            "metrics": metric_tables(row.metrics or (version.metrics if version else {})),
+            "links": [*version_links(version), *report_links(row)],
+        }
+
+    def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
+        told, workspace = data["parameters"], data["workspace"]
+        based = workflows.needs_base(data["workflow"], told["mode"])
+        task, _ = services.create(
+            workspace=workspace,
+            account=account_of(request),
+            asked=services.Request(
+                workflow=data["workflow"],
+                parameters=told,
+                dataset=data["dataset"],
+                base_version=data["base_version"] if based else None,
+                name=data["name"],
+                priority=data["priority"],
+                start=data["start"],
+            ),
+        )
+        return Done(f"Task {task} was created.", self.row_url(task))
+
+    def run_start(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        services.start(task=row, account=account_of(request))
+        return Done(f"Task {row} is queued.")
+
+    def run_suspend(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        task = services.suspend(task=row, account=account_of(request))
+        over = task.state == states.SUSPENDED
+        return Done(f"Task {row} is suspended." if over else f"Task {row} is being suspended.")
+
+    def run_resume(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        services.resume(task=row, account=account_of(request))
+        return Done(f"Task {row} is queued again.")
+
+    def run_retry(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        task = services.retry(task=row, account=account_of(request))
+        return Done(f"Task {task} does it again.", self.row_url(task))
+
+    def run_cancel(self, request: HttpRequest, row: Task, data: dict[str, Any]) -> Done:
+        task = services.cancel(task=row, account=account_of(request))
+        over = task.state == states.CANCELLED
+        return Done(f"Task {row} is cancelled." if over else f"Task {row} is being cancelled.")
+
+
+def waits(task: Task) -> str:
+    """What the task waits for, as a sentence; empty: nothing."""
+    found = waiting(task)
+    if found is None:
+        return ""
+    return f"{found.reason[0].upper()}{found.reason[1:]}."
+
+
+def taken_over(runs: list[Run]) -> list[str]:
+    """Which finished stages a retry took over, and from where."""
+    return [
+        f"{run.kind}: {len(run.metrics['reused']['artifacts'])} artifact(s) of task "
+        f"{run.metrics['reused']['task']}"
+        for run in runs
+        if run.status == RunStatus.DONE and run.reuses_id and "reused" in run.metrics
+    ]
+
+
+def iterations_table(task: Task) -> Table | None:
+    """What each iteration reached; None where there is but one."""
+    found = looping.scores(task)
+    if len(found) < 2:
+        return None
+    top = looping.best(found)
+    rows = [[one.iteration, f"{one.value:.4f}", "kept" if one == top else ""] for one in found]
+    return Table("Iterations", ["iteration", looping.metric_of(task), ""], rows, numeric=[0, 1])
+
+
+def transitions_table(task: Task) -> Table:
+    rows = [
+        [f"{one.at:%Y-%m-%d %H:%M:%S}", badge(one.source), badge(one.target), one.actor, one.reason]
+        for one in task.transitions.all()
+    ]
+    return Table("Transitions", ["when", "from", "to", "who", "why"], rows)
+
+
+def version_links(version: Any) -> list[dict[str, str]]:
+    """Where the model version of a task is shown, if a room above shows it."""
+    if version is None:
+        return []
+    try:
+        url = reverse("admin:registry_modelversion_change", args=[version.pk])
+    except NoReverseMatch:
+        return []
+    return [{"url": url, "label": f"Model {version}"}]
+
+
+def report_links(task: Task) -> list[dict[str, str]]:
+    """Where the evaluation reports of a task are shown, if it has any and a room shows them."""
+    done = [run for run in task.runs.all() if run.status == RunStatus.DONE]
+    if not any(run.kind == states.EVALUATING for run in done):
+        return []
+    try:
+        url = reverse("admin:evaluations_evaluationreport_changelist")
+    except NoReverseMatch:
+        return []
+    return [{"url": f"{url}?task__id__exact={task.pk}", "label": "Evaluation reports"}]
+
+
+@admin.register(Run)
+class RunAdmin(ScopedAdmin):
+    """Every leased attempt at a piece of background work, of tasks and of datasets alike."""
+
+    list_display = (
+        "kind", "workspace", "task", "attempt", "coloured_status", "progress_text", "lease_owner",
+        "created", "took",
+    )  # fmt: skip
+    list_filter = (WorkspaceFilter, "status", "kind")
+    list_select_related = ("workspace", "task")
+    search_fields = ("id__iexact", "task__id__iexact", "subject")
+    ordering = ("-created_at",)
+    fieldsets = (
+        (None, {"fields": ("workspace", "task", "kind", "subject", "coloured_status", "error")}),
+        (
+            "Lease",
+            {"fields": ("attempt", "epoch", "queue", "lease_owner", "heartbeat_at", "request_id")},
+        ),
+        ("Times", {"fields": ("created_at", "available_at", "started_at", "finished_at", "took")}),
+        ("Progress and metrics", {"fields": ("progress_json", "metrics_json")}),
+        ("Traceback", {"classes": ["collapse"], "fields": ("traceback_text",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset = super().get_queryset(request)
+        listed = request.resolver_match and request.resolver_match.url_name == (
+            "tasks_run_changelist"
+        )
+        return queryset.defer(*HEAVY) if listed else queryset
+
+    @admin.display(description="status", ordering="status")
+    def coloured_status(self, run: Run) -> SafeString:
+        return badge(run.status)
+
+    @admin.display(description="progress")
+    def progress_text(self, run: Run) -> str:
+        share = run.progress.get("share")
+        return f"{share:.0%}" if isinstance(share, int | float) else NONE
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, row: Task | Run) -> str:
+        return when(row.created_at)
+
+    @admin.display(description="took")
+    def took(self, run: Run) -> str:
+        return duration(run.started_at, run.finished_at)
+
+    @admin.display(description="progress")
+    def progress_json(self, run: Run) -> SafeString:
+        return pretty(run.progress)
+
+    @admin.display(description="metrics")
+    def metrics_json(self, run: Run) -> SafeString:
+        return pretty(run.metrics)
+
+    @admin.display(description="traceback")
+    def traceback_text(self, run: Run) -> SafeString:
+        return format_html('<pre class="ups-json">{}</pre>', run.traceback or NONE)

@@ -1,0 +1,132 @@
+"""The reaper: every non-final thing has a deadline, and here it is kept.
+
+Periodic and event-driven, correct with either alone: it needs no broker, any process may run it,
+and an advisory lock keeps it to one at a time.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.claims import lock
+from controlcenter.modelling.tasks.endings import close, finish_cancel, finish_suspend, lose_locked
+from controlcenter.modelling.tasks.models import LIVE, Chore, Outbox, Run, RunStatus, Task
+from controlcenter.modelling.tasks.outbox import enqueue, forget_sent
+from controlcenter.modelling.tasks.queueing import WAITING, is_next
+from controlcenter.platform.common.hooks import Hook
+
+log = structlog.get_logger(__name__)
+chores: Hook[[]] = Hook()
+"""Periodic duties of rooms above, which the relay does whenever it has reaped."""
+CHORE = "reaper"
+LOCK = "SELECT {}(hashtextextended('ups reaper', 0))"
+UNCLAIMED_AFTER = timedelta(seconds=30)
+FORCE_AFTER = timedelta(seconds=60)
+
+
+def reap() -> dict[str, int]:
+    """Release expired leases, force overdue cancels and suspends, remind of queued runs.
+
+    Returns:
+        Counts of ``lost``, ``forced`` and ``reminded``; empty if another reaper is at work.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK.format("pg_try_advisory_lock"))
+        if not cursor.fetchone()[0]:
+            return {}
+        try:
+            counts = {"lost": release_expired(), "forced": force(), "reminded": remind()}
+            forget_sent()
+            Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
+        finally:
+            cursor.execute(LOCK.format("pg_advisory_unlock"))
+    if any(counts.values()):
+        log.info("reaper.reaped", **counts)
+    return counts
+
+
+def release_expired() -> int:
+    """Runs whose lease ended: their worker is lost, the next attempt is queued."""
+    expired = Run.objects.filter(status=RunStatus.RUNNING, lease_expires_at__lt=Now())
+    released = 0
+    for run_id in list(expired.values_list("pk", flat=True)):
+        with transaction.atomic():
+            try:
+                # Rows that are locked belong to a worker that commits right now: it is alive.
+                run, task = lock(run_id, skip_locked=True)
+            except (Run.DoesNotExist, Task.DoesNotExist):
+                continue
+            if not expired.filter(pk=run_id).exists():
+                continue
+            lose_locked(run, task, reason=f"the lease of {run.lease_owner} ended without a word.")
+            released += 1
+    return released
+
+
+def release_dead(machine: str, exists: Callable[[int], bool]) -> int:
+    """Runs whose process is no more: the next attempt is queued before the lease ends.
+
+    Args:
+        machine: The one that the caller runs on.
+        exists: Whether a process of this id is there.
+    """
+    held = Run.objects.filter(
+        status=RunStatus.RUNNING, lease_machine=machine, lease_pid__isnull=False
+    )
+    released = 0
+    for run_id, pid in list(held.values_list("pk", "lease_pid")):
+        if exists(pid):
+            continue
+        with transaction.atomic():
+            try:
+                run, task = lock(run_id)
+            except Run.DoesNotExist:
+                continue
+            if held.filter(pk=run_id, lease_pid=pid).exists():
+                lose_locked(run, task, reason=f"the process {run.lease_owner} died.")
+                released += 1
+    return released
+
+
+def force() -> int:
+    """Tasks whose cancel or suspend nobody acknowledged in time: their worker is fenced off."""
+    long_ago = Now() - FORCE_AFTER
+    overdue = Task.objects.filter(
+        Q(cancel_requested_at__lt=long_ago) | Q(suspend_requested_at__lt=long_ago),
+        state__in=states.INCOMPLETE,
+    )
+    forced = 0
+    for task_id in list(overdue.values_list("pk", flat=True)):
+        with transaction.atomic():
+            task = Task.objects.select_for_update().get(pk=task_id)
+            if not overdue.filter(pk=task_id).exists():
+                continue
+            cancelled = task.cancel_requested_at is not None
+            status = RunStatus.CANCELLED if cancelled else RunStatus.RELEASED
+            for run in Run.objects.select_for_update().filter(task=task, status__in=LIVE):
+                close(run, status, error="Ended by force: no answer in 60 s.")
+            (finish_cancel if cancelled else finish_suspend)(task, actor="reaper")
+            forced += 1
+    return forced
+
+
+def remind() -> int:
+    """Queued runs that nobody took and no unsent message speaks of: send another hint."""
+    unsent = Outbox.objects.filter(run_id=OuterRef("pk")).filter(
+        Q(sent_at__isnull=True) | Q(sent_at__gt=Now() - UNCLAIMED_AFTER)
+    )
+    forgotten = Run.objects.filter(
+        status=RunStatus.QUEUED, available_at__lt=Now() - UNCLAIMED_AFTER
+    ).filter(~Exists(unsent))
+    reminded = 0
+    for run in forgotten.select_related("task"):
+        if run.task is not None and run.task.state in WAITING and not is_next(run.task):
+            continue
+        enqueue(run)
+        reminded += 1
+    return reminded

@@ -1,0 +1,159 @@
+"""Tasks, runs and transitions on the wire."""
+
+from dataclasses import asdict
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from controlcenter.modelling.tasks import looping, states
+from controlcenter.modelling.tasks.models import Run, RunStatus, Task, Transition
+from controlcenter.modelling.tasks.parameters import ParametersSerializer
+from controlcenter.modelling.tasks.queueing import waiting
+from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.common.serializers import StrictSerializer
+
+
+class RunSerializer(serializers.ModelSerializer[Run]):
+    """One attempt at a stage."""
+
+    status = serializers.ChoiceField(choices=RunStatus.choices, read_only=True)
+
+    class Meta:
+        model = Run
+        fields = [
+            "id",
+            "kind",
+            "iteration",
+            "attempt",
+            "losses",
+            "reuses",
+            "status",
+            "queue",
+            "lease_owner",
+            "heartbeat_at",
+            "progress",
+            "metrics",
+            "error",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+
+class TransitionSerializer(serializers.ModelSerializer[Transition]):
+    source = serializers.ChoiceField(choices=states.CHOICES, read_only=True)  # type: ignore[assignment]
+    target = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+
+    class Meta:
+        model = Transition
+        fields = ["source", "target", "actor", "reason", "at"]
+        read_only_fields = fields
+
+
+class WaitingSerializer(serializers.Serializer[Any]):
+    """Why a task does not run now."""
+
+    place = serializers.IntegerField(help_text="How many tasks of the workspace go before it.")
+    reason = serializers.CharField()
+    behind = serializers.ListField(child=serializers.UUIDField())
+
+
+class TaskSerializer(serializers.ModelSerializer[Task]):
+    state = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, read_only=True
+    )
+    progress = serializers.SerializerMethodField(help_text="Of the stage that runs now.")
+    model_version = serializers.SerializerMethodField(
+        help_text="Of several iterations the one that is kept: the best."
+    )
+
+    class Meta:
+        model = Task
+        fields = [
+            "id",
+            "name",
+            "workflow",
+            "mode",
+            "state",
+            "error",
+            "dataset",
+            "base_version",
+            "model_version",
+            "parameters",
+            "priority",
+            "progress",
+            "cancel_requested_at",
+            "suspend_requested_at",
+            "retry_of",
+            "iteration",
+            "created_by",
+            "created_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+    def get_progress(self, task: Task) -> dict[str, Any]:
+        live = [run for run in task.runs.all() if run.status == RunStatus.RUNNING]
+        return {"stage": live[0].kind, **live[0].progress} if live else {}
+
+    def get_model_version(self, task: Task) -> str | None:
+        version = looping.kept_version(task)
+        return str(version.pk) if version else None
+
+
+class IterationSerializer(serializers.Serializer[Any]):
+    """What an iteration reached in the metric that the task's iterations are compared by."""
+
+    iteration = serializers.IntegerField()
+    metric = serializers.CharField()
+    value = serializers.FloatField()
+    best = serializers.BooleanField()
+
+
+class TaskDetailSerializer(TaskSerializer):
+    waiting = serializers.SerializerMethodField()
+    iterations = serializers.SerializerMethodField()
+
+    class Meta(TaskSerializer.Meta):
+        fields = [*TaskSerializer.Meta.fields, "waiting", "iterations", "metrics"]
+        read_only_fields = fields
+
+    @extend_schema_field(WaitingSerializer(allow_null=True))
+    def get_waiting(self, task: Task) -> dict[str, Any] | None:
+        found = waiting(task)
+        return asdict(found) if found else None
+
+    @extend_schema_field(IterationSerializer(many=True))
+    def get_iterations(self, task: Task) -> list[dict[str, Any]]:
+        if not any(run.kind == states.EVALUATING for run in task.runs.all()):
+            return []
+        found, metric = looping.scores(task), looping.metric_of(task)
+        top = looping.best(found)
+        return [
+            {"iteration": one.iteration, "metric": metric, "value": one.value, "best": one == top}
+            for one in found
+        ]
+
+
+class NewTaskSerializer(StrictSerializer):
+    """What a task is to do."""
+
+    workflow = serializers.ChoiceField(choices=Workflow.choices, default=Workflow.REFRESH)
+    name = serializers.CharField(default="", allow_blank=True, max_length=200)
+    dataset = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="Needed by a refresh."
+    )
+    base_version = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Model version that embedding_only and fusion start from; by default the one "
+        "that is active when the task begins.",
+    )
+    priority = serializers.IntegerField(min_value=-100, max_value=100, default=0)
+    start = serializers.BooleanField(default=True, help_text="false: wait for start/.")
+    parameters = ParametersSerializer(required=False)

@@ -1,0 +1,347 @@
+"""Bases of the admin: narrowed to what the account may see, guarded by roles.
+
+Nothing is changed by the admin's own save and delete: each change is an ``Operation``, a form (or
+a button) whose result goes to a service. The account's role in the workspace of a row decides,
+never Django's model permissions.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminForm
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
+from rest_framework.exceptions import APIException
+
+from controlcenter.platform.accounts.console_forms import ConsoleForm, sentence, workspaces_for
+from controlcenter.platform.accounts.console_parts import (
+    Done,
+    Operation,
+    WorkspaceFilter,
+    account_of,
+    roles_of,
+)
+from controlcenter.platform.accounts.models import Account, Role
+from controlcenter.platform.audit.models import AuditEntry
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Any]
+else:
+    Base = admin.ModelAdmin
+
+__all__ = ["ConsoleAdmin", "Done", "Operation", "ScopedAdmin", "WorkspaceFilter", "account_of"]
+HISTORY = 200
+
+
+class ConsoleAdmin(Base):
+    """Read-only but for its operations. Subclasses say what is visible and who may do what."""
+
+    view_role = Role.VIEWER
+    operations: tuple[Operation, ...] = ()
+    list_operations: tuple[Operation, ...] = ()
+    edit_operation = ""
+    actions_on_bottom = False
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+
+    class Media:
+        css = {"all": ["ups/console.css"]}
+        js = ["ups/console.js"]
+
+    # who may
+
+    def workspace_id_of(self, row: Any) -> Any:
+        """The workspace of a row, by the model's ``workspace_path``."""
+        *above, last = row.workspace_path.split("__")
+        for name in above:
+            row = getattr(row, name)
+        return getattr(row, f"{last}_id")
+
+    def allowed(self, request: HttpRequest, role: Role, row: Any = None) -> bool:
+        """Whether the account has this role where the row is (in any workspace without a row)."""
+        account = request.user
+        if not isinstance(account, Account) or not account.is_active:
+            return False
+        if account.is_superuser:
+            return True
+        roles = roles_of(request)
+        if row is None:
+            return any(one.includes(role) for one in roles.values())
+        mine = roles.get(self.workspace_id_of(row))
+        return mine is not None and mine.includes(role)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.allowed(request, self.view_role, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_authenticated and self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        adding = self.find(self.list_operations, "add")
+        return adding is not None and self.allowed(request, adding.role)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    # operations
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view(self.operation_view)
+        mine = [
+            path("do/<slug:operation>/", view, name=f"{name}_list_operation"),
+            path("<path:object_id>/do/<slug:operation>/", view, name=f"{name}_operation"),
+        ]
+        return [*mine, *super().get_urls()]
+
+    @staticmethod
+    def find(operations: Iterable[Operation], name: str) -> Operation | None:
+        return next((one for one in operations if one.name == name), None)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return self.operation_view(request, "add")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        edit = self.find(self.operations, self.edit_operation)
+        row = self.get_object(request, unquote(object_id)) if edit else None
+        if edit and row is not None and self.allowed(request, edit.role, row):
+            return self.operation_view(request, edit.name, object_id)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def operation_view(
+        self, request: HttpRequest, operation: str, object_id: str | None = None
+    ) -> HttpResponse:
+        """The page (or the button) of one operation."""
+        row = None
+        if object_id is not None:
+            row = self.get_object(request, unquote(object_id))
+            if row is None:
+                raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
+        among = self.list_operations if row is None else self.operations
+        found = self.find(among, operation)
+        if found is None:
+            raise Http404(f"There is no operation {operation!r} here.")
+        if not self.allowed(request, found.role, row):
+            raise PermissionDenied
+        if found.form is None:
+            return self.press(request, found, row)
+        given = (request.POST, request.FILES) if request.method == "POST" else ()
+        form = found.form(
+            *given,
+            account=account_of(request),
+            role=found.role,
+            row=row,
+            initial={name: request.GET[name] for name in request.GET},
+        )
+        if request.method == "POST" and form.is_valid():
+            try:
+                done = getattr(self, found.run)(request, row, form.cleaned_data)
+            except APIException as error:
+                form.add_refusal(error)
+            else:
+                return self.finish(request, row, done)
+        return self.form_page(request, found, form, row)
+
+    def press(self, request: HttpRequest, operation: Operation, row: Any) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        try:
+            done = getattr(self, operation.run)(request, row, {})
+        except APIException as error:
+            self.message_user(request, sentence(error), messages.ERROR)
+            done = Done("")
+        return self.finish(request, row, done)
+
+    def finish(self, request: HttpRequest, row: Any, done: Done | HttpResponse) -> HttpResponse:
+        if isinstance(done, HttpResponse):
+            return done
+        if done.message:
+            self.message_user(request, done.message, messages.SUCCESS)
+        there = self.row_url(row) if row is not None else self.list_url()
+        return HttpResponseRedirect(done.url or there)
+
+    def form_page(
+        self,
+        request: HttpRequest,
+        operation: Operation,
+        form: ConsoleForm,
+        row: Any = None,
+        **context: Any,
+    ) -> HttpResponse:
+        """A page with the form of an operation."""
+        title = operation.label if row is None else f"{operation.label}: {row}"
+        return TemplateResponse(
+            request,
+            "admin/ups/form.html",
+            {
+                **self.admin_site.each_context(request),
+                "title": title,
+                "opts": self.opts,
+                "original": row,
+                "operation": operation,
+                "adminform": AdminForm(cast(Any, form), form.groups(), {}),
+                "form": form,
+                "list_url": self.list_url(),
+                "row_url": self.row_url(row) if row is not None else "",
+                "buttons": self.buttons(request, row) if row is not None else [],
+                "media": self.media + form.media,
+                **context,
+            },
+        )
+
+    def list_url(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+
+    def row_url(self, row: Model) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+        return reverse(name, args=[quote(row.pk)])
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        """The operations that the account may do to the row now."""
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_operation"
+        return [
+            {"operation": one, "url": reverse(name, args=[quote(row.pk), one.name])}
+            for one in self.operations
+            if one.name != self.edit_operation
+            and one.offered(row)
+            and self.allowed(request, one.role, row)
+        ]
+
+    def list_buttons(self, request: HttpRequest) -> list[dict[str, Any]]:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_list_operation"
+        return [
+            {"operation": one, "url": reverse(name, args=[one.name])}
+            for one in self.list_operations
+            if one.name != "add" and self.allowed(request, one.role)
+        ]
+
+    # pages
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            one.name: (self.bulk_action(one), one.name, f"{one.label} (selected)")
+            for one in self.operations
+            if one.bulk and self.allowed(request, one.role)
+        }
+
+    @staticmethod
+    def bulk_action(operation: Operation) -> Callable[..., None]:
+        def act(self: "ConsoleAdmin", request: HttpRequest, queryset: QuerySet[Any]) -> None:
+            done = 0
+            for row in queryset:
+                if not self.allowed(request, operation.role, row):
+                    needs = f"{row}: your role there does not allow this."
+                    self.message_user(request, needs, messages.ERROR)
+                    continue
+                try:
+                    getattr(self, operation.run)(request, row, {})
+                    done += 1
+                except APIException as error:
+                    self.message_user(request, f"{row}: {sentence(error)}", messages.ERROR)
+            if done:
+                self.message_user(request, f"{operation.label}: {done} done.", messages.SUCCESS)
+
+        return act
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        more = {"list_buttons": self.list_buttons(request), "about": self.__doc__}
+        return super().changelist_view(request, {**more, **(extra_context or {})})
+
+    def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template of a row's page shows beside its fields."""
+        return {}
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context |= {
+                "buttons": self.buttons(request, obj),
+                "may_see_history": self.may_see_history(request, obj),
+                "title": f"{capfirst(self.opts.verbose_name)}: {obj}",
+                "subtitle": None,
+                **self.panels(request, obj),
+            }
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def may_see_history(self, request: HttpRequest, row: Any) -> bool:
+        return self.allowed(request, Role.OWNER, row)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """What the audit says of the row."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
+        if not self.may_see_history(request, row):
+            raise PermissionDenied
+        entries = AuditEntry.objects.filter(
+            target_type=self.model._meta.label, target_id=str(row.pk)
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Audit of {row}",
+            "opts": self.opts,
+            "original": row,
+            "entries": entries[:HISTORY],
+            "list_url": self.list_url(),
+            "row_url": self.row_url(row),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/ups/history.html", context)
+
+
+class ScopedAdmin(ConsoleAdmin):
+    """Base for models of a workspace: nobody gets at another workspace's rows, on any way.
+
+    All pages, filters, searches and actions start from this queryset.
+    """
+
+    list_select_related: ClassVar[Any] = ("workspace",)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the column of the workspace where there is only one to see."""
+        account = account_of(request)
+        several = account.is_superuser or len(roles_of(request)) > 1
+        return [c for c in super().get_list_display(request) if several or c != "workspace"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset = super().get_queryset(request).visible_to(request.user)  # type: ignore[attr-defined]
+        account = account_of(request)
+        if self.view_role == Role.VIEWER or account.is_superuser:
+            return queryset
+        within = {f"{self.model.workspace_path}__in": workspaces_for(account, self.view_role)}
+        return queryset.filter(**within)

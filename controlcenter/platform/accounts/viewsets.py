@@ -1,0 +1,48 @@
+"""Bases of the API's views: narrowed to the request's workspace, guarded by roles."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import mixins, viewsets
+from rest_framework.request import Request
+
+from controlcenter.platform.accounts.models import Account, Role, Workspace
+from controlcenter.platform.accounts.scope import workspace_of
+
+
+class InWorkspace:
+    """Who asks, and about which workspace."""
+
+    request: Request
+
+    @property
+    def workspace(self) -> Workspace:
+        return workspace_of(self.request)
+
+    @property
+    def account(self) -> Account:
+        account = self.request.user
+        assert isinstance(account, Account)
+        return account
+
+
+class ScopedViewSet(InWorkspace, viewsets.GenericViewSet[Any]):
+    """Sees one workspace. Subclasses name the least role of each action in ``roles``."""
+
+    roles: dict[str, Role] = {}
+    read_roles: dict[str, Role] = {"list": Role.VIEWER, "retrieve": Role.VIEWER}
+    request: Request
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.roles = cls.read_roles | cls.roles
+
+    def get_queryset(self) -> QuerySet[Any]:
+        queryset: Any = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return queryset.none()
+        return queryset.visible_to(self.account).in_workspace(self.workspace)
+
+
+class ReadViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
+    """Lists and reads."""

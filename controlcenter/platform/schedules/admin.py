@@ -1,0 +1,177 @@
+"""Schedules in the admin: when they fire next, what became of the last fires, their switch."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from controlcenter.modelling.tasks import workflows
+from controlcenter.platform.accounts.console import (
+    Done,
+    Operation,
+    ScopedAdmin,
+    WorkspaceFilter,
+    account_of,
+)
+from controlcenter.platform.accounts.console_forms import ConfirmForm, ReasonForm
+from controlcenter.platform.accounts.models import Role
+from controlcenter.platform.common.presenting import NONE, Table, badge, link, pretty, when
+from controlcenter.platform.schedules import beat_admin, services
+from controlcenter.platform.schedules.admin_forms import ScheduleForm
+from controlcenter.platform.schedules.models import Fire, Outcome, Schedule
+from controlcenter.platform.schedules.serializers import OWN_FIELDS, TASK_FIELDS, upcoming
+
+__all__ = ["ScheduleAdmin", "beat_admin"]
+FIRES = 20
+TONES = {
+    Outcome.CREATED: "done",
+    Outcome.MADE_UP: "done",
+    Outcome.REFUSED: "failed",
+    Outcome.WAITING: "waiting",
+    Outcome.SKIPPED: "skipped",
+}
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ScopedAdmin):
+    """Tasks that are created again and again, at the times of a cron expression."""
+
+    change_form_template = "admin/ups/schedule.html"
+    list_display = (
+        "name", "workspace", "cron", "timezone", "workflow", "dataset", "switch", "next",
+        "last_outcome",
+    )  # fmt: skip
+    list_filter = (WorkspaceFilter, "enabled", "workflow")
+    list_select_related = ("workspace", "dataset")
+    search_fields = ("name", "cron")
+    fieldsets = (
+        ("When", {"fields": ("cron", "timezone", "missed", "overlap", "switch", "next")}),
+        (
+            "What",
+            {
+                "fields": (
+                    "workspace", "workflow", "dataset", "base_version", "priority",
+                    "parameters_text", "created_by", "created_at", "updated_at", "id",
+                )
+            },
+        ),
+    )  # fmt: skip
+    list_operations = (Operation("add", "Add a schedule", "run_add", Role.OPERATOR, ScheduleForm),)
+    operations = (
+        Operation("edit", "Change", "run_edit", Role.OPERATOR, ScheduleForm),
+        Operation(
+            "fire", "Fire now", "run_fire", Role.OPERATOR, ReasonForm,
+            help="Creates its task at once, whatever runs.",
+        ),
+        Operation(
+            "enable", "Enable", "run_enable", Role.OPERATOR, bulk=True,
+            offered=lambda schedule: not schedule.enabled,
+            help="It goes on with the first fire time after now.",
+        ),
+        Operation(
+            "disable", "Disable", "run_disable", Role.OPERATOR, bulk=True,
+            offered=lambda schedule: schedule.enabled,
+            help="What is due or waits is left out.",
+        ),
+        Operation(
+            "delete", "Delete", "run_delete", Role.OPERATOR, ConfirmForm, danger=True,
+            help="With the record of its fires; its tasks stay.",
+        ),
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        last = Fire.objects.filter(schedule=OuterRef("pk")).order_by("-fire_time")
+        queryset = super().get_queryset(request)
+        return queryset.annotate(last_fire=Subquery(last.values("outcome")[:1]))
+
+    @admin.display(description="switch", ordering="enabled")
+    def switch(self, schedule: Schedule) -> SafeString:
+        return badge("active", "enabled") if schedule.enabled else badge("off", "disabled")
+
+    @admin.display(description="next fire", ordering="next_at")
+    def next(self, schedule: Schedule) -> str:
+        return when(schedule.next_at)
+
+    @admin.display(description="last fire")
+    def last_outcome(self, schedule: Any) -> SafeString | str:
+        return outcome_badge(schedule.last_fire) if schedule.last_fire else NONE
+
+    @admin.display(description="parameters")
+    def parameters_text(self, schedule: Schedule) -> SafeString:
+        return pretty(schedule.parameters)
+
+    def panels(self, request: HttpRequest, row: Schedule) -> dict[str, Any]:
+        return {"tables": [upcoming_table(row), fires_table(row)]}
+
+    def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
+        schedule = services.create(
+            workspace=data["workspace"], account=account_of(request), fields=columns(data)
+        )
+        return Done(
+            f"Schedule {schedule} fires next {when(schedule.next_at)}.", self.row_url(schedule)
+        )
+
+    def run_edit(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
+        schedule = services.update(schedule=row, account=account_of(request), fields=columns(data))
+        return Done(f"Schedule {schedule} is saved.")
+
+    def run_fire(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
+        services.fire_now(schedule=row, account=account_of(request), reason=data["reason"])
+        return Done(f"Schedule {row} made a task.")
+
+    def run_enable(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
+        return self.turn(request, row, on=True)
+
+    def run_disable(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
+        return self.turn(request, row, on=False)
+
+    @staticmethod
+    def turn(request: HttpRequest, row: Schedule, *, on: bool) -> Done:
+        services.update(schedule=row, account=account_of(request), fields={"enabled": on})
+        return Done(f"Schedule {row} is {'enabled' if on else 'disabled'}.")
+
+    def run_delete(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
+        services.delete(schedule=row, account=account_of(request))
+        return Done(f"Schedule {row} is deleted.", self.list_url())
+
+
+def columns(data: dict[str, Any]) -> dict[str, Any]:
+    """What the form says, as columns of ``Schedule``."""
+    told = {name: data[name] for name in (*OWN_FIELDS, *TASK_FIELDS)}
+    if not workflows.needs_base(told["workflow"], told["parameters"]["mode"]):
+        told["base_version"] = None
+    return told
+
+
+def outcome_badge(outcome: str) -> SafeString:
+    return badge(TONES[Outcome(outcome)], outcome.replace("_", " "))
+
+
+def upcoming_table(schedule: Schedule) -> Table:
+    rows = [
+        [when(moment), f"{moment.astimezone(schedule.zone):%a %Y-%m-%d %H:%M %Z}"]
+        for moment in upcoming(schedule)
+    ]
+    return Table("Next fires", ["UTC", schedule.timezone], rows)
+
+
+def fires_table(schedule: Schedule) -> Table:
+    fires = schedule.fires.select_related("task")[:FIRES]
+    rows = [
+        [
+            f"{fire.fire_time:%Y-%m-%d %H:%M:%S}",
+            outcome_badge(fire.outcome),
+            fire.reason or NONE,
+            fire.passed_over or NONE,
+            fire.asked_by or "the clock",
+            link(reverse("admin:tasks_task_change", args=[fire.task.pk]), fire.task.state)
+            if fire.task
+            else NONE,
+        ]
+        for fire in fires
+    ]
+    titles = ["fire time", "outcome", "why", "stands for earlier", "who", "task"]
+    return Table(f"Last {FIRES} fires", titles, rows, wide=True)

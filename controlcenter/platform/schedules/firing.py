@@ -1,0 +1,192 @@
+"""Which fire times are due, and the one task that each of them makes.
+
+A message of beat, or the relay's loop, only says "look". Here PostgreSQL decides, under the lock
+of the schedule's row: a fire time becomes one ``Fire`` and at most one task in one transaction,
+however many processes look and whenever one of them is killed.
+
+Each look decides the latest fire time that is due. Earlier ones that nobody looked at are counted
+in its ``passed_over``: the latest stands for them.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from rest_framework.exceptions import APIException
+
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Chore, Task
+from controlcenter.platform.accounts.console_forms import sentence
+from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.audit.services import record
+from controlcenter.platform.common import clock
+from controlcenter.platform.common.problems import DATABASE_AWAY
+from controlcenter.platform.schedules import cron
+from controlcenter.platform.schedules.models import Fire, Missed, Outcome, Overlap, Schedule
+
+log = structlog.get_logger(__name__)
+CHORE = "schedules"
+GRACE = timedelta(minutes=5)
+"""A fire time that is looked at later than this after it was missed."""
+
+
+def fire_due(now: datetime | None = None) -> dict[str, int]:
+    """Decide every fire time that is due, and make the fires that waited and need not any more.
+
+    Args:
+        now: By default the database's clock, read under the lock of each schedule.
+
+    Returns:
+        How many fires had which outcome; ``failed`` counts schedules that could not be decided:
+        their traceback is in the log, and the next look tries again.
+    """
+    counts: Counter[str] = Counter()
+    for schedule_id in due(now or clock.now()):
+        try:
+            counts.update(look(schedule_id, now))
+        except DATABASE_AWAY:
+            raise
+        except Exception:
+            # One schedule must not keep the others, nor the relay, from their work.
+            log.exception("schedules.failed", schedule=str(schedule_id))
+            counts["failed"] += 1
+    Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
+    if counts:
+        log.info("schedules.fired", **counts)
+    return dict(counts)
+
+
+def due(now: datetime) -> list[object]:
+    """Ids of the enabled schedules with something to decide, the longest due first."""
+    waiting = Fire.objects.filter(schedule=OuterRef("pk"), outcome=Outcome.WAITING)
+    found = Schedule.objects.filter(Q(next_at__lte=now) | Exists(waiting), enabled=True)
+    return list(found.order_by("next_at").values_list("pk", flat=True))
+
+
+@transaction.atomic
+def look(schedule_id: object, now: datetime | None = None) -> list[str]:
+    """Decide one schedule, unless another process has it locked: then that one decides.
+
+    Returns:
+        The outcomes: at most one of the fire that waited, at most one of the latest due.
+    """
+    locked = Schedule.objects.select_for_update(of=("self",), skip_locked=True)
+    found = locked.select_related("workspace", "dataset", "base_version").filter(enabled=True)
+    schedule = found.filter(pk=schedule_id).first()
+    if schedule is None:
+        return []
+    return decide(schedule, now or clock.now())
+
+
+def decide(schedule: Schedule, now: datetime) -> list[str]:
+    """Decide what is due of a locked schedule."""
+    decided = []
+    waiting = schedule.fires.filter(outcome=Outcome.WAITING).first()
+    if waiting is not None and unfinished(schedule) is None:
+        waiting.reason = f"Waited {spell(now - waiting.fire_time)} for the task before it."
+        decided.append(make(waiting, Outcome.CREATED))
+    times = cron.due(schedule.cron, schedule.timezone, after=schedule.decided_until, until=now)
+    if times:
+        latest, since = times[-1], schedule.decided_until
+        # A fire by hand may have come at this very moment.
+        if not schedule.fires.filter(fire_time=latest).exists():
+            fire = Fire(schedule=schedule, fire_time=latest, passed_over=len(times) - 1)
+            if fire.passed_over:
+                fire.reason = f"Stands for {fire.passed_over} earlier since {since:%Y-%m-%d %H:%M}."
+            decided.append(settle(fire, now))
+        schedule.decided_until = latest
+    set_next(schedule)
+    return decided
+
+
+def set_next(schedule: Schedule) -> None:
+    """Write until when a locked schedule is decided, and its next fire time."""
+    found = cron.following(schedule.cron, schedule.timezone, after=schedule.decided_until)
+    schedule.next_at = found[0] if found and schedule.enabled else None
+    Schedule.objects.filter(pk=schedule.pk).update(
+        decided_until=schedule.decided_until, next_at=schedule.next_at
+    )
+
+
+def settle(fire: Fire, now: datetime) -> str:
+    """Give a new fire its outcome, by the policies of its locked schedule."""
+    schedule = fire.schedule
+    late = now - fire.fire_time
+    if late > GRACE and schedule.missed == Missed.SKIP:
+        return write(fire, Outcome.SKIPPED, f"Missed: nobody looked for {spell(late)}.")
+    before = unfinished(schedule) if schedule.overlap != Overlap.QUEUE else None
+    if before is not None and schedule.overlap == Overlap.SKIP:
+        return write(fire, Outcome.SKIPPED, f"Task {before.pk} is {before.state}.")
+    if before is not None:
+        waiting = schedule.fires.filter(outcome=Outcome.WAITING).first()
+        if waiting is None:
+            return write(fire, Outcome.WAITING, f"Waits for task {before.pk}.")
+        at = f"{waiting.fire_time:%Y-%m-%d %H:%M}"
+        return write(fire, Outcome.SKIPPED, f"The fire of {at} waits already.")
+    if late > GRACE:
+        return make(fire, Outcome.MADE_UP, reason=f"Missed: nobody looked for {spell(late)}.")
+    return make(fire, Outcome.CREATED)
+
+
+def unfinished(schedule: Schedule) -> Task | None:
+    """The task of the schedule that is not over, if there is one (the last of several)."""
+    tasks = Task.objects.filter(fire__schedule=schedule, state__in=states.INCOMPLETE)
+    return tasks.order_by("-created_at").first()
+
+
+def make(fire: Fire, outcome: str, *, reason: str = "") -> str:
+    """Create the task of a fire, or say why it can't be."""
+    try:
+        fire.task = create_task(fire)
+    except APIException as error:
+        return write(fire, Outcome.REFUSED, f"{reason} {sentence(error)}")
+    return write(fire, outcome, reason)
+
+
+def create_task(fire: Fire, account: Account | None = None) -> Task:
+    """The task of a fire; its idempotency key makes a second one impossible.
+
+    Raises:
+        APIException: for what ``POST /api/v1/tasks/`` would refuse now.
+    """
+    schedule = fire.schedule
+    key = f"schedule {schedule.pk} {fire.fire_time.isoformat()}"
+    task, _ = services.create(
+        workspace=schedule.workspace, account=account, asked=schedule.asked, key=key
+    )
+    return task
+
+
+def write(fire: Fire, outcome: str, reason: str, account: Account | None = None) -> str:
+    """Record the fire and what became of it."""
+    fire.outcome = outcome
+    fire.reason = " ".join(part for part in (reason.strip(), fire.reason) if part)
+    if fire.pk is None:
+        fire.save(force_insert=True)
+    else:
+        fire.save(update_fields=["task", "outcome", "reason"])
+        Fire.objects.filter(pk=fire.pk).update(decided_at=Now())
+    record(
+        account=account,
+        workspace=fire.schedule.workspace,
+        action="schedule.fire",
+        target=fire.schedule,
+        details={
+            "fire_time": fire.fire_time.isoformat(),
+            "outcome": str(outcome),
+            "reason": fire.reason,
+            "task": str(fire.task.pk) if fire.task else None,
+        },
+    )
+    return str(outcome)
+
+
+def spell(span: timedelta) -> str:
+    """A span in whole units: ``3 h 12 min``."""
+    minutes = int(span.total_seconds() // 60)
+    days, hours = divmod(minutes // 60, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes % 60, "min")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a minute"

@@ -1,0 +1,11 @@
+from django.apps import AppConfig
+
+
+class IncrementalConfig(AppConfig):
+    name = "controlcenter.serving.incremental"
+    label = "incremental"
+
+    def ready(self) -> None:
+        from controlcenter.serving.incremental.switching import register_kind
+
+        register_kind()

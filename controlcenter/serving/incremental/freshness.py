@@ -1,0 +1,113 @@
+"""Whether what a reader is about to see is fresh, and asking the owner for what is not.
+
+A profile is fresh if its score knows every event that was taken before the read, those of its
+neighbours' neighbours too. Only the owner of the loop knows whose score an event reaches, so a
+reader trusts a row without asking only if nothing in the log is unknown to the owner and nothing
+is stale. Else it asks and waits a moment.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from controlcenter.modelling.tasks.models import Run, RunStatus
+from controlcenter.serving.incremental import waking
+from controlcenter.serving.incremental.models import NOTHING_SEEN, Ask, Loop
+from controlcenter.serving.incremental.switching import KIND
+
+POLL_SECONDS = 0.01
+MAX_ASKED = 1000
+
+LogProbe = Callable[[uuid.UUID, str], datetime | None]
+"""When the first event of a workspace came that a snapshot does not show."""
+
+_probes: list[LogProbe] = []
+
+
+def register_log(probe: LogProbe) -> None:
+    """The room of the event log, which stands above this one, says how to look into it."""
+    _probes[:] = [probe]
+
+
+def first_unseen(workspace_id: uuid.UUID, snapshot: str) -> datetime | None:
+    """When the first event came that the snapshot does not show."""
+    return _probes[0](workspace_id, snapshot)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What can be said of a workspace's profiles without their owner.
+
+    Args:
+        since: Since when any of them may be stale; None: none is by what others did.
+        owner: Whether there is somebody to ask.
+    """
+
+    since: datetime | None
+    owner: bool
+
+
+CALM = Outlook(None, owner=False)
+
+
+def outlook(workspace_id: uuid.UUID) -> Outlook:
+    """How fresh the profiles are at the least.
+
+    A loop that is off leaves rows that it knew to be stale, and nobody knows whom later events
+    reach. Where none ever wrote to these profiles, only users' own events tell.
+    """
+    loop = Loop.objects.filter(pk=workspace_id).first()
+    if loop is None or not (loop.wanted or loop.has_served):
+        return CALM
+    since = earliest(loop.stale_since, first_unseen(workspace_id, loop.seen))
+    owner = (
+        loop.wanted
+        and loop.serving
+        and Run.objects.filter(
+            kind=KIND,
+            subject=str(workspace_id),
+            epoch=loop.epoch,
+            status=RunStatus.RUNNING,
+            lease_expires_at__gt=Now(),
+        ).exists()
+    )
+    return Outlook(since, owner)
+
+
+def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
+    """When the first event came that the task which replaced the profiles did not know."""
+    seen = Loop.objects.filter(pk=workspace_id).values_list("replaced_seen", flat=True).first()
+    return first_unseen(workspace_id, NOTHING_SEEN if seen is None else seen)
+
+
+def ask(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:
+    """Have the owner refresh users, and wait for it.
+
+    Returns:
+        Whether it did: then their rows know every event from before the question.
+    """
+    with transaction.atomic():
+        asked = Ask.objects.create(workspace_id=workspace_id, user_ids=list(user_ids)[:MAX_ASKED])
+        waking.tell(workspace_id, waking.URGENT)
+    deadline = time.monotonic() + seconds
+    while Ask.objects.filter(pk=asked.pk).exists():
+        if time.monotonic() >= deadline:
+            # It may be answered in this very moment: then nothing is deleted.
+            return Ask.objects.filter(pk=asked.pk).delete()[0] == 0
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def wait_seconds() -> float:
+    return settings.STALE_READ_WAIT_MS / 1000
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """The first of those that are."""
+    return min((moment for moment in moments if moment is not None), default=None)

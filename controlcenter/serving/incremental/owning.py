@@ -1,0 +1,192 @@
+"""The owner's side of a loop: each effect under its claim, so that a stale owner writes nothing."""
+
+import math
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from controlcenter.modelling.tasks.claims import Claim, held_run
+from controlcenter.modelling.tasks.endings import close
+from controlcenter.modelling.tasks.models import RunStatus
+from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.artifacts.services import record
+from controlcenter.platform.artifacts.store import Stored
+from controlcenter.serving.incremental.marks import Mark
+from controlcenter.serving.incremental.models import Ask, Loop
+from controlcenter.serving.incremental.queries import present_graph
+
+CHECKPOINT = "checkpoint"
+
+
+class Superseded(Exception):
+    """A task replaced the profiles: begin anew from what they are of now."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What an owner begins with.
+
+    Args:
+        version_id: The model version that the profiles are of.
+        graph: The files of the graph that they are of.
+        seen: The events up to here are in the profiles and counted.
+        checkpoint: What an owner of the same generation left, if any.
+    """
+
+    version_id: uuid.UUID
+    graph: list[Artifact]
+    generation: int
+    seen: Mark
+    checkpoint: Artifact | None
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the owner is to do now: go on or not, from which profiles, and for which readers."""
+
+    wanted: bool
+    generation: int
+    asks: dict[int, list[str]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What an owner tells of itself with each tick.
+
+    Args:
+        seen: Every event up to here is in the profiles, but in those that are stale.
+        stale_since: Since when the oldest stale row is stale; None: none is.
+        events: Events that were consumed since the last time.
+        edges: Edges that were touched since the last time.
+        backlog: Rows stale by type, edges to do, staleness in seconds.
+    """
+
+    seen: Mark
+    stale_since: datetime | None
+    events: int
+    edges: int
+    backlog: dict[str, Any]
+
+
+@transaction.atomic
+def take(held: Claim) -> Taken | None:
+    """Begin to own the loop, or None where it is to be off.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    held_run(held)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
+    if not loop.wanted or loop.version_id is None:
+        return None
+    Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
+    seen = Mark(loop.seen, loop.seen_at)
+    graph = present_graph(held.workspace_id)
+    return Taken(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
+
+
+def orders(workspace_id: uuid.UUID) -> Orders:
+    """The switch, the generation, and what readers ask for, oldest first."""
+    loop = Loop.objects.values("wanted", "generation").get(pk=workspace_id)
+    asks = Ask.objects.filter(workspace=workspace_id).order_by("pk")[:200]
+    return Orders(loop["wanted"], loop["generation"], dict(asks.values_list("pk", "user_ids")))
+
+
+def confirm(held: Claim, generation: int) -> None:
+    """Within a tick's transaction: it is still this owner's, and of these profiles.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+        Superseded: if a task replaced the profiles.
+    """
+    held_run(held)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
+    if loop.epoch != held.epoch or loop.generation != generation:
+        raise Superseded(f"the profiles are of generation {loop.generation}, not {generation}")
+
+
+def publish(workspace_id: uuid.UUID, told: Published, *, answered: Iterable[int]) -> None:
+    """Within a tick's transaction: how far the owner is; the asks it answered are gone."""
+    Ask.objects.filter(pk__in=list(answered)).delete()
+    Loop.objects.filter(pk=workspace_id).update(
+        seen=told.seen.snapshot,
+        seen_at=told.seen.at,
+        stale_since=told.stale_since,
+        events=F("events") + told.events,
+        edges=F("edges") + told.edges,
+        ticks=F("ticks") + 1,
+        backlog=told.backlog,
+        serving=True,
+    )
+
+
+def note_audit(workspace_id: uuid.UUID, *, rows: int, error: float) -> None:
+    """What a comparison with a full pass found.
+
+    Args:
+        error: If it is infinite or no number, the largest one that JSON can say is noted.
+    """
+    noted = error if math.isfinite(error) else sys.float_info.max
+    Loop.objects.filter(pk=workspace_id).update(audit_at=Now(), audit_rows=rows, audit_error=noted)
+
+
+@transaction.atomic
+def save_checkpoint(held: Claim, generation: int, stored: Stored) -> str | None:
+    """Point the loop at a checkpoint that was stored.
+
+    Returns:
+        Key of the one before it, whose object may be removed once this is committed.
+
+    Raises:
+        Fenced, Superseded: as ``confirm``.
+    """
+    run, _ = held_run(held)
+    confirm(held, generation)
+    before = Loop.objects.select_related("checkpoint").get(pk=held.workspace_id).checkpoint
+    artifact = record(
+        workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=held.epoch
+    )
+    Loop.objects.filter(pk=held.workspace_id).update(checkpoint=artifact, checkpoint_at=Now())
+    if before is None:
+        return None
+    Artifact.objects.filter(pk=before.pk).delete()
+    return before.key
+
+
+@transaction.atomic
+def drop_checkpoint(held: Claim, generation: int) -> None:
+    """Forget a checkpoint that can't be trusted; its object leaves with the sweep.
+
+    Raises:
+        Fenced, Superseded: as ``confirm``.
+    """
+    confirm(held, generation)
+    Artifact.objects.filter(
+        pk__in=Loop.objects.filter(pk=held.workspace_id).values("checkpoint")
+    ).delete()
+
+
+@transaction.atomic
+def finish(held: Claim) -> bool:
+    """Hand the loop back because it is to be off.
+
+    Returns:
+        False where somebody switched it on again meanwhile: then it goes on.
+
+    Raises:
+        Fenced: if the run is not this claim's any more.
+    """
+    run, _ = held_run(held)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
+    if loop.wanted:
+        return False
+    Loop.objects.filter(pk=loop.pk).update(serving=False)
+    close(run, RunStatus.DONE, metrics={"events": loop.events, "edges": loop.edges})
+    return True

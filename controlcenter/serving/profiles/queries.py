@@ -1,0 +1,101 @@
+"""Reads of profiles: look-alikes, and the frame that rules are previewed on."""
+
+import time
+from typing import Any
+
+import polars as pl
+from django.db import connection, transaction
+from pgvector.django import CosineDistance
+
+from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.common.presenting import validated
+from controlcenter.serving.profiles.models import Profile
+from ml.contracts.schema import GraphSchema
+from ml.rules.rule_set import compile_rule, with_fields
+
+
+@transaction.atomic
+def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
+    """Look-alikes of a user, nearest first; exact, by looking at all of the workspace's users.
+
+    An index of the vectors would make this faster and every refresh many times slower.
+
+    Returns:
+        ``user_id``, ``similarity`` (cosine, -1 to 1), ``final_score`` and ``score_validated`` each.
+    """
+    nearest = (
+        Profile.objects.filter(
+            workspace=profile.workspace_id,
+            embedding__isnull=False,
+            model_version=profile.model_version_id,  # vectors of two models have no angle
+        )
+        .exclude(pk=profile.pk)
+        .annotate(distance=CosineDistance("embedding", profile.embedding))
+        .order_by("distance", "user_id")
+        .values_list("user_id", "distance", "final_score", "score_basis")
+    )
+    return [
+        {
+            "user_id": user_id,
+            "similarity": 1.0 - distance,
+            "final_score": score,
+            "score_validated": validated(basis),
+        }
+        for user_id, distance, score, basis in nearest[:limit]
+    ]
+
+
+def rule_frame(workspace: Workspace, schema: GraphSchema) -> pl.DataFrame:
+    """All users as the rule compiler wants them.
+
+    Shapes:
+        One row a user: ``user_id``, the attributes, and ``event_counts.<type>`` (null: none).
+    """
+    columns: list[str] = ["user_id"]
+    selected = ["user_id"]
+    parameters: list[str] = []
+    types: dict[str, Any] = {"user_id": pl.String}
+    for feature in schema.user.features:
+        numeric = feature.kind == "numeric"
+        cast = "::float8" if numeric else ""
+        selected.append(f"(attributes ->> %s){cast}")
+        parameters.append(feature.name)
+        columns.append(feature.name)
+        types[feature.name] = pl.Float64 if numeric else pl.String
+    for event in schema.event_types:
+        selected.append(
+            "nullif(coalesce((base_counts ->> %s)::bigint, 0) "
+            "+ coalesce((live_counts ->> %s)::bigint, 0), 0)"
+        )
+        parameters += [event, event]
+        columns.append(f"event_counts.{event}")
+        types[f"event_counts.{event}"] = pl.Int64
+    query = f"SELECT {', '.join(selected)} FROM profiles_profile WHERE workspace_id = %s"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(query, [*parameters, workspace.pk])
+        rows = cursor.fetchall()
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def preview(workspace: Workspace, expression: str, limit: int) -> dict[str, Any]:
+    """How many users a rule matches now, which, and in how long.
+
+    Raises:
+        RuleError: if the expression does not fit the workspace's schema.
+    """
+    schema = workspace.graph_schema
+    rule = compile_rule(expression, schema)
+    frame = rule_frame(workspace, schema)
+    # A rule may ask for events that the schema does not know: nobody has any.
+    frame = with_fields(frame, dict.fromkeys(rule.fields - set(frame.columns), "number"))
+    begin = time.perf_counter()
+    matches = frame.filter(rule.column(frame))
+    milliseconds = (time.perf_counter() - begin) * 1000
+    return {
+        "matches": matches.height,
+        "users": frame.height,
+        "share": matches.height / frame.height if frame.height else 0.0,
+        "sample": matches["user_id"].sort().head(limit).to_list(),
+        "fields_used": sorted(rule.fields),
+        "milliseconds": milliseconds,
+    }

@@ -1,0 +1,175 @@
+"""Attention over relations against one softmax per node written out, and its gradients."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+import torch
+
+from ml.compute import threads
+from ml.graph.adjacency import build_adjacency
+from ml.hgt.attention import chunked
+from ml.hgt.attention.attend import attend, backend_for
+from ml.hgt.attention.partials import Fold
+
+ORDER = (("a", "to", "a"), ("a", "to", "b"), ("b", "to", "a"))
+SIZES = {"a": 30, "b": 9}
+HEADS, WIDTH = 2, 4
+
+
+@pytest.fixture(params=["numba", "torch"])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def many_pieces(monkeypatch):
+    monkeypatch.setattr(threads, "PIECE", 40)
+    monkeypatch.setitem(chunked.CHUNK, "cpu", 7)
+
+
+def drawn(scale=1.0, edges=300, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    hidden = HEADS * WIDTH
+    q = {name: (scale * normal(n, hidden)).requires_grad_() for name, n in SIZES.items()}
+    tables = {name: (scale * normal(n, 2 * hidden)).requires_grad_() for name, n in SIZES.items()}
+    shape = (len(ORDER), HEADS, WIDTH, WIDTH)
+    fold = Fold(normal(*shape).requires_grad_(), normal(*shape).requires_grad_())
+    edge_index = {
+        key: torch.stack(
+            [
+                torch.randint(SIZES[end] - 2, (edges,), generator=generator)
+                for end in (key[0], key[2])
+            ]
+        )
+        for key in ORDER
+    }
+    return q, tables, fold, edge_index
+
+
+def oracle(q_dict, table_dict, fold, edge_index):
+    """One softmax for each node over the scores of all its in-edges."""
+    outs = {}
+    for name, q in q_dict.items():
+        rows = []
+        for v in range(len(q)):
+            keys, values = [], []
+            for t, key in enumerate(ORDER):
+                if key[2] != name:
+                    continue
+                src = edge_index[key][0, edge_index[key][1] == v]
+                k, value = table_dict[key[0]][src].view(-1, 2, HEADS, WIDTH).unbind(1)
+                keys.append(torch.einsum("ehd,hdc->ehc", k, fold.k[t]))
+                values.append(torch.einsum("ehd,hdc->ehc", value, fold.v[t]))
+            score = (torch.cat(keys) * q[v].view(HEADS, WIDTH)).sum(2)
+            p = score.softmax(0)[:, :, None]
+            rows.append((p * torch.cat(values)).sum(0).flatten())
+        outs[name] = torch.stack(rows)
+    return outs
+
+
+def gradients(out, q, tables, fold):
+    generator = torch.Generator().manual_seed(1)
+    total = sum(
+        (x * torch.randn(x.shape, generator=generator, dtype=x.dtype)).sum() for x in out.values()
+    )
+    inputs = [*q.values(), *tables.values(), fold.k, fold.v]
+    return torch.autograd.grad(total, inputs)
+
+
+@pytest.mark.usefixtures("many_pieces")
+@pytest.mark.parametrize("scale", [0.3, 2.0])
+def test_equals_one_softmax_a_node(backend, scale):
+    q, tables, fold, edge_index = drawn(scale)
+    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    expected = oracle(q, tables, fold, edge_index)
+    for name, x in expected.items():
+        torch.testing.assert_close(out[name], x, rtol=1e-5, atol=2e-5 * scale)
+    pairs = zip(gradients(out, q, tables, fold), gradients(expected, q, tables, fold), strict=True)
+    for got, wanted in pairs:
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=2e-5 * float(wanted.abs().max()))
+
+
+def test_gradients_are_exact_in_double_precision():
+    q, tables, fold, edge_index = drawn(edges=60, dtype=torch.float64)
+    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER)
+    expected = oracle(q, tables, fold, edge_index)
+    pairs = zip(gradients(out, q, tables, fold), gradients(expected, q, tables, fold), strict=True)
+    for got, wanted in pairs:
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.usefixtures("many_pieces")
+def test_threads_and_repetition_change_no_bit(backend):
+    q, tables, fold, edge_index = drawn()
+    adjacency = build_adjacency(SIZES, edge_index)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 2, 3):
+            torch.set_num_threads(count)
+            out = attend(q, tables, fold, adjacency, ORDER, backend=backend)
+            results.append([*out.values(), *gradients(out, q, tables, fold)])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_scores_beyond_the_range_of_exp_stay_finite(backend):
+    q, tables, fold, edge_index = drawn(scale=60.0)
+    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    assert all(torch.isfinite(x).all() for x in out.values())
+    assert all(torch.isfinite(g).all() for g in gradients(out, q, tables, fold))
+
+
+def test_what_is_no_number_stays_visible(backend):
+    q, tables, fold, edge_index = drawn()
+    with torch.no_grad():
+        tables["a"][3] = float("nan")
+    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    hit = edge_index[("a", "to", "b")]
+    assert torch.isnan(out["b"][hit[1, hit[0] == 3]]).all()
+
+
+def _squares():
+    out = np.zeros(6)
+
+    def work(first, last, piece):
+        out[first:last] = np.arange(first, last) ** 2 + 0 * piece
+
+    threads.run_pieces(work, np.array([0, 2, 5, 6]))
+    return out.tolist()
+
+
+def test_the_pool_survives_a_fork():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert _squares() == [0, 1, 4, 9, 16, 25]
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply_async(_squares).get(timeout=60) == [0, 1, 4, 9, 16, 25]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_failing_piece_is_told():
+    def work(first, last, piece):
+        raise RuntimeError(f"piece {piece}")
+
+    with pytest.raises(RuntimeError, match="piece 0"):
+        threads.run_pieces(work, np.array([0, 1, 2]))
+
+
+def test_the_backend_is_chosen_by_what_is_computed():
+    single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
+    assert backend_for("auto", single) is not chunked
+    assert backend_for("auto", double) is backend_for("torch", single) is chunked
+    with pytest.raises(ValueError, match="expected float32 on the CPU"):
+        backend_for("numba", double)
+    with pytest.raises(ValueError, match="expected 'auto', 'numba' or 'torch'"):
+        backend_for("cuda", single)

@@ -1,0 +1,218 @@
+"""Embed every node, score and advise every user, and complete the task."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.tasks import looping, states
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.runs import Commit
+from controlcenter.modelling.tasks.workflows import path
+from controlcenter.serving.profiles.merging import EmbeddedItem, ScoredUser, merge
+from ml.bundle import ModelBundle
+from ml.contracts.schema import USER
+from ml.evaluation.named import flat_metrics
+from ml.fusion.evidence import COUNT_PREFIX, profile_frame
+from ml.fusion.scoring import score_users
+from ml.graph.graph import Graph
+from ml.hgt.model import embed
+from ml.recommendation import offer_edges, recommend
+from workers.files import (
+    built_files,
+    fetch,
+    load_model,
+    load_whole_graph,
+    scored_files,
+    trained_files,
+)
+from workers.runtime.device import for_task
+from workers.runtime.execution import Execution, PermanentError
+from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_mark
+from workers.stages.training import read_about, version_id
+
+
+def work(execution: Execution) -> None:
+    """The stage ``embedding``: model and graph → profiles, and the version that is active now."""
+    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
+    execution.progress(0.0, "fetching model and graph")
+    graph_files, model_files = built_files(task), trained_files(task)
+    model_folder = fetch(execution, model_files, "model")
+    model = load_model(model_folder, for_task(task.parameters["device"]))
+    if not best_so_far(task, model):
+        register_alone(execution, task, model, model_folder, model_files, graph_files)
+        return
+    scored = scored_files(task)
+    built = fetch(execution, scored, "in")
+    graph = load_whole_graph(built)
+    execution.progress(0.2, f"embedding {sum(graph.num_nodes.values())} nodes")
+    check_times(model, graph)
+    embeddings = embed(model.model, model.encoder, graph, now=model.now)
+    execution.progress(0.4, "scoring")
+    frame = profile_frame(graph)
+    scores = score_users(model.profile, frame, embeddings[USER])
+    execution.progress(0.5, "choosing what to offer")
+    scorers = {
+        target: model.decoder.scorer(edge, graph, embeddings)
+        for target, edge in offer_edges(graph).items()
+    }
+    offers = recommend(graph, embeddings, scorers)
+    execution.progress(0.7, "writing the profiles")
+    labels = None if graph.labels is None else graph.labels.tolist()
+    table = assemble(frame, scores, offers_of(offers, graph), built, labels)
+    peers = pl.read_parquet(built / PEERS)
+    about = read_about(model_folder) if states.TRAINING in path(task.workflow, task.mode) else None
+
+    def effect(commit: Commit) -> None:
+        if about is not None:
+            version = register(task, trained_from(task, about, model, model_files, graph_files))
+        else:
+            version = task.base_version
+        assert isinstance(version, ModelVersion)
+        # Also where nothing was trained: profiles and pointer must name the same version.
+        activate(version, actor="worker", reason=f"task {task.pk} completed")
+        users = merge(
+            workspace_id=task.workspace_id,
+            version=version,
+            basis=str(model.metrics["score"]["target"]),
+            users=scored_users(table, model),
+            items=embedded_items(graph, embeddings),
+            peers=peers.iter_rows(),
+            graph=scored,
+            known=load_mark(built),
+        )
+        commit.metrics = {
+            "users": users, "version": str(version.pk), "graph": str(scored[0].run_id)
+        }  # fmt: skip
+
+    execution.commit(effect)
+
+
+def check_times(model: ModelBundle, graph: Graph) -> None:
+    """Raises: PermanentError if the model goes by the ages of edges, and none has a time."""
+    if model.model.config.edge_ages and graph.num_events and not graph.has_times:
+        raise PermanentError(
+            "The version learned from the times of events (temporal), and the graph has none: "
+            "leave keep_timestamps true, or train a new version."
+        )
+
+
+def best_so_far(task: Task, model: ModelBundle) -> bool:
+    """Whether the profiles are to be of this iteration: it beats those before it."""
+    earlier = looping.best(looping.scores(task))
+    if earlier is None:
+        return True
+    value = flat_metrics(model.metrics).get(looping.metric_of(task))
+    return value is not None and value > earlier.value
+
+
+def register_alone(
+    execution: Execution, task: Task, model: ModelBundle, folder: Path, files: Any, graph_files: Any
+) -> None:
+    """Keep the version of an iteration that is not the best; profiles stay as they are."""
+    about = read_about(folder)
+
+    def effect(commit: Commit) -> None:
+        version = register(task, trained_from(task, about, model, files, graph_files))
+        commit.metrics = {"version": str(version.pk), "kept": False}
+
+    execution.commit(effect)
+
+
+def trained_from(
+    task: Task, about: dict[str, Any], model: ModelBundle, files: list[Any], graph_files: list[Any]
+) -> Trained:
+    return Trained(
+        version_id=version_id(task, about),
+        schema=model.schema.to_dict(),
+        schema_hash=model.schema.hash,
+        rule_revision=about["rule_revision"],
+        rules=about["rules"],
+        rules_sitting_out=about["rules_sitting_out"],
+        metrics=dict(model.metrics),
+        code_version=about["code_version"],
+        files=files,
+        graph_files=graph_files,
+    )
+
+
+def assemble(
+    frame: pl.DataFrame, scores: pl.DataFrame, offers: pl.DataFrame, built: Any, labels: Any
+) -> pl.DataFrame:
+    """Everything that is known of each user, a row each."""
+    counts = pl.read_parquet(built / COUNTS)
+    base = counts.rename(
+        {name: f"base {name}" for name in counts.columns if name.startswith(COUNT_PREFIX)}
+    )
+    label = pl.Series("label value", labels or [-1] * frame.height, dtype=pl.Int8)
+    joined = frame.with_columns(label)
+    for other in (scores, base, pl.read_parquet(built / LAST_EVENTS), offers):
+        joined = joined.join(other, on="user_id", how="left", maintain_order="left")
+    return joined
+
+
+def offers_of(offers: pl.DataFrame, graph: Graph) -> pl.DataFrame:
+    """The offers of each user as one list of structs, with names for people."""
+    names = []
+    for node in graph.schema.nodes:
+        if node.name != USER and "name" in node.names("categorical"):
+            known = graph.features[node.name]["name"]
+            ids = pl.Series("target_id", graph.node_ids[node.name], dtype=pl.String)
+            names.append(
+                pl.DataFrame({"target_id": ids, "name": known}).with_columns(
+                    target_type=pl.lit(node.name)
+                )
+            )
+    if names:
+        offers = offers.join(pl.concat(names), on=["target_type", "target_id"], how="left")
+    else:
+        offers = offers.with_columns(name=pl.lit(None, dtype=pl.String))
+    entry = pl.struct(
+        type="target_type", item_id="target_id", name="name", score="score", reasons="reasons"
+    )
+    order = offers.sort("user_id", "target_type", "rank", descending=[False, True, False])
+    return order.group_by("user_id", maintain_order=True).agg(offers=entry)
+
+
+def scored_users(table: pl.DataFrame, model: ModelBundle) -> Iterator[ScoredUser]:
+    """Rows of the table as the profiles take them."""
+    features = [feature.name for feature in model.schema.user.features]
+    events = model.schema.event_types
+    rules = [rule.name for rule in model.profile.rules]
+    for row in table.iter_rows(named=True):
+        hits = set(row["rule_hits"])
+        yield ScoredUser(
+            user_id=row["user_id"],
+            attributes={name: row[name] for name in features if row[name] is not None},
+            label=None if row["label value"] < 0 else bool(row["label value"]),
+            base_counts=counts_in(row, f"base {COUNT_PREFIX}", events),
+            scored_counts=counts_in(row, COUNT_PREFIX, events),
+            last_event_at=row["timestamp"],
+            embedding=row["embedding"],
+            rule_hits={name: name in hits for name in rules},
+            rule_score=row["rule_score"],
+            model_score=row["model_score"],
+            gate=row["gate"],
+            final_score=row["final_score"],
+            recommendations=row["offers"] or [],
+        )
+
+
+def counts_in(row: dict[str, Any], prefix: str, events: tuple[str, ...]) -> dict[str, int]:
+    return {event: row[prefix + event] for event in events if row[prefix + event]}
+
+
+def embedded_items(graph: Graph, embeddings: Any) -> Iterator[EmbeddedItem]:
+    """Products and apps with their attributes."""
+    for node in graph.schema.nodes:
+        if node.name == USER:
+            continue
+        rows = graph.features[node.name].to_dicts() or [{}] * len(graph.node_ids[node.name])
+        for item_id, row, embedding in zip(
+            graph.node_ids[node.name], rows, embeddings[node.name].tolist(), strict=True
+        ):
+            known = {name: value for name, value in row.items() if value is not None}
+            yield EmbeddedItem(node.name, item_id, known, embedding)
