@@ -238,5 +238,5 @@ def delete(*, dataset: Dataset, account: Account) -> None:
 
 def register_kinds() -> None:
     """Tell the task machinery of the runs this room needs."""
-    kinds.register(kinds.Kind(VALIDATION, "ingest", "workers.stages.validation", run_failed))
-    kinds.register(kinds.Kind(SYNTHESIS, "ingest", "workers.stages.synthesis", run_failed))
+    kinds.register(kinds.Kind(VALIDATION, "ingest", "workers.validation", run_failed))
+    kinds.register(kinds.Kind(SYNTHESIS, "ingest", "workers.synthesis", run_failed))

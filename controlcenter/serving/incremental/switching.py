@@ -140,7 +140,7 @@ def register_kind() -> None:
         kinds.Kind(
             KIND,
             QUEUE,
-            "workers.loops.incremental",
+            "workers.incremental",
             run_failed,
             progressed=progressed,
             again="start the incremental refresh again",

@@ -185,4 +185,4 @@ def clear(*, workspace: Workspace, account: Account) -> int:
 
 def register_kind() -> None:
     """Tell the task machinery of the run this room needs."""
-    kinds.register(kinds.Kind(KIND, "explain", "workers.stages.explaining", run_failed))
+    kinds.register(kinds.Kind(KIND, "explain", "workers.explaining", run_failed))

@@ -85,7 +85,7 @@ def test_an_upload_is_in_the_store_with_size_and_hash(
     assert (tmp_path / "back").read_bytes() == content
     run = Run.objects.get(kind="validation", subject=told["id"])
     assert (run.status, run.queue, run.workspace) == ("queued", "ingest", workspace)
-    assert Outbox.objects.filter(run_id=run.pk, job="workers.stages.validation").count() == 1
+    assert Outbox.objects.filter(run_id=run.pk, job="workers.validation").count() == 1
     assert AuditEntry.objects.get(action="dataset.upload").details["sha256"] == digest
 
 

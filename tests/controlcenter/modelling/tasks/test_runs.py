@@ -223,7 +223,7 @@ def test_the_outbox_keeps_what_the_broker_does_not_take(task, monkeypatch):
     assert relay() == 0, "not before its backoff"
     Outbox.objects.update(available_at=Now() - timedelta(seconds=1))
     assert relay() == 1
-    assert sent == [("workers.stages.building", "refresh")]
+    assert sent == [("workers.building", "refresh")]
     assert relay() == 0
 
 
