@@ -81,14 +81,14 @@ def wait_until_passed() -> None:
 
 def seconds_to_start(place: Place) -> float:
     """From before the request to the first line of the first stage, nothing else going on."""
-    from controlcenter.modelling.tasks.models import Run
+    from controlcenter.platform.runs.models import Run
 
     begin = time.time()
     task = place.post()
     wait_until_passed()
     time.sleep(PAUSE)
-    metrics = Run.objects.filter(task=task).order_by("created_at").values_list("metrics", flat=True)
-    return float(metrics[0]["began"]) - begin
+    first = Run.objects.filter(owner_id=task).earliest("created_at")
+    return float(first.metrics["began"]) - begin
 
 
 def rate_of(found: Sequence[Place], count: int) -> float:
@@ -108,11 +108,12 @@ def checked_end(tasks: Sequence[UUID]) -> float:
     """
     from django.db.models import Max
 
-    from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+    from controlcenter.modelling.tasks.models import Task
+    from controlcenter.platform.runs.models import Run, RunStatus
 
     completed = Task.objects.filter(pk__in=tasks, state="completed")
-    done = Run.objects.filter(task__in=tasks, status=RunStatus.DONE)
-    got = (completed.count(), done.count(), Run.objects.filter(task__in=tasks).count())
+    runs = Run.objects.filter(owner_id__in=tasks)
+    got = (completed.count(), runs.filter(status=RunStatus.DONE).count(), runs.count())
     expected = (len(tasks), STAGES * len(tasks), STAGES * len(tasks))
     if got != expected:
         raise RuntimeError(f"got (completed tasks, done runs, runs) {got}, expected {expected}")

@@ -9,7 +9,7 @@ from rest_framework.routers import DefaultRouter
 from controlcenter.lineage.views import LineageView, OpenLineageView
 from controlcenter.modelling.datasets.views import DatasetViewSet
 from controlcenter.modelling.evaluations.views import EvaluationViewSet
-from controlcenter.modelling.registry.views import ModelVersionViewSet
+from controlcenter.modelling.rollouts.views import RolloutViewSet
 from controlcenter.modelling.rules.views import RuleRevisionViewSet, RuleViewSet
 from controlcenter.modelling.tasks.views import TaskViewSet
 from controlcenter.operations import views as operations
@@ -45,7 +45,7 @@ router.register("schedules", ScheduleViewSet, "schedules")
 router.register("users", ProfileViewSet, "users")
 router.register("products", ProductViewSet, "products")
 router.register("apps", AppViewSet, "apps")
-router.register("models", ModelVersionViewSet, "models")
+router.register("models", RolloutViewSet, "models")
 router.register("evaluations", EvaluationViewSet, "evaluations")
 router.register("webhooks/deliveries", DeliveryViewSet, "webhooks-deliveries")
 router.register("webhooks", WebhookViewSet, "webhooks")

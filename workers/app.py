@@ -54,7 +54,7 @@ for _kind in STAGES:
 @app.task(name="workers.reap")
 def reap() -> dict[str, int]:
     """Release lost leases, force overdue cancels, remind of queued runs."""
-    from controlcenter.modelling.tasks.reaper import reap as work
+    from controlcenter.platform.runs.reaper import reap as work
 
     return work()
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.runs import outputs
+from controlcenter.modelling.tasks.stages import outputs
 from controlcenter.modelling.tasks.workflows import Workflow, path
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
@@ -16,7 +16,9 @@ from ml.bundle import ModelBundle, load_bundle
 from ml.graph.graph import Graph
 from ml.graph.splits import Split, with_added
 from ml.graph.storage import load_graph
-from workers.runtime.execution import STORE_PATIENCE, Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 from workers.stages.building import ADDED, GRAPH, SAMPLE
 
 MODEL = "model/"

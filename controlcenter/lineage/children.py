@@ -27,7 +27,7 @@ from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run
+from controlcenter.modelling.tasks.models import StageRun
 
 
 def children(workspace_id: Any, refs: Iterable[Ref], limit: int) -> tuple[list[Ref], bool]:
@@ -84,7 +84,7 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
     taken = facts.done(workspace_id, states.BUILDING).filter(
         task__dataset__isnull=True, task__base_version__in=same, reuses__isnull=True
     )
-    users = Run.objects.filter(Q(pk__in=ids) | Q(reuses__in=ids), kind=states.BUILDING)
+    users = StageRun.objects.filter(Q(pk__in=ids) | Q(reuses__in=ids), kind=states.BUILDING)
     scored = facts.done(workspace_id, states.EMBEDDING).filter(
         Q(task__in=users.values("task")) | Q(metrics__graph__in=[str(pk) for pk in ids]),
         metrics__has_key="users",

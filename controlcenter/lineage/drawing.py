@@ -22,7 +22,7 @@ LETTERS = 25
 PAGES: dict[str, Callable[[Node], str]] = {
     DATASET: lambda node: reverse("admin:datasets_dataset_change", args=[node.id]),
     DERIVED: lambda node: reverse("admin:datasets_dataset_change", args=[node.id]),
-    GRAPH: lambda node: reverse("admin:tasks_run_change", args=[node.id]),
+    GRAPH: lambda node: reverse("admin:runs_run_change", args=[node.id]),
     VERSION: lambda node: reverse("admin:registry_modelversion_change", args=[node.id]),
     EVALUATION: lambda node: reverse("admin:evaluations_evaluationreport_change", args=[node.id]),
     PROFILES: lambda node: reverse("admin:profiles_profile_changelist"),

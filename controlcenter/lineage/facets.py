@@ -10,7 +10,7 @@ from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run
+from controlcenter.modelling.tasks.models import StageRun
 from controlcenter.platform.common.code_version import code_version
 from ml.contracts.schema import GraphSchema
 
@@ -58,7 +58,7 @@ def job_type(kind: str) -> Facets:
 class Known:
     """What is known of all the datasets that some runs read and wrote."""
 
-    def __init__(self, workspace_id: Any, runs: Iterable[Run], ports: Iterable[Ports]) -> None:
+    def __init__(self, workspace_id: Any, runs: Iterable[StageRun], ports: Iterable[Ports]) -> None:
         refs = list(dict.fromkeys(r for one in ports for r in (*one.inputs, *one.outputs)))
         ids = by_kind(refs)
         uploads = [ref(DATASET, pk) for pk in ids[UPLOAD]]
@@ -67,14 +67,17 @@ class Known:
         rows = Dataset.objects.filter(workspace=workspace_id, pk__in=[*ids[DATASET], *ids[UPLOAD]])
         self.schemas = {str(pk): told for pk, told in rows.values_list("pk", "schema") if told}
         self.models = {str(pk): files for pk, files in files_of(ids[MODEL]).items()}
-        tasks = {run.task_id for run in runs if run.kind == states.TRAINING}
-        versions = ModelVersion.objects.filter(workspace=workspace_id, task__in=tasks)
+        trained = [run for run in runs if run.kind == states.TRAINING]
+        tasks = {run.task_id for run in trained if run.task_id is not None}
+        versions = ModelVersion.objects.filter(workspace=workspace_id, task_id__in=tasks)
         self.codes = {
             (task, iteration): code
-            for task, iteration, code in versions.values_list("task", "iteration", "code_version")
+            for task, iteration, code in versions.values_list(
+                "task_id", "iteration", "code_version"
+            )
         }
 
-    def code(self, run: Run) -> Facets:
+    def code(self, run: StageRun) -> Facets:
         """The code that trained a version; of other runs it is not written down."""
         code = self.codes.get((run.task_id, run.iteration)) if run.kind == states.TRAINING else None
         if not code:

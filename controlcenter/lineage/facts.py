@@ -11,7 +11,8 @@ from django.db.models.fields.json import KT
 
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import StageRun, Task
+from controlcenter.platform.runs.models import RunStatus
 from controlcenter.serving.profiles.models import Profile
 
 Iteration = tuple[uuid.UUID, int]
@@ -20,7 +21,7 @@ Iteration = tuple[uuid.UUID, int]
 
 def done(workspace_id: Any, kind: str) -> Any:
     """Finished runs of one kind."""
-    return Run.objects.filter(workspace=workspace_id, kind=kind, status=RunStatus.DONE)
+    return StageRun.objects.filter(workspace=workspace_id, kind=kind, status=RunStatus.DONE)
 
 
 def finished_runs(workspace_id: Any, kind: str, tasks: Collection[Any]) -> dict[Iteration, Any]:
@@ -67,7 +68,7 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
     """Who wrote the profiles last, by version; none for a version that never was in force."""
     if not versions:
         return {}
-    own = ModelVersion.objects.filter(pk__in=versions).values("task")
+    own = ModelVersion.objects.filter(pk__in=versions).values("task_id")
     tasks = Task.objects.filter(Q(pk__in=own) | Q(base_version__in=versions))
     rows = (
         done(workspace_id, states.EMBEDDING)

@@ -27,10 +27,10 @@ from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.evaluations.queries import SCORE_VALIDATED
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run
-from controlcenter.modelling.tasks.runs import CHECKPOINT
+from controlcenter.modelling.tasks.models import StageRun
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.common.presenting import validated
+from controlcenter.platform.runs.commits import CHECKPOINT
 from controlcenter.serving.profiles.models import Profile
 
 DERIVED = "derived_dataset"
@@ -128,7 +128,7 @@ def rows_kept(tables: Any) -> dict[str, float]:
 
 
 def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
-    rows = Run.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
+    rows = StageRun.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
     files = files_of(ids)
     return [
         Node(
@@ -162,11 +162,11 @@ def versions(workspace_id: Any, ids: Ids) -> list[Node]:
         ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
         .annotate(count=Count("files"), bytes=Sum("files__size"))
         .values(
-            "pk", "number", "task", "iteration", "created_at", "schema_hash", "code_version",
+            "pk", "number", "task_id", "iteration", "created_at", "schema_hash", "code_version",
             "rule_revision", "count", "bytes",
         )
     )  # fmt: skip
-    trained = facts.finished_runs(workspace_id, states.TRAINING, {row["task"] for row in rows})
+    trained = facts.finished_runs(workspace_id, states.TRAINING, {row["task_id"] for row in rows})
     active = set(
         ActiveVersion.objects.filter(workspace=workspace_id).values_list("version", flat=True)
     )
@@ -177,8 +177,8 @@ def versions(workspace_id: Any, ids: Ids) -> list[Node]:
             name=f"version {row['number']}",
             at=row["created_at"],
             state="active" if row["pk"] in active else "",
-            run=text(trained.get((row["task"], row["iteration"]))),
-            task=text(row["task"]),
+            run=text(trained.get((row["task_id"], row["iteration"]))),
+            task=text(row["task_id"]),
             iteration=row["iteration"],
             numbers=numbers(
                 files=row["count"], bytes=row["bytes"], rule_revision=row["rule_revision"]

@@ -15,8 +15,9 @@ from controlcenter.lineage import facets
 from controlcenter.lineage.facets import SPEC, producer
 from controlcenter.lineage.ports import Ports, Wiring
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.runs.models import RunStatus
 
 LIMIT, MAX_LIMIT = 500, 1000
 Event = dict[str, Any]
@@ -58,7 +59,7 @@ def page(
         after: Of those at ``since`` only those with a greater id.
         limit: Runs and tasks together.
     """
-    runs = Run.objects.filter(workspace=workspace).select_related("task")
+    runs = StageRun.objects.filter(workspace=workspace).select_related("task")
     tasks = Task.objects.filter(workspace=workspace)
     if task is not None:
         runs, tasks = runs.filter(task=task), tasks.filter(pk=task)
@@ -92,19 +93,19 @@ def begun(rows: QuerySet[Any], since: datetime | None, after: uuid.UUID | None) 
 
 def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
     """The events of runs and tasks, in the order of the rows."""
-    runs = [row for row in rows if isinstance(row, Run)]
+    runs = [row for row in rows if isinstance(row, StageRun)]
     wiring = Wiring(workspace.pk, runs)
     ports = {run.pk: wiring.ports(run) for run in runs}
     known = facets.Known(workspace.pk, runs, ports.values())
     for row in rows:
-        if isinstance(row, Run):
+        if isinstance(row, StageRun):
             yield from run_events(workspace, row, ports[row.pk], known)
         else:
             yield from task_events(workspace, row)
 
 
 def run_events(
-    workspace: Workspace, run: Run, ports: Ports, known: facets.Known
+    workspace: Workspace, run: StageRun, ports: Ports, known: facets.Known
 ) -> Iterator[Event]:
     name = f"{run.task.workflow}.{run.kind}" if run.task else run.kind
     inputs = [known.input(namespace(workspace), one) for one in ports.inputs]

@@ -10,8 +10,9 @@ from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus
+from controlcenter.modelling.tasks.models import StageRun
 from controlcenter.modelling.tasks.workflows import Workflow
+from controlcenter.platform.runs.models import RunStatus
 
 MODEL, UPLOAD, LOG = "model", "upload", "event-log"
 """Names beside those of refs: the files a training left, a file as it was uploaded, the events."""
@@ -30,14 +31,14 @@ class Ports:
 class Wiring:
     """Knows what the runs of some tasks read and wrote; a handful of queries for all of them."""
 
-    def __init__(self, workspace_id: Any, runs: Collection[Run]) -> None:
+    def __init__(self, workspace_id: Any, runs: Collection[StageRun]) -> None:
         tasks = {run.task_id for run in runs if run.task_id}
         bases = {run.task.base_version_id for run in runs if run.task and run.task.base_version_id}
         self.bases: dict[Any, facts.Iteration] = {
             pk: (task, iteration)
             for pk, task, iteration in ModelVersion.objects.filter(
                 workspace=workspace_id, pk__in=bases
-            ).values_list("pk", "task", "iteration")
+            ).values_list("pk", "task_id", "iteration")
         }
         trained_by = tasks | {task for task, _ in self.bases.values()}
         self.base_graphs: dict[Any, Any] = facts.graphs_of(workspace_id, bases)
@@ -51,7 +52,7 @@ class Wiring:
             (t, i): pk for pk, t, i in reports.values_list("pk", "task", "iteration")
         }
 
-    def ports(self, run: Run) -> Ports:
+    def ports(self, run: StageRun) -> Ports:
         """What a run reads; what it wrote, once it is done. A stage that was taken over read what
         the earlier one wrote, and wrote nothing."""
         if run.task is None:
@@ -62,14 +63,14 @@ class Wiring:
             return Ports(outputs)
         return Ports(inputs, outputs if run.status == RunStatus.DONE else [])
 
-    def of_subject(self, run: Run) -> tuple[list[Ref], list[Ref]]:
+    def of_subject(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
         if run.kind == VALIDATION:
             return named((UPLOAD, run.subject)), named((DATASET, run.subject))
         if run.kind == SYNTHESIS:
             return [], named((UPLOAD, run.subject))
         return [], []
 
-    def of_stage(self, run: Run) -> tuple[list[Ref], list[Ref]]:
+    def of_stage(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
         key, made = (run.task_id, run.iteration), run.reuses_id or run.pk
         assert run.task is not None
         if run.kind == states.OPTIMIZING:
@@ -90,7 +91,7 @@ class Wiring:
         read = named((GRAPH, graph), (MODEL, model))
         return read, named((EVALUATION, self.reports.get(key)))
 
-    def of_building(self, run: Run) -> list[Ref]:
+    def of_building(self, run: StageRun) -> list[Ref]:
         assert run.task is not None
         dataset = self.derived.get((run.task_id, run.iteration)) or run.task.dataset_id
         log = run.workspace_id if run.metrics.get("events_of_the_log") else None
@@ -98,12 +99,12 @@ class Wiring:
             return named((GRAPH, self.base_graphs.get(run.task.base_version_id)))
         return named((DATASET, dataset), (LOG, log))
 
-    def graph(self, run: Run) -> uuid.UUID | None:
+    def graph(self, run: StageRun) -> uuid.UUID | None:
         assert run.task is not None
         own = self.built.get((run.task_id, run.iteration))
         return own or self.base_graphs.get(run.task.base_version_id)
 
-    def base_model(self, run: Run) -> uuid.UUID | None:
+    def base_model(self, run: StageRun) -> uuid.UUID | None:
         """The training that made the base version of the run's task."""
         assert run.task is not None
         made = self.bases.get(run.task.base_version_id)

@@ -89,7 +89,7 @@ def made_by_task(task: Task) -> list[Ref]:
     """What the finished stages of a task left, iteration by iteration."""
     mine, home = [task.pk], task.workspace_id
     scored = facts.done(home, states.EMBEDDING).filter(task=task, metrics__has_key="users")
-    versions = ModelVersion.objects.filter(task=task).order_by("iteration")
+    versions = ModelVersion.objects.filter(task_id=task.pk).order_by("iteration")
     reports = EvaluationReport.objects.filter(task=task).order_by("iteration")
     wrote = scored.order_by("iteration").values_list("metrics__version", flat=True)
     found: list[tuple[str, Iterable[Any]]] = [

@@ -7,7 +7,7 @@ from django.db import connection
 from django.http import HttpRequest
 from rest_framework.exceptions import NotFound
 
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.operations import health, incremental, queries, resources
 from controlcenter.platform.accounts.models import Workspace
@@ -44,7 +44,7 @@ def board(request: HttpRequest) -> dict[str, Any]:
 
 def facts(workspace: Workspace) -> dict[str, Any]:
     recent = Task.objects.filter(workspace=workspace).select_related("dataset")
-    version = active_version(workspace)
+    version = active_version(workspace.pk)
     loop = incremental.state(workspace)
     return {
         "workspace": workspace,

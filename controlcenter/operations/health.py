@@ -10,10 +10,10 @@ from django.db.utils import DatabaseError, InterfaceError
 from kombu.exceptions import OperationalError as BrokerError
 
 from controlcenter.celery import app
-from controlcenter.modelling.tasks.models import Chore
-from controlcenter.modelling.tasks.reaper import CHORE
 from controlcenter.platform.artifacts.store import StoreUnavailable, store
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.models import Chore
+from controlcenter.platform.runs.reaper import CHORE
 from controlcenter.platform.webhooks import queries as webhooks_queries
 from controlcenter.platform.webhooks.sender import CHORE as SENDER
 

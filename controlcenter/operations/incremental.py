@@ -4,8 +4,8 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.switching import runs_of
 from controlcenter.serving.ingestion.queries import lag

@@ -12,10 +12,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from controlcenter.modelling.tasks.models import Outbox, Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.operations import incremental, queries, resources
 from controlcenter.operations.incremental import RUNNING
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.runs.models import Outbox, Run
 from controlcenter.platform.webhooks import queries as webhooks
 from controlcenter.serving.incremental.models import Loop
 

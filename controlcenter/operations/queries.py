@@ -6,10 +6,11 @@ from django.db import connection
 from django.db.models import Count, Max, Min, Q
 from django.db.models.functions import Now
 
-from controlcenter.modelling.registry.services import active_version
-from controlcenter.modelling.tasks.models import Chore, Outbox, Run, RunStatus, Task
+from controlcenter.modelling.registry.queries import active_version
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.models import Chore, Outbox, Run, RunStatus
 from controlcenter.serving.ingestion.models import Ingestion
 from controlcenter.serving.ingestion.queries import activity
 from controlcenter.serving.profiles.models import Explanation, Profile
@@ -58,7 +59,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     users = Profile.objects.filter(workspace=workspace).aggregate(
         total=Count("pk"), scored=Count("pk", filter=Q(final_score__isnull=False))
     )
-    version = active_version(workspace)
+    version = active_version(workspace.pk)
     return {
         "workspace": workspace.slug,
         "tasks": {
@@ -68,7 +69,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
             {
                 "run": run.pk,
                 "kind": run.kind,
-                "task": run.task_id,
+                "task": run.owner_id,
                 "worker": run.lease_owner,
                 "seconds_since_heartbeat": seconds_since(run.heartbeat_at),
                 "progress": run.progress,

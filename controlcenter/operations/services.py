@@ -3,9 +3,10 @@
 from typing import Any
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks import parameters, services
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.common.errors import Conflict
@@ -17,12 +18,12 @@ def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]
     Raises:
         Conflict: if there is no model version yet.
     """
-    asked = services.Request(
+    spec = TaskSpec(
         workflow=Workflow.FUSION,
         parameters=parameters.defaults() | told,
         name="Fusion training",
     )
-    task, _ = services.create(workspace=workspace, account=account, asked=asked)
+    task, _ = services.create(workspace=workspace, account=account, spec=spec)
     return task
 
 
@@ -32,17 +33,17 @@ def train_network(*, workspace: Workspace, account: Account, told: dict[str, Any
     Raises:
         Conflict: if there is no dataset to train on.
     """
-    version = active_version(workspace)
+    version = active_version(workspace.pk)
     ready = Dataset.objects.filter(workspace=workspace, state=DatasetState.READY)
     dataset = ready.filter(pk=version.dataset_id).first() if version else None
     dataset = dataset or ready.first()
     if dataset is None:
         raise Conflict("The workspace has no dataset that is ready: upload one first.")
-    asked = services.Request(
+    spec = TaskSpec(
         workflow=Workflow.REFRESH,
         parameters=parameters.defaults() | told,
         dataset=dataset,
         name="Training of the network",
     )
-    task, _ = services.create(workspace=workspace, account=account, asked=asked)
+    task, _ = services.create(workspace=workspace, account=account, spec=spec)
     return task

@@ -49,14 +49,15 @@ def terminate_backend() -> None:
 
 def install_in_worker() -> None:
     """The points of a run: from its claim to its commit."""
-    from controlcenter.modelling.tasks import claims, runs
+    from controlcenter.modelling.tasks import outcomes
+    from controlcenter.platform.runs import claims, commits
     from workers.runtime.execution import Execution
 
     _after(claims, "claim", "after-claim", lambda held, *_, **__: held)
     _after(Execution, "put", "after-upload", lambda _, execution, *__: execution.claim)
     _before(Execution, "commit", "before-commit")
-    _inside(runs)
-    _committed(runs)
+    _inside(outcomes)
+    _committed(commits)
     _in_stage(Execution)
 
 
@@ -68,7 +69,7 @@ def _after(place: Any, name: str, point: str, claim_of: Any) -> None:
         answer = original(*args, **named)
         held = claim_of(answer, *args, **named)
         if held is not None:
-            reach(held.task_id, held.kind, point)
+            reach(held.owner_id, held.kind, point)
         return answer
 
     setattr(place, name, wrapped)
@@ -79,7 +80,7 @@ def _before(place: Any, name: str, point: str) -> None:
 
     @wraps(original)
     def wrapped(execution: Any, *args: Any) -> Any:
-        reach(execution.claim.task_id, execution.claim.kind, point)
+        reach(execution.claim.owner_id, execution.claim.kind, point)
         return original(execution, *args)
 
     setattr(place, name, wrapped)
@@ -92,39 +93,39 @@ def _in_stage(execution_class: Any) -> None:
     def progress(execution: Any, share: float, message: str, **data: Any) -> None:
         original(execution, share, message, **data)
         if share >= IN_STAGE_SHARE:
-            reach(execution.claim.task_id, execution.claim.kind, "in-stage")
+            reach(execution.claim.owner_id, execution.claim.kind, "in-stage")
 
     execution_class.progress = progress
 
 
-def _inside(runs: Any) -> None:
+def _inside(outcomes: Any) -> None:
     """Everything of the commit is written, and COMMIT not yet said."""
-    original = runs.advance
+    original = outcomes.advance
 
     @wraps(original)
     def advance(task: Any, stage: str, *, actor: str) -> None:
         original(task, stage, actor=actor)
         reach(task.pk, stage, "inside-commit")
 
-    runs.advance = advance
+    outcomes.advance = advance
 
 
-def _committed(runs: Any) -> None:
-    original = runs.committing
+def _committed(commits: Any) -> None:
+    original = commits.committing
 
     @contextmanager
     def committing(held: Any) -> Iterator[Any]:
         with original(held) as commit:
             yield commit
-        reach(held.task_id, held.kind, "after-commit")
+        reach(held.owner_id, held.kind, "after-commit")
 
-    runs.committing = committing
+    commits.committing = committing
 
 
 def install_in_relay() -> None:
     """Messages that are sent several times; a relay that is killed before it marks what it sent."""
-    from controlcenter.modelling.tasks import outbox
-    from controlcenter.modelling.tasks.models import Run
+    from controlcenter.platform.runs import outbox
+    from controlcenter.platform.runs.models import Run
 
     original = outbox.app.send_task
 
@@ -133,7 +134,7 @@ def install_in_relay() -> None:
             answer = original(job, **named)
         run = Run.objects.filter(pk=named["task_id"]).first()
         if run is not None:
-            reach(run.task_id, run.kind, "after-publish")
+            reach(run.owner_id, run.kind, "after-publish")
         return answer
 
     outbox.app.send_task = send_task

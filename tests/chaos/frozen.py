@@ -14,7 +14,7 @@ def install() -> None:
 
     def progress(execution: Any, *args: Any, **named: Any) -> None:
         held = execution.claim
-        if markers.told("try") == f"{held.task_id} {held.attempt}" and not markers.told("tried"):
+        if markers.told("try") == f"{held.owner_id} {held.attempt}" and not markers.told("tried"):
             markers.tell("tried", json.dumps(tries(held)))
         original(execution, *args, **named)
 
@@ -23,18 +23,18 @@ def install() -> None:
 
 def tries(held: Any) -> dict[str, str]:
     """What came of everything that writes: ``accepted``, or the error's name."""
-    from controlcenter.modelling.tasks import claims, runs
     from controlcenter.platform.artifacts.store import Stored
+    from controlcenter.platform.runs import claims, commits
 
     checkpoint = Stored(f"{held.prefix}/late", 1, "0" * 64)
 
     def commit() -> None:
-        with runs.committing(held) as one:
+        with commits.committing(held) as one:
             one.metrics = {"late": True}
 
     writes = {
         "heartbeat": lambda: claims.beat(held),
-        "checkpoint": lambda: runs.save_checkpoint(held, checkpoint),
+        "checkpoint": lambda: commits.save_checkpoint(held, checkpoint),
         "commit": commit,
     }
     came = {}

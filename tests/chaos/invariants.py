@@ -8,16 +8,9 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import states, workflows
-from controlcenter.modelling.tasks.models import (
-    LIVE,
-    Outbox,
-    Run,
-    RunStatus,
-    Task,
-    TaskEvent,
-    Transition,
-)
+from controlcenter.modelling.tasks.models import Task, TaskEvent, Transition
 from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.runs.models import LIVE, Outbox, Run, RunStatus
 from tests.chaos.world import object_sha256
 
 
@@ -75,7 +68,7 @@ def _path(task: Task, found: Findings) -> None:
 
 
 def _runs(task: Task, found: Findings) -> None:
-    runs = list(Run.objects.filter(task=task))
+    runs = list(Run.objects.filter(owner_id=task.pk))
     done = Counter((run.iteration, run.kind) for run in runs if run.status == RunStatus.DONE)
     for stage, times in done.items():
         if times > 1:
@@ -93,7 +86,7 @@ def _runs(task: Task, found: Findings) -> None:
 
 
 def _objects(task: Task, found: Findings) -> None:
-    known = Artifact.objects.filter(run_id__in=Run.objects.filter(task=task).values("pk"))
+    known = Artifact.objects.filter(run_id__in=Run.objects.filter(owner_id=task.pk).values("pk"))
     for one in known:
         try:
             if object_sha256(one.key) != one.sha256:
@@ -110,8 +103,8 @@ def stuck_tasks() -> list[str]:
     live = Run.objects.filter(
         task=OuterRef("pk"), status=RunStatus.RUNNING, lease_expires_at__gt=Now()
     )
-    queued = Run.objects.filter(task=OuterRef("pk"), status=RunStatus.QUEUED)
-    started = Run.objects.filter(task=OuterRef("pk"))
+    queued = Run.objects.filter(owner_id=OuterRef("pk"), status=RunStatus.QUEUED)
+    started = Run.objects.filter(owner_id=OuterRef("pk"))
     waiting = Task.objects.filter(state__in=states.INCOMPLETE).exclude(state=states.SUSPENDED)
     nobody = waiting.filter(Exists(started)).filter(~Exists(live), ~Exists(queued))
     return [f"task {task.pk} is {task.state} and nobody works on it" for task in nobody]

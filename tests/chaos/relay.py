@@ -10,7 +10,7 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402
 
-from controlcenter.modelling.tasks import reaper  # noqa: E402
+from controlcenter.platform.runs import reaper  # noqa: E402
 from tests.chaos import faults  # noqa: E402
 
 if "CHAOS_UNCLAIMED_SECONDS" in os.environ:

@@ -11,8 +11,9 @@ from workers import app as stages  # noqa: E402  # it sets Django up
 
 app = stages.app
 
-from controlcenter.modelling.tasks import protocol, states  # noqa: E402
+from controlcenter.modelling.tasks import states  # noqa: E402
 from controlcenter.modelling.tasks.models import Task  # noqa: E402
+from controlcenter.platform.runs import protocol  # noqa: E402
 from tests.chaos import faults, frozen, scripted  # noqa: E402
 from workers.runtime import runner  # noqa: E402
 from workers.runtime.execution import Execution  # noqa: E402
@@ -33,7 +34,7 @@ frozen.install()
 def scripted_or_real(execution: Execution) -> None:
     """Do what the task's name says, or what workers do."""
     claim = execution.claim
-    task = Task.objects.filter(pk=claim.task_id).first()
+    task = Task.objects.filter(pk=claim.owner_id).first()
     script = scripted.script_of(task, claim.kind) if task else None
     if script is None:
         importlib.import_module(stages.STAGES[claim.kind]).work(execution)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import uuid
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -12,13 +13,15 @@ from minio.commonconfig import CopySource
 
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import store
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.profiles.models import Profile
 from ml.contracts.schema import TELECOM
 from tests.chaos.scripted import digest_after
@@ -84,11 +87,11 @@ def named_dataset(workspace: Workspace) -> Dataset:
 
 def new_task(dataset: Dataset, workflow: str, *, name: str = "", **parameters: Any) -> Task:
     """A task that is not started."""
-    asked = services.Request(
+    spec = services.TaskSpec(
         workflow=workflow, parameters=defaults() | parameters, dataset=dataset, name=name,
         start=False,
     )  # fmt: skip
-    return services.create(workspace=dataset.workspace, account=owner(), asked=asked)[0]
+    return services.create(workspace=dataset.workspace, account=owner(), spec=spec)[0]
 
 
 def real_task() -> Task:
@@ -112,9 +115,14 @@ def scripted_task(
 def check_scripted(tasks: list[Task]) -> None:
     """What the stages committed is what their scripts say, to the last step."""
     for task in tasks:
-        for run in Run.objects.filter(task=task, status=RunStatus.DONE):
+        for run in Run.objects.filter(owner_id=task.pk, status=RunStatus.DONE):
             script = json.loads(task.name).get(run.kind, {})
             assert run.metrics["digest"] == digest_after(script.get("steps", 0)), run.metrics
+
+
+def ids(tasks: Iterable[Task]) -> list[uuid.UUID]:
+    """What their runs know them by."""
+    return [task.pk for task in tasks]
 
 
 def start(*tasks: Task) -> None:
@@ -132,27 +140,27 @@ def wait_for(tasks: list[Task], seconds: float = 900.0) -> None:
 
 def running_step(task: Task) -> int:
     """The step that the task's running stage has told of; 0: none runs, or it told nothing."""
-    run = Run.objects.filter(task=task, status=RunStatus.RUNNING).first()
+    run = Run.objects.filter(owner_id=task.pk, status=RunStatus.RUNNING).first()
     return int(run.progress.get("step", 0)) if run else 0
 
 
 def holder(task: Task) -> int:
     """Pid of the process that holds the task's run."""
-    owner_of = Run.objects.filter(task=task, status=RunStatus.RUNNING).values_list("lease_owner")
-    (name,) = until(owner_of.first, "a run is held")
+    running = Run.objects.filter(owner_id=task.pk, status=RunStatus.RUNNING)
+    (name,) = until(running.values_list("lease_owner").first, "a run is held")
     return int(name.rpartition(":")[2])
 
 
 def attempts(task: Task, stage: str = states.BUILDING) -> list[str]:
     """How the attempts at a stage ended, in their order."""
-    runs = Run.objects.filter(task=task, kind=stage).order_by("attempt")
+    runs = Run.objects.filter(owner_id=task.pk, kind=stage).order_by("attempt")
     return list(runs.values_list("status", flat=True))
 
 
 def effect(task: Task) -> dict[str, Any]:
     """What a task has committed, without ids and times: equal for equal tasks."""
     task = Task.objects.get(pk=task.pk)
-    done = Run.objects.filter(task=task, status=RunStatus.DONE)
+    done = Run.objects.filter(owner_id=task.pk, status=RunStatus.DONE)
     files = {}
     for run in done:
         for one in Artifact.objects.filter(run_id=run.pk, epoch=run.epoch):
@@ -168,7 +176,7 @@ def effect(task: Task) -> dict[str, Any]:
         "files": files,
         "profiles": len(rows),
         "profiles_sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-        "versions": task.model_versions.count(),
+        "versions": ModelVersion.objects.filter(task_id=task.pk).count(),
         "reports": [plain(report.metrics) for report in task.evaluations.all()],
         "derived": Dataset.objects.filter(source=task.dataset).count(),
     }

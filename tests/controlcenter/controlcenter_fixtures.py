@@ -11,9 +11,11 @@ from rest_framework.test import APIClient
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.registry.services import Trained
+from controlcenter.modelling.rollouts.services import activate
 from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.platform.accounts.models import Account, Membership, Role, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.store import store
@@ -164,7 +166,7 @@ def model_version(workspace: Workspace) -> MakeVersion:
         }
         task = make_task(of, dataset, state="completed")
         with transaction.atomic():
-            version = register(task, Trained(**(trained | more)))
+            version = register_version(task, Trained(**(trained | more)))
             if active:
                 activate(version, actor="test", reason="test")
         return version

@@ -80,7 +80,11 @@ def fill(model_version):
             webhook=webhook, payload={"type": "ping", "data": {"mark": mark}}, status="failed"
         )
         report = EvaluationReport.objects.create(
-            task=old.task, iteration=0, model_version=old, metrics={}, report={"notes": [mark]}
+            task_id=old.task_id,
+            iteration=0,
+            model_version=old,
+            metrics={},
+            report={"notes": [mark]},
         )
         token = Token.objects.create(user=account, name=mark)[0]
         return {

@@ -14,12 +14,12 @@ from django.db import connections
 from rest_framework.test import APIClient
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.tasks.models import Run, RunStatus
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import switching
 from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
@@ -77,7 +77,7 @@ def first_refresh(django_db_setup, django_db_blocker):
 @pytest.fixture
 def scored(first_refresh, transactional_db, monkeypatch):
     """A workspace after its first refresh."""
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.1)
     monkeypatch.setattr(incremental, "IDLE_SECONDS", 0.2)
     kept_rows.put_back()
     return Workspace.objects.get(slug="alpha")

@@ -17,7 +17,7 @@ from incremental_fixtures import (
 )
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.serving.profiles import explanations

@@ -17,8 +17,9 @@ from incremental_fixtures import (
 )
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.registry.services import active_version
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.registry.queries import active_version
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.queries import graph_to_score, present_graph
 from controlcenter.serving.profiles.models import Explanation, Profile
@@ -35,9 +36,9 @@ def moved(scored, as_anna):
     """The version of the first dataset scored a second one, with more users and other edges."""
     assert as_anna.post("/api/v1/datasets/synthesize/", OTHER, format="json").status_code == 202
     do_queued()
-    first = active_version(scored)
+    first = active_version(scored.pk)
     refresh(as_anna, Dataset.objects.latest("created_at"), mode="embedding_only")
-    assert active_version(scored) == first
+    assert active_version(scored.pk) == first
     assert ids_of_graph(scored.pk) != tuple(f.pk for f in first.graph_files.order_by("name"))
     return scored
 
@@ -74,14 +75,14 @@ def test_an_explanation_is_of_what_was_scored(moved, as_anna, settings):
 
 
 def test_a_fusion_scores_the_present_users_and_learns_from_those_of_its_version(moved, as_anna):
-    learned_from = ids_of_graph(moved.pk), active_version(moved)
+    learned_from = ids_of_graph(moved.pk), active_version(moved.pk)
     rules = as_anna.get("/api/v1/rules/").json()["results"]
     as_anna.patch(f"/api/v1/rules/{rules[0]['id']}/", {"weight": 0.11}, format="json")
     task = Task.objects.latest("created_at")
     assert (task.workflow, task.state) == ("fusion", "pending")
     before = scores(moved)
     do_queued()
-    fused = active_version(moved)
+    fused = active_version(moved.pk)
     assert fused.base == learned_from[1]
     assert set(fused.graph_files.all()) == set(fused.base.graph_files.all())
     assert ids_of_graph(moved.pk) == learned_from[0]
@@ -93,9 +94,9 @@ def test_a_fusion_scores_the_present_users_and_learns_from_those_of_its_version(
 
 def test_a_version_that_learned_from_another_graph_is_fused_on_its_own(moved, as_anna):
     """It was promoted, its rescoring cancelled: the profiles are still those of the newer one."""
-    first = active_version(moved)
+    first = active_version(moved.pk)
     refresh(as_anna, Dataset.objects.latest("created_at"))
-    second = active_version(moved)
+    second = active_version(moved.pk)
     own = [list(version.graph_files.order_by("name")) for version in (first, second)]
     assert own[0] != own[1] == present_graph(moved.pk)
     assert [graph_to_score(version) for version in (first, second)] == own
@@ -109,7 +110,7 @@ def test_where_nobody_noted_a_graph_it_is_that_of_the_version(moved, how):
         loop.delete()
     else:
         loop.update(generation=F("generation") + 1)
-    version = active_version(moved)
+    version = active_version(moved.pk)
     own = list(version.graph_files.order_by("name"))
     assert own == present_graph(moved.pk) == graph_to_score(version)
 
@@ -117,7 +118,7 @@ def test_where_nobody_noted_a_graph_it_is_that_of_the_version(moved, how):
 def test_a_worker_keeps_one_graph_of_a_version(moved, as_anna, monkeypatch):
     loaded = []
     monkeypatch.setattr(explaining, "load_world", lambda version, files: loaded.append(files) or 1)
-    version, present = active_version(moved).pk, ids_of_graph(moved.pk)
+    version, present = active_version(moved.pk).pk, ids_of_graph(moved.pk)
     others = [uuid.uuid4() for _ in range(explaining.KEPT_WORLDS)]
     for known, files in [(version, (1,)), (version, present), (version, present)]:
         world_of(known, files)
@@ -131,7 +132,7 @@ def test_a_worker_keeps_one_graph_of_a_version(moved, as_anna, monkeypatch):
 
 def test_a_refresh_moves_the_graph_on(moved, as_anna):
     refresh(as_anna, Dataset.objects.latest("created_at"))
-    version = active_version(moved)
+    version = active_version(moved.pk)
     assert set(present_graph(moved.pk)) == set(version.graph_files.all())
     world = world_of(version.pk, ids_of_graph(moved.pk))
     assert world.index.graph.num_nodes[USER] == OTHER["users"]

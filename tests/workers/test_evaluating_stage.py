@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
-from controlcenter.modelling.tasks.runs import queue_run
+from controlcenter.modelling.tasks.stages import queue_stage
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.services import record
 from controlcenter.platform.artifacts.store import store
+from controlcenter.platform.runs.models import Run, RunStatus
 from ml.bundle import ModelBundle, save_bundle
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.fusion.facts import user_facts
@@ -79,7 +81,7 @@ def files(graph, model, tmp_path_factory):
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="evaluating", name="evaluating")
     return Task.objects.create(
         workspace=workspace, workflow="standard", parameters=defaults() | {"seed": SEED},
@@ -90,8 +92,8 @@ def task(monkeypatch):
 def done(task: Task, kind: str, folder: Path) -> None:
     """A finished stage with the files of a folder."""
     run = Run.objects.create(
-        workspace=task.workspace, task=task, kind=kind, queue="refresh", status=RunStatus.DONE,
-        epoch=1, iteration=task.iteration,
+        workspace=task.workspace, owner_id=task.pk, kind=kind, queue="refresh",
+        status=RunStatus.DONE, epoch=1, iteration=task.iteration,
     )  # fmt: skip
     for path in folder.rglob("*"):
         if path.is_file():
@@ -104,7 +106,7 @@ def done(task: Task, kind: str, folder: Path) -> None:
 def run(task, files):
     for kind in (states.BUILDING, states.TRAINING):
         done(task, kind, files / kind)
-    return queue_run(workspace=task.workspace, kind=states.EVALUATING, task=task)
+    return queue_stage(task, states.EVALUATING)
 
 
 def test_the_report_is_committed_with_the_run(run, task, model):
@@ -133,7 +135,7 @@ def test_the_same_input_gives_the_same_report_in_another_task(run, task, files):
     )  # fmt: skip
     for kind in (states.BUILDING, states.TRAINING):
         done(again, kind, files / kind)
-    queued = queue_run(workspace=task.workspace, kind=states.EVALUATING, task=again)
+    queued = queue_stage(again, states.EVALUATING)
     execute(str(queued.pk), evaluating.work)
     one, two = EvaluationReport.objects.order_by("iteration")
     assert (one.iteration, two.iteration) == (0, 3)
@@ -149,7 +151,7 @@ def test_a_cancel_in_between_leaves_no_report(run, task):
             messages.append(message)
             if len(messages) == 4:
                 services.cancel(task=task, account=None)
-                assert execution._cancelled.wait(60)
+                wait_until(execution._heartbeat.should_stop)
             told(share, message, **data)
 
         execution.progress = progress
@@ -185,7 +187,7 @@ def test_another_graph_than_the_one_trained_on_is_a_fault(task, files, tmp_path)
     save_graph(other, tmp_path / GRAPH)
     done(task, states.BUILDING, tmp_path)
     done(task, states.TRAINING, files / states.TRAINING)
-    run = queue_run(workspace=task.workspace, kind=states.EVALUATING, task=task)
+    run = queue_stage(task, states.EVALUATING)
     assert execute(str(run.pk), evaluating.work) == "failed"
     run.refresh_from_db()
     assert run.error.startswith("Evaluating is not possible: user-calls-user has ")

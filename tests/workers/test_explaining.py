@@ -7,9 +7,10 @@ import pytest
 
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.models import Run
 from controlcenter.serving.incremental import marks
 from controlcenter.serving.ingestion.services import ingest
 from controlcenter.serving.profiles import explanations
@@ -73,7 +74,8 @@ def version_row(workspace, schema):
         workspace=workspace, dataset=dataset, workflow="refresh", mode="full_retrain", parameters={}
     )
     return ModelVersion.objects.create(
-        workspace=workspace, number=1, task=task, dataset=dataset, seed=3, code_version="test",
+        workspace=workspace, number=1, task_id=task.pk, dataset=dataset, seed=3,
+        code_version="test",
         rule_revision=1, rules=[], metrics={}, **about,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 from incremental_fixtures import client_of, do_queued, refresh
 
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from ml.fusion.targets import HORIZON_DAYS
 from workers.stages.explaining import model_of
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def horizon(workspace):
-    return model_of(active_version(workspace).pk).horizon_days
+    return model_of(active_version(workspace.pk).pk).horizon_days
 
 
 def change_a_rule(client, weight):
@@ -27,9 +27,9 @@ def test_a_fusion_keeps_the_horizon_of_its_version(scored, anna):
     refresh(client, horizon_days=5)
     assert horizon(scored) == 5
     for weight in (0.11, 0.12):
-        version = active_version(scored)
+        version = active_version(scored.pk)
         change_a_rule(client, weight)
-        assert active_version(scored).base == version
+        assert active_version(scored.pk).base == version
         assert horizon(scored) == 5
     asked = {"horizon_days": 7, "fusion_epochs": 5}
     assert client.post("/api/v1/operations/fusion/train/", asked, format="json").status_code == 202

@@ -20,13 +20,13 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.modelling.registry.services import active_version
-from controlcenter.modelling.tasks import reaper
-from controlcenter.modelling.tasks.models import Run, RunStatus
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import StoreUnavailable, store
+from controlcenter.platform.runs import reaper
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import owning, switching
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
@@ -158,7 +158,7 @@ def test_a_new_version_makes_it_begin_anew(scored, anna, as_anna, tmp_path):
         do_queued()
         wait(lambda: is_fresh(scored))
         now = state(scored)
-        assert now["model_version"]["number"] == active_version(scored).number == 2
+        assert now["model_version"]["number"] == active_version(scored.pk).number == 2
         send(scored, *some_events(scored, 20, 2))
         wait(lambda: is_fresh(scored))
         check_against_a_full_pass(scored, tmp_path)

@@ -6,15 +6,16 @@ from rest_framework.test import APIClient
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import active_version
-from controlcenter.modelling.tasks import looping, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.registry.queries import active_version
+from controlcenter.modelling.tasks import states, versions
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.profiles.models import Profile
 from workers.app import STAGES
 from workers.runtime.runner import execute
-from workers.stages import evaluating
+from workers.stages import embedding, evaluating
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SYNTHESIS = {"users": 80, "events": 2500, "products": 10, "apps": 6, "seed": 3}
@@ -64,7 +65,7 @@ def test_standard_passes_the_path_once(client):
     derived = Dataset.objects.get(source=raw)
     version = ModelVersion.objects.get()
     assert version.dataset == derived
-    assert active_version(task.workspace) == version
+    assert active_version(task.workspace.pk) == version
     assert EvaluationReport.objects.get().model_version == version
     assert Profile.objects.filter(model_version=version).count() >= SYNTHESIS["users"]
     told = client.get(f"/api/v1/tasks/{task.pk}/").json()
@@ -74,7 +75,7 @@ def test_standard_passes_the_path_once(client):
 
 def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
     """Iterations that reach these values, as far as training and the report say."""
-    original, training = evaluating.report_on, __import__("workers.stages.embedding").embedding
+    original, training = evaluating.report_on, embedding
 
     def report_on(execution, model, graph):
         report = original(execution, model, graph)
@@ -118,9 +119,9 @@ def test_continuous_goes_on_until_a_bound_and_keeps_the_best(
     assert task.iteration == iterations - 1
     assert reason in task.transitions.last().reason
     assert EvaluationReport.objects.filter(task=task).count() == iterations
-    assert ModelVersion.objects.filter(task=task).count() == iterations
-    kept = ModelVersion.objects.get(task=task, iteration=best)
-    assert active_version(task.workspace) == kept == looping.kept_version(task)
+    assert ModelVersion.objects.filter(task_id=task.pk).count() == iterations
+    kept = ModelVersion.objects.get(task_id=task.pk, iteration=best)
+    assert active_version(task.workspace.pk) == kept == versions.kept_version(task)
     assert set(Profile.objects.values_list("model_version", flat=True)) == {kept.pk}
     derived = Dataset.objects.filter(source__isnull=False).order_by("created_at")
     assert derived.count() == iterations

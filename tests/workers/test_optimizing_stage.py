@@ -14,15 +14,16 @@ from controlcenter.modelling.datasets import deriving
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.datasets.services import checked_tables
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
-from controlcenter.modelling.tasks.runs import outputs
+from controlcenter.modelling.tasks.stages import outputs
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.ingestion.services import ingest
 from ml.data.frames import load_tables
 from ml.graph.splits import split_graph
@@ -52,7 +53,7 @@ ADVICE = {"action": "collect", "automatic": False, "what": "label", "because": "
 
 @pytest.fixture
 def account(monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.05)
     return Account.objects.create_user("anna")
 
 
@@ -349,7 +350,7 @@ def test_baselines_measure_the_same_in_every_iteration(raw, monkeypatch):
         do("embedding", embedding.work)
         do("evaluating", evaluating.work)
         send(raw, "order", 20)
-    trained = Run.objects.filter(task=task, kind="training").order_by("iteration")
+    trained = Run.objects.filter(owner_id=task.pk, kind="training").order_by("iteration")
     first, second = (run.metrics["links"]["edge_types"] for run in trained)
     assert set(first) == set(second) != set()
     for name, told in first.items():

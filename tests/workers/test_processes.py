@@ -9,11 +9,13 @@ import pytest
 from django.db import OperationalError
 
 from controlcenter.embedded.locate import REPOSITORY
-from controlcenter.modelling.tasks import claims, reaper, services
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks import services
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.runs import claims, reaper
+from controlcenter.platform.runs.models import Run, RunStatus
 from workers.runtime import processes
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +41,7 @@ def dead():
 
 def held_by(pid, run, machine=None):
     machine = processes.machine() if machine is None else machine
-    return claims.claim(run.pk, owner=f"here:{pid}", machine=machine, pid=pid)
+    return claims.claim(run.pk, worker=f"here:{pid}", machine=machine, pid=pid)
 
 
 def status(run):

@@ -9,15 +9,17 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import endings, runs, services, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Task, TaskEvent
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import ObjectMissing, StoreUnavailable, store
+from controlcenter.platform.runs import commits, endings
+from controlcenter.platform.runs.models import Run, RunStatus
 from workers.runtime import shutdown
-from workers.runtime.execution import PermanentError
+from workers.runtime.errors import PermanentError
 from workers.runtime.runner import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def task(monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.05)
     workspace = Workspace.objects.create(slug="runtime", name="runtime")
     task = Task.objects.create(
         workspace=workspace, workflow=Workflow.REFRESH, parameters=defaults()
@@ -141,9 +143,9 @@ def told_to_stop():
 @pytest.mark.parametrize("work", [never_asking, waiting_for_the_database])
 @pytest.mark.parametrize("asked", ["cancel", "suspend", "shutdown"])
 def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work, asked):
-    monkeypatch.setattr("workers.runtime.execution.INTERRUPT_SECONDS", 0.2)
+    monkeypatch.setattr("workers.runtime.interrupts.INTERRUPT_SECONDS", 0.2)
     # Psycopg looks for signals each 0.1 s in which none came: with more beats it never does.
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.5)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.5)
     ask = told_to_stop if asked == "shutdown" else partial(getattr(services, asked), account=None)
 
     def begun(execution):
@@ -157,7 +159,7 @@ def test_what_does_not_ask_is_interrupted(task, monkeypatch, told_to_stop, work,
 
 
 def test_what_asks_by_itself_is_left_alone(task, monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.INTERRUPT_SECONDS", 0.0)
+    monkeypatch.setattr("workers.runtime.interrupts.INTERRUPT_SECONDS", 0.0)
     steps = []
 
     def work(execution):
@@ -232,7 +234,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(task, monkeypatch):
     calls = []
 
     def work(execution):
-        original = runs.committing
+        original = commits.committing
 
         def breaking(claim):
             calls.append(claim)
@@ -248,7 +250,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(task, monkeypatch):
 
             return Broken()
 
-        monkeypatch.setattr(runs, "committing", breaking)
+        monkeypatch.setattr(commits, "committing", breaking)
         finish(execution)
 
     assert do(task, work) == "done"
@@ -279,7 +281,7 @@ def test_a_checkpoint_reaches_the_next_attempt(task):
 
     def first(execution):
         execution.save_checkpoint(b"half way")
-        endings.let_go(execution.claim, reason="the worker was asked to stop.")
+        endings.retry_later(execution.claim, reason="the worker was asked to stop.")
         execution.check()
         raise StoreUnavailable("stop here")
 

@@ -4,7 +4,7 @@ import pytest
 from incremental_fixtures import SYNTHESIS, check_against_a_full_pass, do_queued, refresh
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.artifacts.services import fetch_all
 from ml.contracts.schema import USER
@@ -19,7 +19,7 @@ SHARE = 0.5
 @pytest.fixture
 def sampled(scored, as_anna):
     refresh(as_anna, scope="sampled", sample_ratio=SHARE, epochs=2)
-    return active_version(scored)
+    return active_version(scored.pk)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_its_evaluation_knows_everybody(scored, as_anna, tmp_path):
     do_queued()
     task = Task.objects.latest("created_at")
     assert task.state == "completed"
-    report, version = task.evaluations.get(), active_version(scored)
+    report, version = task.evaluations.get(), active_version(scored.pk)
     assert report.metrics["score.auc"] == version.metrics["score"]["auc"]
     graphs = load_graphs(fetch_all(version.graph_files.all(), tmp_path / "graphs"))
     worst = {user["user_id"] for user in report.report["worst"]["users"]}

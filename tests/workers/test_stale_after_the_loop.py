@@ -22,7 +22,7 @@ from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.ingestion.models import Event
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import refreshing as refreshing_module
-from workers.runtime.execution import PermanentError
+from workers.runtime.errors import PermanentError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,7 +17,7 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.accounts.viewsets import ReadViewSet
@@ -42,7 +42,7 @@ def test_start_and_stop_by_the_api(scored, as_anna):
     as_anna.post(f"{url}start/")
     owner = Owner(scored)
     told = wait(lambda: (got := as_anna.get(url).json())["state"] == "running" and got)
-    assert told["model_version"]["number"] == active_version(scored).number
+    assert told["model_version"]["number"] == active_version(scored.pk).number
     assert told["owner"]
     as_anna.post(f"{url}stop/")
     assert owner.join() == "done"

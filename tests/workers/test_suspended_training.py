@@ -4,12 +4,14 @@ import threading
 
 import pytest
 from rest_framework.test import APIClient
+from waiting import wait_until
 
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
+from controlcenter.platform.runs.models import Run, RunStatus
 from workers.app import STAGES
 from workers.runtime import shutdown
 from workers.runtime.execution import Execution
@@ -22,7 +24,7 @@ PARAMETERS = {"epochs": 3, "fusion_epochs": 5}
 
 @pytest.fixture
 def client(db, monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.02)
     account = Account.objects.create_user("anna")
     create_workspace(slug="alpha", name="Alpha", owner=account)
     found = APIClient()
@@ -58,8 +60,9 @@ def interrupting(monkeypatch, ask, every):
 
     def should_stop(execution):
         # The heartbeat asks, too: it may not wait for what it itself brings back.
-        at_a_step = threading.get_ident() == execution._worker
-        if at_a_step and execution.claim.kind == states.TRAINING and not execution._interruptible:
+        at_a_step = threading.get_ident() == execution._interrupts._worker
+        held_off = not execution._interrupts._allowed
+        if at_a_step and execution.claim.kind == states.TRAINING and held_off:
             asked.append(execution.claim.attempt)
             if asked.count(execution.claim.attempt) > every:
                 ask(execution)
@@ -74,8 +77,8 @@ def test_it_ends_as_one_that_was_not_interrupted(client, monkeypatch, how):
     assert set(do_queued()) == {"done"}
 
     def suspend(execution):
-        services.suspend(task=Task.objects.get(pk=execution.claim.task_id), account=None)
-        assert execution._suspended.wait(60)
+        services.suspend(task=Task.objects.get(pk=execution.claim.owner_id), account=None)
+        wait_until(execution._heartbeat.should_stop)
 
     def stop(execution):
         shutdown.tell()

@@ -8,10 +8,11 @@ import psutil
 import pytest
 
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.runs.models import RunStatus
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.fusion.targets import DAY
 from ml.graph.graph import build_graph
@@ -73,7 +74,7 @@ def test_the_score_looks_as_far_into_the_future_as_it_is_told(task, graph):
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):
-    monkeypatch.setattr("workers.runtime.execution.BEAT_SECONDS", 0.05)
+    monkeypatch.setattr("workers.runtime.heartbeat.BEAT_SECONDS", 0.05)
     config = replace(training_config(task.parameters, "cpu"), batch_size=200)
     epochs = []
 

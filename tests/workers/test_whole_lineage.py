@@ -8,11 +8,13 @@ from rest_framework.test import APIClient
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import active_version, rescore
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.registry.queries import active_version
+from controlcenter.modelling.rollouts.services import rescore
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.runs.models import Run, RunStatus
 from workers.app import STAGES
 from workers.runtime.runner import execute
 from workers.stages import evaluating
@@ -59,7 +61,7 @@ def test_from_the_upload_to_the_profiles_and_back(client, tmp_path):
     assert answer.status_code == 201
     task = Task.objects.get(pk=answer.data["id"])
     do_queued()
-    version = active_version(task.workspace)
+    version = active_version(task.workspace.pk)
     again = rescore(task.workspace, None, version, "again")
     do_queued()
 
@@ -67,7 +69,7 @@ def test_from_the_upload_to_the_profiles_and_back(client, tmp_path):
     runs = {(r.kind, r.iteration): f"graph:{r.pk}" for r in task.runs.filter(kind="building")}
     graphs = {n: runs["building", n] for n in (0, 1)}
     newest = f"graph:{again.runs.get(kind='building').pk}"
-    versions = {v.iteration: v for v in ModelVersion.objects.filter(task=task)}
+    versions = {v.iteration: v for v in ModelVersion.objects.filter(task_id=task.pk)}
     reports = {r.iteration: f"evaluation:{r.pk}" for r in EvaluationReport.objects.all()}
     key = {n: f"version:{versions[n].pk}" for n in (0, 1)}
     derived = {n: f"dataset:{versions[n].dataset_id}" for n in (0, 1)}

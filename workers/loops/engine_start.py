@@ -16,7 +16,8 @@ from ml.bundle import ModelBundle
 from ml.graph.graph import Edges, Graph
 from ml.incremental.engine import IncrementalEngine
 from workers.files import fetch, load_model, load_whole_graph
-from workers.runtime.execution import STORE_PATIENCE, Execution
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 from workers.stages.building import load_mark
 
 FORMAT = 1

@@ -6,27 +6,22 @@ import structlog
 from django.conf import settings
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.claims import CancelRequested, Fenced
 from controlcenter.platform.artifacts.store import (
     ObjectDamaged,
     ObjectMissing,
     StoreUnavailable,
     store,
 )
+from controlcenter.platform.runs.claims import CancelRequested, Fenced
 from controlcenter.serving.incremental import owning
 from controlcenter.serving.incremental.owning import Superseded, Taken
 from ml.incremental.arrivals import SchemaChanged
 from workers.loops.engine_start import EngineStart, from_checkpoint, from_graph, packed
 from workers.loops.listening import Listening
 from workers.loops.refreshing import Refresher, refuse_another_schema
-from workers.runtime.execution import (
-    CONNECTION_ERRORS,
-    STORE_PATIENCE,
-    Execution,
-    PermanentError,
-    RetryableError,
-    WorkerStopping,
-)
+from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
+from workers.runtime.execution import Execution
+from workers.runtime.patience import CONNECTION_ERRORS, STORE_PATIENCE
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import active_version
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.serving.incremental import marks, owning
 from controlcenter.serving.incremental.marks import Mark
@@ -25,7 +25,8 @@ from ml.contracts.schema import USER
 from ml.incremental.engine import Backlog, Refreshed
 from workers.loops.engine_start import EngineStart
 from workers.loops.scoring import items_of, score
-from workers.runtime.execution import Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
 from workers.stages.building import event_frame
 
 APPLY_EVENTS = 5_000
@@ -254,7 +255,7 @@ def refuse_another_schema(workspace_id: uuid.UUID, version: ModelVersion) -> Non
     """Raises: PermanentError if the workspace left the version's schema and no task follows it."""
     workspace = Workspace.objects.get(pk=workspace_id)
     found, expected = workspace.graph_schema.hash, version.schema_hash
-    if found == expected or active_version(workspace) != version:
+    if found == expected or active_version(workspace.pk) != version:
         return
     raise PermanentError(
         f"The workspace has schema {found[:12]} now, {version} was trained on {expected[:12]}: run "

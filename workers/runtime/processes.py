@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from django.db import DatabaseError
 
-from controlcenter.modelling.tasks import reaper
+from controlcenter.platform.runs import reaper
 
 log = structlog.get_logger(__name__)
 

@@ -11,26 +11,22 @@ import structlog
 from django.db import close_old_connections
 from django.db import connections as django_connections
 
-from controlcenter.modelling.tasks import claims, endings, runs
-from controlcenter.modelling.tasks.claims import CancelRequested, Claim, Fenced, SuspendRequested
 from controlcenter.platform.artifacts.store import ObjectDamaged, ObjectMissing, StoreUnavailable
+from controlcenter.platform.runs import claims, commits, endings
+from controlcenter.platform.runs.claims import CancelRequested, Claim, Fenced, SuspendRequested
 from workers.runtime import folders, processes
-from workers.runtime.execution import (
-    CONNECTION_ERRORS,
-    Execution,
-    PermanentError,
-    RetryableError,
-    WorkerStopping,
-    retry_while_disconnected,
-)
+from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
+from workers.runtime.execution import Execution
+from workers.runtime.patience import CONNECTION_ERRORS, retry_while_disconnected
 
 log = structlog.get_logger(__name__)
+CANCELLED, SUSPENDED = "Cancelled while it ran.", "Suspended while it ran."
 
 
 def take(run_id: uuid.UUID) -> Claim | None:
     """Claim a run for this process."""
     name, machine = processes.name(), processes.machine()
-    return claims.claim(run_id, owner=name, machine=machine, pid=os.getpid())
+    return claims.claim(run_id, worker=name, machine=machine, pid=os.getpid())
 
 
 def execute(run_id: str, work: Callable[[Execution], None]) -> str:
@@ -46,7 +42,7 @@ def execute(run_id: str, work: Callable[[Execution], None]) -> str:
             outcome = "dropped"
             return outcome
         structlog.contextvars.bind_contextvars(
-            request_id=claim.request_id, task_id=str(claim.task_id or ""), kind=claim.kind
+            request_id=claim.request_id, task_id=str(claim.owner_id or ""), kind=claim.kind
         )
         log.info("run.claimed", epoch=claim.epoch, attempt=claim.attempt)
         begin = time.monotonic()
@@ -70,36 +66,36 @@ def attempt(claim: Claim, work: Callable[[Execution], None]) -> str:
             work(execution)
         return "done"
     except CancelRequested:
-        return ending("cancelled", lambda: endings.acknowledge_cancel(claim))
+        return ending("cancelled", lambda: endings.release(claim, reason=CANCELLED))
     except SuspendRequested:
-        return ending("suspended", lambda: endings.acknowledge_suspend(claim))
+        return ending("suspended", lambda: endings.release(claim, reason=SUSPENDED))
     except WorkerStopping as error:
         reason = str(error)
-        return ending("handed back", lambda: endings.hand_back(claim, reason=reason))
+        return ending("handed back", lambda: endings.release(claim, reason=reason))
     except Fenced as error:
         log.warning("run.fenced", error=str(error))
         return "fenced"
     except (StoreUnavailable, *CONNECTION_ERRORS) as error:
         reason = f"a part of the system was away: {str(error).strip()}."
-        return ending("let go", lambda: endings.let_go(claim, reason=reason))
+        return ending("let go", lambda: endings.retry_later(claim, reason=reason))
     except RetryableError as error:
         reason = str(error)
-        return ending("let go", lambda: endings.let_go(claim, reason=reason))
+        return ending("let go", lambda: endings.retry_later(claim, reason=reason))
     except (PermanentError, ObjectMissing, ObjectDamaged) as error:
         sentence = str(error)
-        return ending("failed", lambda: endings.give_up(claim, sentence=sentence))
+        return ending("failed", lambda: endings.fail(claim, sentence=sentence))
     except Exception as error:
         log.exception("run.failed")
         sentence = f"{claim.kind.capitalize()} failed: {type(error).__name__}: {error}"
         trace = traceback.format_exc()
         return ending(
-            "failed", lambda: endings.give_up(claim, sentence=sentence[:2000], traceback=trace)
+            "failed", lambda: endings.fail(claim, sentence=sentence[:2000], traceback=trace)
         )
 
 
 def take_over(execution: Execution) -> None:
     """A stage that a failed task had done: its artifacts stand for those of this run."""
-    retry_while_disconnected(lambda: runs.reuse(execution.claim))
+    retry_while_disconnected(lambda: commits.reuse(execution.claim))
 
 
 def ending(outcome: str, end: Callable[[], None]) -> str:

@@ -8,14 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from controlcenter.modelling.datasets.deriving import working_dataset
 from controlcenter.modelling.datasets.services import checked_tables
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.runs import Commit, finished
+from controlcenter.modelling.tasks.stages import finished
+from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs.commits import Commit
 from controlcenter.serving.incremental import marks
 from controlcenter.serving.incremental.marks import Mark
 from controlcenter.serving.ingestion.queries import COLUMNS, log_rows
@@ -25,7 +26,9 @@ from ml.data.quality import LINE, QualityReport
 from ml.graph.graph import build_graph
 from ml.graph.storage import save_graph
 from ml.optimizing.added import separate
-from workers.runtime.execution import STORE_PATIENCE, Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 
 COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
 ADDED = "added.parquet"
@@ -39,7 +42,7 @@ GRAPH, SAMPLE = "graph/", "sample/"
 
 def work(execution: Execution) -> None:
     """The stage ``building``: dataset and event log → graph, counts, call peers."""
-    task = Task.objects.select_related("dataset", "base_version").get(pk=execution.claim.task_id)
+    task = Task.objects.select_related("dataset", "base_version").get(pk=execution.claim.owner_id)
     try:
         working = working_dataset(task)
         artifacts = checked_tables(working) if working else []

@@ -7,11 +7,13 @@ from typing import Any
 import polars as pl
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.registry.services import Trained
+from controlcenter.modelling.rollouts.services import activate
 from controlcenter.modelling.tasks import looping, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.runs import Commit
+from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.modelling.tasks.workflows import path
+from controlcenter.platform.runs.commits import Commit
 from controlcenter.serving.profiles.merging import EmbeddedItem, ScoredUser, merge
 from ml.bundle import ModelBundle
 from ml.contracts.schema import USER
@@ -30,14 +32,15 @@ from workers.files import (
     trained_files,
 )
 from workers.runtime.device import for_task
-from workers.runtime.execution import Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
 from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_mark
 from workers.stages.training import read_about, version_id
 
 
 def work(execution: Execution) -> None:
     """The stage ``embedding``: model and graph → profiles, and the version that is active now."""
-    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
+    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.owner_id)
     execution.progress(0.0, "fetching model and graph")
     graph_files, model_files = built_files(task), trained_files(task)
     model_folder = fetch(execution, model_files, "model")
@@ -68,7 +71,8 @@ def work(execution: Execution) -> None:
 
     def effect(commit: Commit) -> None:
         if about is not None:
-            version = register(task, trained_from(task, about, model, model_files, graph_files))
+            trained = trained_from(task, about, model, model_files, graph_files)
+            version = register_version(task, trained)
         else:
             version = task.base_version
         assert isinstance(version, ModelVersion)
@@ -116,7 +120,7 @@ def register_alone(
     about = read_about(folder)
 
     def effect(commit: Commit) -> None:
-        version = register(task, trained_from(task, about, model, files, graph_files))
+        version = register_version(task, trained_from(task, about, model, files, graph_files))
         commit.metrics = {"version": str(version.pk), "kept": False}
 
     execution.commit(effect)

@@ -7,7 +7,7 @@ import polars as pl
 
 from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.runs import Commit
+from controlcenter.platform.runs.commits import Commit
 from ml.bundle import ModelBundle
 from ml.contracts.schema import EdgeKey
 from ml.evaluation.answers import OtherData
@@ -19,7 +19,8 @@ from ml.graph.splits import Split, before, split_graph
 from ml.hgt.model import embed
 from workers.files import Graphs, built_files, fetch, load_graphs, load_model, trained_files
 from workers.runtime.device import for_task
-from workers.runtime.execution import Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
 from workers.stages.training import read_about, version_id
 
 FUTURE = "future behaviour"
@@ -27,7 +28,7 @@ FUTURE = "future behaviour"
 
 def work(execution: Execution) -> None:
     """The stage ``evaluating``: model and graph → a report and suggestions."""
-    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
+    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.owner_id)
     execution.progress(0.0, "fetching model and graph")
     built = fetch(execution, built_files(task), "in")
     folder = fetch(execution, trained_files(task), "model")

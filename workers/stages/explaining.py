@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.runs import Commit
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.runs.commits import Commit
 from controlcenter.serving.incremental.marks import BEGINNING, Mark
 from controlcenter.serving.incremental.queries import present_graph
 from controlcenter.serving.ingestion.history import COLUMNS, events_of
@@ -36,7 +36,8 @@ from ml.fusion.background import Background, zero_background
 from ml.fusion.evidence import COUNT_PREFIX, gather_evidence
 from ml.hgt.row_embedding import States, full_states
 from workers.files import load_model, load_whole_graph
-from workers.runtime.execution import STORE_PATIENCE, Execution
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 from workers.stages.building import load_mark
 
 KEPT_MODELS = 4

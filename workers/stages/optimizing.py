@@ -6,25 +6,29 @@ from typing import Any
 from controlcenter.modelling.datasets.deriving import commit_derived
 from controlcenter.modelling.datasets.services import checked_tables
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
-from controlcenter.modelling.tasks.runs import Commit, finished
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.stages import finished, task_of
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs.commits import Commit
+from controlcenter.platform.runs.models import Run, RunStatus
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import load_tables, save_tables
 from ml.graph.splits import Split, split_graph
 from ml.optimizing.actions import ActionError, parse
 from ml.optimizing.optimization import optimize
 from workers.files import load_training_graph
-from workers.runtime.execution import STORE_PATIENCE, Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 
 Action = dict[str, Any]
 
 
 def work(execution: Execution) -> None:
     """The stage ``optimizing``: the task's dataset and suggestions → a derived dataset."""
-    task = Task.objects.select_related("dataset").get(pk=execution.claim.task_id)
+    task = Task.objects.select_related("dataset").get(pk=execution.claim.owner_id)
     source = task.dataset
     if source is None:
         raise PermanentError("The task has no dataset to optimize: create one that names it.")
@@ -60,6 +64,8 @@ def work(execution: Execution) -> None:
             schema=derived.schema.to_dict(),
             schema_hash=derived.schema.hash,
             steps=told,
+            made_by={"task": str(task.pk), "iteration": task.iteration},
+            account=task_of(commit).created_by,
         )
         commit.metrics = {
             "dataset": str(dataset.pk),
@@ -104,7 +110,10 @@ def suggestions_for(task: Task) -> list[Action]:
     if not task.iteration:
         return []
     evaluated = Run.objects.filter(
-        task=task, iteration=task.iteration - 1, kind=states.EVALUATING, status=RunStatus.DONE
+        owner_id=task.pk,
+        iteration=task.iteration - 1,
+        kind=states.EVALUATING,
+        status=RunStatus.DONE,
     )
     told: list[Action] = [
         one for metrics in evaluated.values_list("metrics", flat=True)

@@ -5,7 +5,8 @@ from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.platform.artifacts.store import store
 from ml.data.population import SynthesisConfig
 from ml.data.synthesis import write_dataset
-from workers.runtime.execution import STORE_PATIENCE, Execution
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 
 
 def work(execution: Execution) -> None:

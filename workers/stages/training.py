@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 from controlcenter.modelling.rules.queries import applicable, current_revision
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.runs import Commit, finished
+from controlcenter.modelling.tasks.stages import finished
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common.code_version import code_version
+from controlcenter.platform.runs.commits import Commit
 from ml.bundle import ModelBundle, save_bundle
 from ml.fusion.fitting import FittedProfile, check_users, fit_profile
 from ml.fusion.fusion import FusionConfig
@@ -37,7 +38,8 @@ from workers.files import (
     load_model,
 )
 from workers.runtime.device import for_task
-from workers.runtime.execution import Execution, PermanentError, RetryableError
+from workers.runtime.errors import PermanentError, RetryableError
+from workers.runtime.execution import Execution
 
 Cuts: TypeAlias = tuple[int, int] | None
 ABOUT = "version.json"
@@ -46,7 +48,7 @@ TRAINED_SHARE = 0.7
 
 def work(execution: Execution) -> None:
     """The stage ``training``: graph and rules → a model version's files and metrics."""
-    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.task_id)
+    task = Task.objects.select_related("base_version", "workspace").get(pk=execution.claim.owner_id)
     execution.progress(0.0, "fetching the graph")
     built = fetch(execution, built_files(task), "in")
     fuses = task.workflow == Workflow.FUSION
@@ -241,7 +243,7 @@ def version_id(task: Task, about: dict[str, Any]) -> uuid.UUID:
     """Id of the version that the task's training made; a retry that took it over has its own."""
     made = uuid.UUID(about["version_id"])
     run = finished(task.pk, task.iteration, states.TRAINING)
-    return made if run is None or run.task_id == task.pk else uuid.uuid5(made, str(task.pk))
+    return made if run is None or run.owner_id == task.pk else uuid.uuid5(made, str(task.pk))
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from django.conf import settings
 
 from controlcenter.modelling.datasets import services
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.tasks.runs import Commit
 from controlcenter.platform.artifacts.store import store
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.commits import Commit
 from ml.contracts.mapping import parse_mapping
 from ml.data.files import DatasetError, Limits
 from ml.data.tables import read_tables, save_tables
-from workers.runtime.execution import STORE_PATIENCE, Execution, PermanentError
+from workers.runtime.errors import PermanentError
+from workers.runtime.execution import Execution
+from workers.runtime.patience import STORE_PATIENCE
 
 
 def work(execution: Execution) -> None:

@@ -1,18 +1,15 @@
-"""Derived datasets: made by the stage ``optimizing``, and read by the iteration it was for."""
+"""Derived datasets: made by a run from another dataset, and ready at once."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
-from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, Task
-from controlcenter.modelling.tasks.runs import Commit, finished
+from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.artifacts.store import Stored
 from controlcenter.platform.audit.services import record
-from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs.commits import Commit
 
 TABLES = ("users", "products", "apps", "events")
 NAME_LENGTH = 180
@@ -26,15 +23,18 @@ def commit_derived(
     schema: dict[str, Any],
     schema_hash: str,
     steps: list[dict[str, Any]],
+    made_by: dict[str, Any],
+    account: Account | None,
 ) -> Dataset:
-    """Within a run's transaction: the derived dataset is there, ready for the task's next stage.
+    """Within a run's transaction: the derived dataset is there, ready to be read.
 
     Args:
         source: What it was made from; its row and its objects stay as they are.
         files: The tables as they were stored, with their names.
         steps: As ``ml.optimizing.steps.Step.to_dict`` gives them, one at least.
+        made_by: The task and its iteration, for the report.
+        account: Who made it.
     """
-    assert commit.task is not None
     # Locked, so that two derived datasets of one source get two numbers.
     source = Dataset.objects.select_for_update(of=("self",)).get(pk=source.pk)
     number = source.derived.count() + 1
@@ -48,16 +48,16 @@ def commit_derived(
         size=sum(stored.size for stored, _ in files),
         schema=schema,
         schema_hash=schema_hash,
-        report=report_of(steps, task=commit.task),
+        report=report_of(steps, made_by),
         source=source,
         checked_run_id=commit.run.pk,
         checked_epoch=commit.claim.epoch,
-        created_by=commit.task.created_by,
+        created_by=account,
         validated_at=Now(),
     )
-    details = {"source": str(source.pk), "task": str(commit.task.pk), "name": derived.name}
+    details = {"source": str(source.pk), "task": made_by["task"], "name": derived.name}
     record(
-        account=commit.task.created_by,
+        account=account,
         workspace=commit.run.workspace,
         action="dataset.derive",
         target=derived,
@@ -66,7 +66,7 @@ def commit_derived(
     return derived
 
 
-def report_of(steps: list[dict[str, Any]], *, task: Task) -> dict[str, Any]:
+def report_of(steps: list[dict[str, Any]], made_by: dict[str, Any]) -> dict[str, Any]:
     """The quality report of a derived dataset: the steps, and their sums by table.
 
     For each table ``rows_read - rows_rejected + rows_added = rows_kept``.
@@ -84,32 +84,4 @@ def report_of(steps: list[dict[str, Any]], *, task: Task) -> dict[str, Any]:
         }
     names = ("rows_read", "rows_kept", "rows_rejected", "rows_added")
     sums = {name: sum(table[name] for table in tables.values()) for name in names}
-    made_by = {"task": str(task.pk), "iteration": task.iteration}
     return {"tables": tables, **sums, "steps": steps, "made_by": made_by}
-
-
-def working_dataset(task: Task) -> Dataset | None:
-    """What the task's present iteration works on: its derived dataset, else the task's own.
-
-    Raises:
-        Conflict: if the derived dataset was deleted.
-    """
-    run = finished(task.pk, task.iteration, states.OPTIMIZING)
-    if run is None:
-        return task.dataset
-    derived = Dataset.objects.filter(checked_run_id=run.pk).first()
-    if derived is None:
-        raise Conflict(
-            f"The dataset that iteration {task.iteration} of task {task.pk} derived was deleted: "
-            "create the task again."
-        )
-    return derived
-
-
-def tasks_in_need(dataset: Dataset) -> list[Task]:
-    """Tasks that are not over and read this dataset: theirs, or derived by one of their runs."""
-    need = Q(dataset=dataset)
-    if dataset.checked_run_id is not None:
-        runs = Run.objects.filter(Q(pk=dataset.checked_run_id) | Q(reuses=dataset.checked_run_id))
-        need |= Q(pk__in=runs.values("task"))
-    return list(Task.objects.filter(need, state__in=states.INCOMPLETE).order_by("created_at"))

@@ -8,18 +8,22 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from controlcenter.modelling.datasets.deriving import tasks_in_need
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
-from controlcenter.modelling.tasks import kinds
-from controlcenter.modelling.tasks.endings import close
-from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus
-from controlcenter.modelling.tasks.runs import Commit, queue_run
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import record as record_artifact
 from controlcenter.platform.artifacts.store import Stored, StoreUnavailable, store
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common.errors import Conflict, Unavailable
+from controlcenter.platform.common.hooks import Hook
+from controlcenter.platform.runs import kinds
+from controlcenter.platform.runs.commits import Commit, queue_run
+from controlcenter.platform.runs.endings import close
+from controlcenter.platform.runs.models import LIVE, Run, RunStatus
+from controlcenter.platform.runs.owners import Ending, Outcome, Owner
+
+deleting: Hook[[Dataset]] = Hook()
+"""A locked dataset is about to be deleted: rooms above that need it raise ``Conflict``."""
 
 log = structlog.get_logger(__name__)
 VALIDATION = "validation"
@@ -194,9 +198,14 @@ def commit_rejection(commit: Commit, *, error: str, report: dict[str, Any] | Non
     )
 
 
-def run_failed(run: Run, sentence: str) -> None:
-    """A validation or synthesis was given up."""
-    Dataset.objects.filter(pk=run.subject).update(state=DatasetState.INVALID, error=sentence)
+class DatasetOwner(Owner[Dataset]):
+    """A dataset hears of its validation or synthesis that failed."""
+
+    def ended(self, row: Dataset | None, run: Run | None, ending: Ending) -> None:
+        if ending.outcome is Outcome.FAILED and run is not None:
+            Dataset.objects.filter(pk=run.subject).update(
+                state=DatasetState.INVALID, error=ending.sentence
+            )
 
 
 def checked_tables(dataset: Dataset) -> list[Artifact]:
@@ -219,15 +228,12 @@ def delete(*, dataset: Dataset, account: Account) -> None:
     away at its next heartbeat.
 
     Raises:
-        Conflict: if a task that is not over needs it.
+        Conflict: if something above needs it.
     """
     for run in live_runs(dataset.workspace).select_for_update().filter(subject=str(dataset.pk)):
         close(run, RunStatus.CANCELLED, error=f"Its dataset was deleted by {account.username}.")
     dataset = Dataset.objects.select_for_update(of=("self",)).get(pk=dataset.pk)
-    needing = tasks_in_need(dataset)
-    if needing:
-        names = ", ".join(str(task.pk) for task in needing[:5])
-        raise Conflict(f"Dataset {dataset.name!r} is needed by task {names}: cancel it first.")
+    deleting(dataset)
     if dataset.checked_run_id:
         Artifact.objects.filter(run_id=dataset.checked_run_id).delete()
     if dataset.upload_id:
@@ -237,6 +243,7 @@ def delete(*, dataset: Dataset, account: Account) -> None:
 
 
 def register_kinds() -> None:
-    """Tell the task machinery of the runs this room needs."""
-    kinds.register(kinds.Kind(VALIDATION, "ingest", "workers.validation", run_failed))
-    kinds.register(kinds.Kind(SYNTHESIS, "ingest", "workers.synthesis", run_failed))
+    """Tell the engine of the runs this room needs."""
+    owner = DatasetOwner()
+    kinds.register(kinds.Kind(VALIDATION, "ingest", owner))
+    kinds.register(kinds.Kind(SYNTHESIS, "ingest", owner))

@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import BooleanField
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast
+from django.urls import reverse
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.tasks.looping import Score
@@ -28,6 +29,14 @@ def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:
     """The metric by iteration, where it was measured."""
     found = [(one.iteration, one.metrics.get(metric)) for one in reports]
     return [Score(number, float(v)) for number, v in found if isinstance(v, int | float)]
+
+
+def report_links(task: Task) -> list[dict[str, str]]:
+    """Where the evaluation reports of a task are shown, if it has any."""
+    if not EvaluationReport.objects.filter(task=task).exists():
+        return []
+    url = reverse("admin:evaluations_evaluationreport_changelist")
+    return [{"url": f"{url}?task__id__exact={task.pk}", "label": "Evaluation reports"}]
 
 
 def profiles_of(workspace_id: Any, user_ids: set[str]) -> dict[str, Any]:

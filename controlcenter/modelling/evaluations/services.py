@@ -5,7 +5,8 @@ from typing import Any
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.runs import Commit
+from controlcenter.modelling.tasks.stages import task_of
+from controlcenter.platform.runs.commits import Commit
 
 
 def record_report(
@@ -18,14 +19,12 @@ def record_report(
         version_id: Of the evaluated version; the report names it where it is registered.
 
     Raises:
-        LookupError: if the run has no task.
+        TypeError: if the run is not of a task.
         django.db.IntegrityError: if the iteration has a report already.
     """
-    if commit.task is None:
-        raise LookupError(f"run {commit.run.pk} has no task: there is nothing to report on")
     registered = ModelVersion.objects.filter(pk=version_id, workspace=commit.run.workspace_id)
     return EvaluationReport.objects.create(
-        task=commit.task,
+        task=task_of(commit),
         iteration=commit.run.iteration,
         model_version=registered.first(),
         metrics=report["metrics"],

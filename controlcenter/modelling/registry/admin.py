@@ -1,4 +1,4 @@
-"""Model versions in the admin: metrics beside the baselines, promote, roll back."""
+"""Model versions in the admin: metrics beside the baselines."""
 
 from typing import Any
 
@@ -9,17 +9,11 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from controlcenter.modelling.registry import services
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
 from controlcenter.platform.accounts.console import (
-    Done,
-    Operation,
     ScopedAdmin,
     WorkspaceFilter,
-    account_of,
 )
-from controlcenter.platform.accounts.console_forms import ReasonForm, WorkspaceReasonForm
-from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.common.link_tables import metric_tables
 from controlcenter.platform.common.metric_tables import part
 from controlcenter.platform.common.plots import reliability
@@ -28,6 +22,7 @@ from controlcenter.platform.common.presenting import (
     NOT_VALIDATED,
     Table,
     badge,
+    link,
     number,
     pretty,
     when,
@@ -36,7 +31,6 @@ from controlcenter.platform.common.presenting import (
 HEAVY = ("schema", "rules", "rules_sitting_out")
 
 
-@admin.register(ModelVersion)
 class ModelVersionAdmin(ScopedAdmin):
     """What was learned, how good it is beside the baselines, and which one is in force."""
 
@@ -52,7 +46,7 @@ class ModelVersionAdmin(ScopedAdmin):
         (None, {"fields": ("workspace", "number", "in_force", "created_at", "id")}),
         (
             "Lineage",
-            {"fields": ("task", "dataset", "base", "seed", "code_version", "rule_revision")},
+            {"fields": ("made_by", "dataset", "base", "seed", "code_version", "rule_revision")},
         ),
         (
             "Feature contract and rules",
@@ -62,19 +56,6 @@ class ModelVersionAdmin(ScopedAdmin):
             },
         ),
     )
-    operations = (
-        Operation(
-            "promote", "Promote", "run_promote", Role.OPERATOR, ReasonForm,
-            offered=lambda row: not row.active,
-            help="The scores come from this version then; a task rescores.",
-        ),
-    )  # fmt: skip
-    list_operations = (
-        Operation(
-            "rollback", "Roll back", "run_rollback", Role.OPERATOR, WorkspaceReasonForm,
-            danger=True, help="Back to the version before the active one; a task rescores.",
-        ),
-    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         active = ActiveVersion.objects.filter(version=OuterRef("pk"))
@@ -87,6 +68,10 @@ class ModelVersionAdmin(ScopedAdmin):
     @admin.display(description="version", ordering="number")
     def title(self, version: ModelVersion) -> str:
         return str(version)
+
+    @admin.display(description="task")
+    def made_by(self, version: ModelVersion) -> SafeString:
+        return link(reverse("admin:tasks_task_change", args=[version.task_id]), version.task_id)
 
     @admin.display(description="active")
     def in_force(self, version: Any) -> SafeString | str:
@@ -141,15 +126,3 @@ class ModelVersionAdmin(ScopedAdmin):
             "files": Table("Files", ["file", "size", "SHA-256"], files),
             "pointer": pointer,
         }
-
-    def run_promote(self, request: HttpRequest, row: Any, data: dict[str, Any]) -> Done:
-        task = services.promote(version=row, account=account_of(request), reason=data["reason"])
-        url = reverse("admin:tasks_task_change", args=[task.pk])
-        return Done(f"{row} is active now; this task rescores.", url)
-
-    def run_rollback(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
-        version, task = services.rollback(
-            workspace=data["workspace"], account=account_of(request), reason=data["reason"]
-        )
-        url = reverse("admin:tasks_task_change", args=[task.pk])
-        return Done(f"{version} is active again; this task rescores.", url)

@@ -5,7 +5,7 @@ import uuid
 from django.db import models
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.common.scoping import Scoped
 
@@ -16,11 +16,11 @@ class ModelVersion(Scoped):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.PROTECT, related_name="+")
     number = models.PositiveIntegerField(help_text="Counts up within the workspace.")
-    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="model_versions")
+    task_id = models.UUIDField(help_text="The task that made it.")
     iteration = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Of the task; only the workflow continuous has several."
     )
-    dataset = models.ForeignKey("datasets.Dataset", on_delete=models.PROTECT, related_name="+")
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="+")
     base = models.ForeignKey(
         "self",
         null=True,
@@ -44,7 +44,9 @@ class ModelVersion(Scoped):
         ordering = ["-number"]
         constraints = [
             models.UniqueConstraint(fields=["workspace", "number"], name="one_version_a_number"),
-            models.UniqueConstraint(fields=["task", "iteration"], name="one_version_an_iteration"),
+            models.UniqueConstraint(
+                fields=["task_id", "iteration"], name="one_version_an_iteration"
+            ),
         ]
 
     def __str__(self) -> str:

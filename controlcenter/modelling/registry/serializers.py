@@ -1,7 +1,5 @@
 """Model versions on the wire."""
 
-from typing import Any
-
 from rest_framework import serializers
 
 from controlcenter.modelling.registry.models import ModelVersion
@@ -15,6 +13,7 @@ class FileSerializer(serializers.ModelSerializer[Artifact]):
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
+    task = serializers.UUIDField(source="task_id", read_only=True)
     active = serializers.BooleanField(read_only=True)
     validated = serializers.BooleanField(
         read_only=True,
@@ -54,17 +53,3 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
             "files",
         ]
         read_only_fields = fields
-
-
-class ReasonSerializer(serializers.Serializer[Any]):
-    """Why; it goes into the audit."""
-
-    reason = serializers.CharField(max_length=300)
-
-
-class PromotedSerializer(serializers.Serializer[Any]):
-    """The version that is active now and the task that rescores."""
-
-    active = serializers.UUIDField()
-    number = serializers.IntegerField()
-    task = serializers.UUIDField()

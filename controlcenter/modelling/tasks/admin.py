@@ -1,18 +1,22 @@
-"""Tasks and their runs in the admin: create, follow, start, cancel."""
+"""Tasks in the admin: create, follow, start, cancel."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Max, Prefetch, QuerySet
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import curves, looping, services, states, workflows
 from controlcenter.modelling.tasks.admin_forms import TaskForm
-from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus, Task
+from controlcenter.modelling.tasks.links import links_of
+from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.modelling.tasks.queueing import waiting
+from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.versions import kept_version
 from controlcenter.platform.accounts.console import (
     Done,
     Operation,
@@ -22,7 +26,8 @@ from controlcenter.platform.accounts.console import (
 )
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.common.link_tables import metric_tables
-from controlcenter.platform.common.presenting import NONE, Table, badge, bar, duration, pretty, when
+from controlcenter.platform.common.presenting import Table, badge, bar, duration, pretty, when
+from controlcenter.platform.runs.models import LIVE, RunStatus
 
 HEAVY = ("payload", "metrics", "traceback")
 
@@ -95,7 +100,7 @@ class TaskAdmin(ScopedAdmin):
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        runs = Prefetch("runs", Run.objects.defer(*HEAVY))
+        runs = Prefetch("runs", StageRun.objects.defer(*HEAVY))
         return super().get_queryset(request).prefetch_related(runs)
 
     @admin.display(description="task", ordering="name")
@@ -112,7 +117,7 @@ class TaskAdmin(ScopedAdmin):
         return format_html("{} {}", bar(share, f"progress of {task}"), f"{share:.0%}")
 
     @admin.display(description="created", ordering="created_at")
-    def created(self, row: Task | Run) -> str:
+    def created(self, row: Task) -> str:
         return when(row.created_at)
 
     @admin.display(description="took")
@@ -127,7 +132,7 @@ class TaskAdmin(ScopedAdmin):
         runs = list(row.runs.defer("payload"))
         live = next((run for run in runs if run.status == RunStatus.RUNNING), None)
         found = curves.losses(row)
-        version = looping.kept_version(row)
+        version = kept_version(row)
         stream = reverse("tasks-events", args=[row.pk])
         return {
             "stages": [
@@ -147,7 +152,7 @@ class TaskAdmin(ScopedAdmin):
             "takes_over": taken_over(runs),
             "transitions": transitions_table(row),
             "metrics": metric_tables(row.metrics or (version.metrics if version else {})),
-            "links": [*version_links(version), *report_links(row)],
+            "links": [*version_links(version), *links_of(row)],
         }
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
@@ -156,7 +161,7 @@ class TaskAdmin(ScopedAdmin):
         task, _ = services.create(
             workspace=workspace,
             account=account_of(request),
-            asked=services.Request(
+            spec=TaskSpec(
                 workflow=data["workflow"],
                 parameters=told,
                 dataset=data["dataset"],
@@ -199,7 +204,7 @@ def waits(task: Task) -> str:
     return f"{found.reason[0].upper()}{found.reason[1:]}."
 
 
-def taken_over(runs: list[Run]) -> list[str]:
+def taken_over(runs: list[StageRun]) -> list[str]:
     """Which finished stages a retry took over, and from where."""
     return [
         f"{run.kind}: {len(run.metrics['reused']['artifacts'])} artifact(s) of task "
@@ -227,84 +232,9 @@ def transitions_table(task: Task) -> Table:
     return Table("Transitions", ["when", "from", "to", "who", "why"], rows)
 
 
-def version_links(version: Any) -> list[dict[str, str]]:
-    """Where the model version of a task is shown, if a room above shows it."""
+def version_links(version: ModelVersion | None) -> list[dict[str, str]]:
+    """Where the model version of a task is shown."""
     if version is None:
         return []
-    try:
-        url = reverse("admin:registry_modelversion_change", args=[version.pk])
-    except NoReverseMatch:
-        return []
+    url = reverse("admin:registry_modelversion_change", args=[version.pk])
     return [{"url": url, "label": f"Model {version}"}]
-
-
-def report_links(task: Task) -> list[dict[str, str]]:
-    """Where the evaluation reports of a task are shown, if it has any and a room shows them."""
-    done = [run for run in task.runs.all() if run.status == RunStatus.DONE]
-    if not any(run.kind == states.EVALUATING for run in done):
-        return []
-    try:
-        url = reverse("admin:evaluations_evaluationreport_changelist")
-    except NoReverseMatch:
-        return []
-    return [{"url": f"{url}?task__id__exact={task.pk}", "label": "Evaluation reports"}]
-
-
-@admin.register(Run)
-class RunAdmin(ScopedAdmin):
-    """Every leased attempt at a piece of background work, of tasks and of datasets alike."""
-
-    list_display = (
-        "kind", "workspace", "task", "attempt", "coloured_status", "progress_text", "lease_owner",
-        "created", "took",
-    )  # fmt: skip
-    list_filter = (WorkspaceFilter, "status", "kind")
-    list_select_related = ("workspace", "task")
-    search_fields = ("id__iexact", "task__id__iexact", "subject")
-    ordering = ("-created_at",)
-    fieldsets = (
-        (None, {"fields": ("workspace", "task", "kind", "subject", "coloured_status", "error")}),
-        (
-            "Lease",
-            {"fields": ("attempt", "epoch", "queue", "lease_owner", "heartbeat_at", "request_id")},
-        ),
-        ("Times", {"fields": ("created_at", "available_at", "started_at", "finished_at", "took")}),
-        ("Progress and metrics", {"fields": ("progress_json", "metrics_json")}),
-        ("Traceback", {"classes": ["collapse"], "fields": ("traceback_text",)}),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        queryset = super().get_queryset(request)
-        listed = request.resolver_match and request.resolver_match.url_name == (
-            "tasks_run_changelist"
-        )
-        return queryset.defer(*HEAVY) if listed else queryset
-
-    @admin.display(description="status", ordering="status")
-    def coloured_status(self, run: Run) -> SafeString:
-        return badge(run.status)
-
-    @admin.display(description="progress")
-    def progress_text(self, run: Run) -> str:
-        share = run.progress.get("share")
-        return f"{share:.0%}" if isinstance(share, int | float) else NONE
-
-    @admin.display(description="created", ordering="created_at")
-    def created(self, row: Task | Run) -> str:
-        return when(row.created_at)
-
-    @admin.display(description="took")
-    def took(self, run: Run) -> str:
-        return duration(run.started_at, run.finished_at)
-
-    @admin.display(description="progress")
-    def progress_json(self, run: Run) -> SafeString:
-        return pretty(run.progress)
-
-    @admin.display(description="metrics")
-    def metrics_json(self, run: Run) -> SafeString:
-        return pretty(run.metrics)
-
-    @admin.display(description="traceback")
-    def traceback_text(self, run: Run) -> SafeString:
-        return format_html('<pre class="ups-json">{}</pre>', run.traceback or NONE)

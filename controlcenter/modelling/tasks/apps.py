@@ -4,3 +4,11 @@ from django.apps import AppConfig
 class TasksConfig(AppConfig):
     name = "controlcenter.modelling.tasks"
     label = "tasks"
+
+    def ready(self) -> None:
+        from controlcenter.modelling.datasets.services import deleting
+        from controlcenter.modelling.tasks.run_owner import register_kinds
+        from controlcenter.modelling.tasks.working_data import refuse_if_needed
+
+        register_kinds()
+        deleting.register(refuse_if_needed)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlcenter.modelling.tasks import states, workflows
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task, TaskEvent
+from controlcenter.modelling.tasks.models import StageRun, Task, TaskEvent
 from controlcenter.platform.common.presenting import duration
+from controlcenter.platform.runs.models import RunStatus
 
 WIDTH, HEIGHT, MARGIN = 640.0, 220.0, 46.0
 MAX_EVENTS = 5000
@@ -31,7 +32,7 @@ class Stage:
 
     name: str
     status: str
-    runs: list[Run]
+    runs: list[StageRun]
 
 
 def losses(task: Task) -> dict[int, float]:
@@ -95,9 +96,9 @@ def worked(task: Task) -> tuple[str, ...]:
     return tuple(stage for stage in path_of(task) if stage in states.STAGES)
 
 
-def stages(task: Task, runs: Iterable[Run]) -> list[Stage]:
+def stages(task: Task, runs: Iterable[StageRun]) -> list[Stage]:
     """The stages of the present iteration in order, those that were not begun included."""
-    by_kind: dict[str, list[Run]] = {}
+    by_kind: dict[str, list[StageRun]] = {}
     for run in runs:
         if run.iteration == task.iteration:
             by_kind.setdefault(run.kind, []).append(run)
@@ -109,7 +110,7 @@ def stages(task: Task, runs: Iterable[Run]) -> list[Stage]:
     return found
 
 
-def share_done(task: Task, runs: Iterable[Run]) -> float:
+def share_done(task: Task, runs: Iterable[StageRun]) -> float:
     """How much of the present iteration is done, 0 to 1; each stage counts the same."""
     path = worked(task)
     runs = [run for run in runs if run.iteration == task.iteration]
@@ -123,6 +124,6 @@ def share_done(task: Task, runs: Iterable[Run]) -> float:
     return min((len(done & set(path)) + share) / len(path), 1.0)
 
 
-def attempt_row(run: Run) -> list[Any]:
+def attempt_row(run: StageRun) -> list[Any]:
     """One attempt as the timeline shows it."""
     return [run, duration(run.started_at, run.finished_at)]

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.runs.models import Run, RunStatus
 
 METRIC = "links.mrr"
 """What iterations are compared by where the task does not say."""
@@ -30,7 +30,7 @@ def metric_of(task: Task) -> str:
 def scores(task: Task) -> list[Score]:
     """Of the iterations that were evaluated, in their order; one without the metric is left out."""
     name = metric_of(task)
-    done = Run.objects.filter(task=task, kind=states.EVALUATING, status=RunStatus.DONE)
+    done = Run.objects.filter(owner_id=task.pk, kind=states.EVALUATING, status=RunStatus.DONE)
     found = []
     for iteration, metrics in done.order_by("iteration").values_list("iteration", "metrics"):
         value = metrics.get("metrics", {}).get(name)
@@ -42,18 +42,6 @@ def scores(task: Task) -> list[Score]:
 def best(found: list[Score]) -> Score | None:
     """The best iteration, of equal ones the first."""
     return max(found, key=lambda score: (score.value, -score.iteration), default=None)
-
-
-def kept_version(task: Task) -> Any:
-    """The model version that the task left, of several the best; None if there is none.
-
-    The room of versions stands above this one: what is known of them is their relation.
-    """
-    versions = sorted(task.model_versions.all(), key=lambda version: version.number)
-    if len(versions) < 2:
-        return versions[0] if versions else None
-    top = best(scores(task))
-    return next((v for v in versions if top and v.iteration == top.iteration), versions[-1])
 
 
 def decide(task: Task) -> tuple[str, str]:
@@ -92,7 +80,7 @@ def got_worse(found: list[Score]) -> bool:
 def were_done(task: Task, wanted: list[dict[str, object]]) -> bool:
     """Whether the next iteration would do what this one did, and so come to the same."""
     run = Run.objects.filter(
-        task=task, kind=states.OPTIMIZING, status=RunStatus.DONE, iteration=task.iteration
+        owner_id=task.pk, kind=states.OPTIMIZING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
     done = [essence(one) for one in run.metrics.get("actions", [])] if run else []
     return all(essence(one) in done for one in wanted)
@@ -107,7 +95,7 @@ def suggestions(task: Task) -> list[dict[str, object]]:
     """What the present iteration's evaluation would have optimizing do, and the task can use: what
     learns in the order of time leaves added events out."""
     run = Run.objects.filter(
-        task=task, kind=states.EVALUATING, status=RunStatus.DONE, iteration=task.iteration
+        owner_id=task.pk, kind=states.EVALUATING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
     told = run.metrics.get("suggestions", []) if run else []
     unused = {"augment"} if task.parameters.get("temporal") else set()

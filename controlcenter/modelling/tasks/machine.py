@@ -9,6 +9,7 @@
     any stage ──► failed | cancelled | suspended;   suspended ──► the state it left | cancelled
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,31 +18,14 @@ from django.db.models.functions import Now
 from django_fsm import GET_STATE, FSMField, TransitionNotAllowed
 from django_fsm import transition as edge
 
-from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks import states, workflows
 from controlcenter.modelling.tasks.workflows import Mode, Workflow
 from controlcenter.platform.common.errors import Conflict
 
 
-def may_begin_building(task: Any) -> bool:
-    return task.state != states.PENDING or task.workflow == Workflow.REFRESH
-
-
-def may_begin_training(task: Any) -> bool:
-    if task.state == states.PENDING:
-        return task.workflow == Workflow.FUSION
-    return task.mode == Mode.FULL_RETRAIN
-
-
-def may_begin_embedding(task: Any) -> bool:
-    return task.state != states.BUILDING or task.mode == Mode.EMBEDDING_ONLY
-
-
-def may_begin_optimizing(task: Any) -> bool:
-    return task.workflow in {Workflow.STANDARD, Workflow.CONTINUOUS}
-
-
-def may_complete(task: Any) -> bool:
-    return task.state != states.EMBEDDING or task.workflow in {Workflow.REFRESH, Workflow.FUSION}
+def follows(target: str) -> Callable[[Any], bool]:
+    """The condition of an edge: the task's workflow has it in its path."""
+    return lambda task: workflows.leads_to(task.workflow, task.mode, task.state, target)
 
 
 class TaskMachine(models.Model):
@@ -61,17 +45,23 @@ class TaskMachine(models.Model):
         "state",
         states.sources(states.OPTIMIZING),
         states.OPTIMIZING,
-        conditions=[may_begin_optimizing],
+        conditions=[follows(states.OPTIMIZING)],
     )
     def to_optimizing(self) -> None: ...
 
     @edge(
-        "state", states.sources(states.BUILDING), states.BUILDING, conditions=[may_begin_building]
+        "state",
+        states.sources(states.BUILDING),
+        states.BUILDING,
+        conditions=[follows(states.BUILDING)],
     )
     def to_building(self) -> None: ...
 
     @edge(
-        "state", states.sources(states.TRAINING), states.TRAINING, conditions=[may_begin_training]
+        "state",
+        states.sources(states.TRAINING),
+        states.TRAINING,
+        conditions=[follows(states.TRAINING)],
     )
     def to_training(self) -> None: ...
 
@@ -79,17 +69,32 @@ class TaskMachine(models.Model):
         "state",
         states.sources(states.EMBEDDING),
         states.EMBEDDING,
-        conditions=[may_begin_embedding],
+        conditions=[follows(states.EMBEDDING)],
     )
     def to_embedding(self) -> None: ...
 
-    @edge("state", states.sources(states.EVALUATING), states.EVALUATING)
+    @edge(
+        "state",
+        states.sources(states.EVALUATING),
+        states.EVALUATING,
+        conditions=[follows(states.EVALUATING)],
+    )
     def to_evaluating(self) -> None: ...
 
-    @edge("state", states.sources(states.LOOPING), states.LOOPING)
+    @edge(
+        "state",
+        states.sources(states.LOOPING),
+        states.LOOPING,
+        conditions=[follows(states.LOOPING)],
+    )
     def to_looping(self) -> None: ...
 
-    @edge("state", states.sources(states.COMPLETED), states.COMPLETED, conditions=[may_complete])
+    @edge(
+        "state",
+        states.sources(states.COMPLETED),
+        states.COMPLETED,
+        conditions=[follows(states.COMPLETED)],
+    )
     def to_completed(self) -> None: ...
 
     @edge("state", states.sources(states.FAILED), states.FAILED)
@@ -117,16 +122,17 @@ class StaleMove(Exception):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a caller believes of a task: compared under the lock before an edge is taken."""
+class TaskVersion:
+    """The task as a caller has read it: compared under the lock before an edge is taken."""
 
     state: str
     version: int
     iteration: int
 
 
-def seen(task: TaskMachine) -> Seen:
-    return Seen(task.state, task.version, task.iteration)
+def version_of(task: TaskMachine) -> TaskVersion:
+    """What ``move`` expects of a task as it was read."""
+    return TaskVersion(task.state, task.version, task.iteration)
 
 
 def take_edge(task: TaskMachine, target: str) -> None:
@@ -150,7 +156,7 @@ def move(
     task: Machine,
     target: str,
     *,
-    expected: Seen,
+    expected: TaskVersion,
     actor: str,
     reason: str,
 ) -> Machine:
@@ -171,8 +177,8 @@ def move(
         raise RuntimeError("move() must run inside the transaction of a service")
     model = type(task)
     current = model._default_manager.select_for_update().get(pk=task.pk)
-    if seen(current) != expected:
-        raise StaleMove(f"task {task.pk} is {seen(current)}, expected {expected}")
+    if version_of(current) != expected:
+        raise StaleMove(f"task {task.pk} is {version_of(current)}, expected {expected}")
     take_edge(current, target)
     current.version += 1
     current.iteration += expected.state == states.LOOPING and target == states.OPTIMIZING

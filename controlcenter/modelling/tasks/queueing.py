@@ -1,9 +1,7 @@
-"""Whose turn it is: the order of waiting tasks, the limits, and why a task waits.
+"""Whose turn it is in a workspace: the order of its waiting tasks, and why a task waits.
 
-One task a workspace is active at a time. A pool is a queue with a limit on how many of its runs go
-at once over all workspaces; what counts is live leases, so that nothing leaks. Each point of
-priority is worth ``UPS_PRIORITY_MINUTES`` of waiting: the order of two tasks never changes while
-they wait, and none is overtaken for ever.
+One task a workspace is active at a time. Each point of priority is worth ``UPS_PRIORITY_MINUTES``
+of waiting: the order of two tasks never changes while they wait, and none is overtaken for ever.
 """
 
 from dataclasses import dataclass
@@ -18,14 +16,13 @@ from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus, Task
-from controlcenter.modelling.tasks.outbox import enqueue
+from controlcenter.modelling.tasks.models import StageRun, Task
+from controlcenter.platform.runs.models import LIVE, RunStatus
+from controlcenter.platform.runs.outbox import enqueue
+from controlcenter.platform.runs.pools import holding, limit_of
 
 WAITING = (states.PENDING, states.SUSPENDED)
 """States in which a task with a queued run waits for its workspace."""
-
-LOOKED_AT = 200
-"""Runs before one in its pool that are looked at; with more than that ready it waits anyway."""
 
 
 def place_in_time(prefix: str = "") -> Any:
@@ -39,7 +36,7 @@ def place_in_time(prefix: str = "") -> Any:
 def waiting_before(task: Task) -> QuerySet[Task]:
     """The waiting tasks of the workspace that go before one, first first."""
     mine = task.created_at - task.priority * timedelta(minutes=settings.PRIORITY_MINUTES)
-    queued = Run.objects.filter(task=OuterRef("pk"), status=RunStatus.QUEUED)
+    queued = StageRun.objects.filter(task=OuterRef("pk"), status=RunStatus.QUEUED)
     others = Task.objects.filter(workspace=task.workspace_id, state__in=WAITING).exclude(pk=task.pk)
     return (
         others.alias(place=place_in_time())
@@ -60,10 +57,18 @@ def is_next(task: Task) -> bool:
     return not active_beside(task).exists() and not waiting_before(task).exists()
 
 
+def lock_queue(workspace_id: UUID) -> None:
+    """One claim of a waiting task a workspace at a time, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"queue {workspace_id}"]
+        )
+
+
 def wake_next(task: Task) -> None:
     """Send a hint for the head of the workspace's queue; the claim decides."""
     head = (
-        Run.objects.filter(
+        StageRun.objects.filter(
             task__workspace=task.workspace_id, task__state__in=WAITING, status=RunStatus.QUEUED
         )
         .alias(place=place_in_time("task__"))
@@ -72,64 +77,6 @@ def wake_next(task: Task) -> None:
     )
     if head is not None:
         enqueue(head)
-
-
-def limit_of(pool: str) -> int | None:
-    """How many runs of a queue may go at once; None: no limit."""
-    return settings.POOL_LIMITS.get(pool)
-
-
-def holding(pool: str) -> QuerySet[Run]:
-    """The runs of a pool that hold a place."""
-    return Run.objects.filter(queue=pool, status=RunStatus.RUNNING, lease_expires_at__gt=Now())
-
-
-def lock_pool(pool: str) -> None:
-    """One claim of a limited pool at a time, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"pool {pool}"])
-
-
-def has_place(run: Run) -> bool:
-    """Whether a run of a limited pool may go: a place is free and nobody before it wants it.
-
-    Call it under ``lock_pool``.
-    """
-    limit = limit_of(run.queue)
-    if limit is None:
-        return True
-    free = limit - holding(run.queue).count()
-    return free > 0 and len(ready_before(run, free)) < free
-
-
-def ready_before(run: Run, wanted: int) -> list[Run]:
-    """Up to ``wanted`` runs of the pool that could go now and stand before this one."""
-    queued = (
-        Run.objects.filter(queue=run.queue, status=RunStatus.QUEUED, available_at__lte=Now())
-        .filter(task__isnull=False)
-        .alias(place=place_in_time("task__"))
-        .order_by("place", "pk")
-        .select_related("task")
-    )
-    found: list[Run] = []
-    for other in queued[:LOOKED_AT]:
-        if other.pk == run.pk or len(found) >= wanted:
-            break
-        assert other.task is not None
-        if other.task.state not in WAITING or is_next(other.task):
-            found.append(other)
-    return found
-
-
-def wake_pool(pool: str) -> None:
-    """A place of a limited pool may be free: send hints to those who may want it."""
-    if limit_of(pool) is None:
-        return
-    queued = Run.objects.filter(
-        queue=pool, status=RunStatus.QUEUED, available_at__lte=Now(), task__isnull=False
-    )
-    for run in queued.alias(place=place_in_time("task__")).order_by("place", "pk")[:3]:
-        enqueue(run)
 
 
 @dataclass(frozen=True)
@@ -163,11 +110,11 @@ def waiting(task: Task) -> Waiting | None:
     return Waiting(len(ahead), reason_of(live, len(ahead)), ahead)
 
 
-def reason_of(run: Run, ahead: int) -> str:
+def reason_of(run: StageRun, ahead: int) -> str:
     """Why a queued run was not taken yet, for people."""
     if ahead:
         return f"queued: {ahead} task(s) of this workspace go before it"
-    if run.losses and Run.objects.filter(pk=run.pk, available_at__gt=Now()).exists():
+    if run.losses and StageRun.objects.filter(pk=run.pk, available_at__gt=Now()).exists():
         return f"lost {run.losses} time(s): tried again at {run.available_at:%H:%M:%S} UTC"
     limit = limit_of(run.queue)
     if limit is not None and holding(run.queue).count() >= limit:

@@ -2,25 +2,29 @@
 
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import looping, states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task, Transition
+from controlcenter.modelling.tasks.models import StageRun, Task, Transition
 from controlcenter.modelling.tasks.parameters import ParametersSerializer
 from controlcenter.modelling.tasks.queueing import waiting
+from controlcenter.modelling.tasks.versions import kept_version, versions_of
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.common.serializers import StrictSerializer
+from controlcenter.platform.runs.models import RunStatus
 
 
-class RunSerializer(serializers.ModelSerializer[Run]):
+class RunSerializer(serializers.ModelSerializer[StageRun]):
     """One attempt at a stage."""
 
     status = serializers.ChoiceField(choices=RunStatus.choices, read_only=True)
 
     class Meta:
-        model = Run
+        model = StageRun
         fields = [
             "id",
             "kind",
@@ -60,7 +64,20 @@ class WaitingSerializer(serializers.Serializer[Any]):
     behind = serializers.ListField(child=serializers.UUIDField())
 
 
+class TaskListSerializer(serializers.ListSerializer[Any]):
+    """Reads the versions of all listed tasks at once."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        tasks = list(data)
+        if isinstance(self.child, TaskSerializer):
+            self.child.versions = versions_of(task.pk for task in tasks)
+        return super().to_representation(tasks)
+
+
 class TaskSerializer(serializers.ModelSerializer[Task]):
+    versions: dict[UUID, list[ModelVersion]] | None = None
+    """Of all tasks of a list, by task; None: they are read for each."""
+
     state = serializers.ChoiceField(choices=states.CHOICES, read_only=True)
     created_by = serializers.CharField(
         source="created_by.username", default=None, allow_null=True, read_only=True
@@ -72,6 +89,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
     class Meta:
         model = Task
+        list_serializer_class = TaskListSerializer
         fields = [
             "id",
             "name",
@@ -101,7 +119,8 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
         return {"stage": live[0].kind, **live[0].progress} if live else {}
 
     def get_model_version(self, task: Task) -> str | None:
-        version = looping.kept_version(task)
+        listed = None if self.versions is None else self.versions.get(task.pk, [])
+        version = kept_version(task, listed)
         return str(version.pk) if version else None
 
 

@@ -1,92 +1,36 @@
 """What people and programs do with tasks; each function owns its transaction."""
 
-import hashlib
-import json
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
-from rest_framework.exceptions import ValidationError
 
-from controlcenter.modelling.tasks import states, workflows
-from controlcenter.modelling.tasks.claims import active_base
-from controlcenter.modelling.tasks.endings import close, finish_suspend
-from controlcenter.modelling.tasks.machine import move, seen
+from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.tasks import outcomes, states, workflows
 from controlcenter.modelling.tasks.models import (
-    LIVE,
-    Run,
-    RunStatus,
     Task,
     TaskEvent,
     Transition,
     transition_taken,
 )
-from controlcenter.modelling.tasks.queueing import wake_next
-from controlcenter.modelling.tasks.runs import queue_run
-from controlcenter.modelling.tasks.workflows import Mode, Workflow
+from controlcenter.modelling.tasks.stages import queue_stage
+from controlcenter.modelling.tasks.task_spec import TaskSpec, check
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import SYSTEM, record
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs.endings import close
+from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a new task is asked to be.
-
-    Args:
-        parameters: As ``ParametersSerializer`` leaves them.
-    """
-
-    workflow: str
-    parameters: dict[str, Any]
-    dataset: Any = None
-    base_version: Any = None
-    name: str = ""
-    priority: int = 0
-    start: bool = True
-
-    @property
-    def hash(self) -> str:
-        content = {
-            "workflow": self.workflow,
-            "parameters": self.parameters,
-            "dataset": str(self.dataset.pk) if self.dataset else None,
-            "base_version": str(self.base_version.pk) if self.base_version else None,
-            "name": self.name,
-            "priority": self.priority,
-            "start": self.start,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def check(asked: Request, workspace: Workspace) -> None:
-    """Raises: ValidationError or Conflict if the request can't be a task."""
-    mode = asked.parameters["mode"]
-    if (asked.workflow, mode) not in workflows.PATHS:
-        raise ValidationError({"parameters.mode": f"workflow {asked.workflow} has no mode {mode}"})
-    own_graph = mode == Mode.EMBEDDING_ONLY and asked.base_version is not None
-    if asked.dataset is None and asked.workflow != Workflow.FUSION and not own_graph:
-        raise ValidationError({"dataset": f"the workflow {asked.workflow} needs a dataset"})
-    if asked.dataset is not None and asked.dataset.state != "ready":
-        raise Conflict(
-            f"Dataset {asked.dataset.name!r} is {asked.dataset.state}; a task needs one that is "
-            "ready: wait for its validation, or read its quality report."
-        )
-    based = workflows.needs_base(asked.workflow, mode)
-    if based and asked.base_version is None and active_base(workspace) is None:
-        raise Conflict("The workspace has no model version yet: run a full refresh first.")
-
-
-def made_with(key: str, workspace: Workspace, asked: Request) -> Task | None:
+def made_with(key: str, workspace: Workspace, spec: TaskSpec) -> Task | None:
     """The task that this key and request made before, if any.
 
     Raises:
         Conflict: if the key made another one.
     """
     earlier = Task.objects.filter(workspace=workspace, idempotency_key=key).first() if key else None
-    if earlier is not None and earlier.request_hash != asked.hash:
+    if earlier is not None and earlier.request_hash != spec.hash:
         raise Conflict(
             f"Idempotency-Key {key!r} was used for another request (task {earlier.pk}): "
             "send a new key."
@@ -99,7 +43,7 @@ def create(
     *,
     workspace: Workspace,
     account: Account | None,
-    asked: Request,
+    spec: TaskSpec,
     key: str = "",
     retry_of: Task | None = None,
 ) -> tuple[Task, bool]:
@@ -115,34 +59,34 @@ def create(
     Raises:
         Conflict: for the same key with another request.
     """
-    earlier = made_with(key, workspace, asked)
+    earlier = made_with(key, workspace, spec)
     if earlier is not None:
         return earlier, False
-    if asked.dataset is not None:
+    if spec.dataset is not None:
         # Locked until the task is there, so that a delete sees the task or comes before it.
-        current = type(asked.dataset).objects.select_for_update(of=("self",))
-        asked = replace(asked, dataset=current.get(pk=asked.dataset.pk))
-    check(asked, workspace)
+        current = Dataset.objects.select_for_update(of=("self",))
+        spec = replace(spec, dataset=current.get(pk=spec.dataset.pk))
+    check(spec, workspace)
     bound = structlog.contextvars.get_contextvars()
     try:
         with transaction.atomic():
             task = Task.objects.create(
                 workspace=workspace,
-                workflow=asked.workflow,
-                mode=asked.parameters["mode"],
-                name=asked.name,
-                dataset=asked.dataset,
-                base_version=asked.base_version,
-                parameters=asked.parameters,
-                priority=asked.priority,
+                workflow=spec.workflow,
+                mode=spec.parameters["mode"],
+                name=spec.name,
+                dataset=spec.dataset,
+                base_version=spec.base_version,
+                parameters=spec.parameters,
+                priority=spec.priority,
                 created_by=account,
                 idempotency_key=key,
-                request_hash=asked.hash,
+                request_hash=spec.hash,
                 retry_of=retry_of,
                 request_id=str(bound.get("request_id", "")),
             )
     except IntegrityError:  # the same key at the same time
-        earlier = made_with(key, workspace, asked)
+        earlier = made_with(key, workspace, spec)
         if earlier is None:
             raise
         return earlier, False
@@ -157,17 +101,17 @@ def create(
         workspace=workspace,
         action="task.create",
         target=task,
-        details={"workflow": asked.workflow, "parameters": asked.parameters}
+        details={"workflow": spec.workflow, "parameters": spec.parameters}
         | ({"retry_of": str(retry_of.pk)} if retry_of else {}),
     )
-    if asked.start:
+    if spec.start:
         queue_first(task)
     return Task.objects.get(pk=task.pk), True
 
 
 def queue_first(task: Task) -> Run:
     first = workflows.next_state(task.workflow, task.mode, states.PENDING)
-    return queue_run(workspace=task.workspace, kind=first, task=task)
+    return queue_stage(task, first)
 
 
 def locked(task: Task) -> Task:
@@ -207,14 +151,12 @@ def cancel(*, task: Task, account: Account | None) -> Task:
         record(account=account, workspace=task.workspace, action="task.cancel", target=task)
         Task.objects.filter(pk=task.pk).update(cancel_requested_at=Now(), cancel_requested_by=actor)
         TaskEvent.objects.create(task=task, kind="cancel", data={"by": actor})
-    live = list(Run.objects.select_for_update().filter(task=task, status__in=LIVE))
+    live = list(Run.objects.select_for_update().filter(owner_id=task.pk, status__in=LIVE))
     if not any(run.status == RunStatus.RUNNING for run in live):
         for run in live:
             close(run, RunStatus.CANCELLED, error="Cancelled before it ran.")
-        move(
-            task, states.CANCELLED, expected=seen(task), actor=actor, reason=f"cancelled by {actor}"
-        )
-        wake_next(task)
+        task.cancel_requested_by = task.cancel_requested_by or actor
+        outcomes.cancel(task, actor=actor)
     return Task.objects.get(pk=task.pk)
 
 
@@ -234,7 +176,7 @@ def suspend(*, task: Task, account: Account | None) -> Task:
     if task.cancel_requested_at is not None:
         raise Conflict("The task is being cancelled: there is nothing to suspend.")
     actor = account.username if account else SYSTEM
-    live = list(Run.objects.select_for_update().filter(task=task, status__in=LIVE))
+    live = list(Run.objects.select_for_update().filter(owner_id=task.pk, status__in=LIVE))
     if task.state == states.SUSPENDED and not live:
         return task
     if task.suspend_requested_at is None:
@@ -249,7 +191,7 @@ def suspend(*, task: Task, account: Account | None) -> Task:
         close(run, RunStatus.RELEASED, error=f"Suspended by {actor} before it ran.")
     if task.state != states.SUSPENDED:  # else it was to be resumed, and had not begun to
         task.suspend_requested_by = actor
-        finish_suspend(task, actor=actor)
+        outcomes.suspend(task, actor=actor)
     return Task.objects.get(pk=task.pk)
 
 
@@ -269,7 +211,7 @@ def resume(*, task: Task, account: Account | None) -> Task:
             .order_by("attempt")
             .last()
         )
-        queue_run(workspace=task.workspace, kind=task.left_state, task=task, after=last)
+        queue_stage(task, task.left_state, after=last)
         record(account=account, workspace=task.workspace, action="task.resume", target=task)
         actor = account.username if account else SYSTEM
         TaskEvent.objects.create(task=task, kind="resume", data={"by": actor})
@@ -289,7 +231,7 @@ def retry(*, task: Task, account: Account | None) -> Task:
     again = task.retries.filter(state__in=states.INCOMPLETE).first()
     if again is not None:
         raise Conflict(f"The task is being retried already, as task {again.pk}.")
-    asked = Request(
+    spec = TaskSpec(
         workflow=task.workflow,
         parameters=task.parameters,
         dataset=task.dataset,
@@ -297,5 +239,5 @@ def retry(*, task: Task, account: Account | None) -> Task:
         name=task.name,
         priority=task.priority,
     )
-    made, _ = create(workspace=task.workspace, account=account, asked=asked, retry_of=task)
+    made, _ = create(workspace=task.workspace, account=account, spec=spec, retry_of=task)
     return made

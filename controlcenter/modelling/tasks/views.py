@@ -16,8 +16,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from controlcenter.modelling.tasks import services
-from controlcenter.modelling.tasks.asking import AsksForTask
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.request_spec import DescribesTask
 from controlcenter.modelling.tasks.serializers import (
     NewTaskSerializer,
     RunSerializer,
@@ -47,10 +47,10 @@ class AnyAccept(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class TaskViewSet(AsksForTask, ReadViewSet):
+class TaskViewSet(DescribesTask, ReadViewSet):
     """The tasks of the workspace; one runs at a time, others wait their turn."""
 
-    queryset = Task.objects.select_related("created_by").prefetch_related("runs", "model_versions")
+    queryset = Task.objects.select_related("created_by").prefetch_related("runs")
     filterset_fields = {
         "state": ["exact", "in"],
         "workflow": ["exact"],
@@ -87,7 +87,7 @@ class TaskViewSet(AsksForTask, ReadViewSet):
         task, new = services.create(
             workspace=self.workspace,
             account=self.account,
-            asked=self.asked(serializer.validated_data),
+            spec=self.spec(serializer.validated_data),
             key=self.idempotency_key(),
         )
         body = TaskDetailSerializer(self.get_queryset().get(pk=task.pk)).data

@@ -59,3 +59,13 @@ def next_state(workflow: str, mode: str, state: str) -> str:
         return stages[0]
     following = stages[stages.index(state) + 1 :]
     return following[0] if following else states.COMPLETED
+
+
+def leads_to(workflow: str, mode: str, state: str, target: str) -> bool:
+    """Whether the path of a workflow goes from a state to another; a loop may begin anew."""
+    if (workflow, mode) not in PATHS:
+        return False
+    if state == states.LOOPING and target == path(workflow, mode)[0]:
+        return True
+    begun = state == states.PENDING or state in path(workflow, mode)
+    return begun and target == next_state(workflow, mode, state)

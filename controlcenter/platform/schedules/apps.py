@@ -6,7 +6,7 @@ class SchedulesConfig(AppConfig):
     label = "schedules"
 
     def ready(self) -> None:
-        from controlcenter.modelling.tasks.reaper import chores
+        from controlcenter.platform.runs.reaper import chores
         from controlcenter.platform.schedules.firing import fire_due
 
         chores.register(fire_due)

@@ -18,12 +18,13 @@ from django.db.models.functions import Now
 from rest_framework.exceptions import APIException
 
 from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Chore, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.console_forms import sentence
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common import clock
 from controlcenter.platform.common.problems import DATABASE_AWAY
+from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.schedules import cron
 from controlcenter.platform.schedules.models import Fire, Missed, Outcome, Overlap, Schedule
 
@@ -155,7 +156,7 @@ def create_task(fire: Fire, account: Account | None = None) -> Task:
     schedule = fire.schedule
     key = f"schedule {schedule.pk} {fire.fire_time.isoformat()}"
     task, _ = services.create(
-        workspace=schedule.workspace, account=account, asked=schedule.asked, key=key
+        workspace=schedule.workspace, account=account, spec=schedule.asked, key=key
     )
     return task
 

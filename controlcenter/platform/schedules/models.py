@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.services import Request
+from controlcenter.modelling.tasks.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.common.scoping import Scoped
 
@@ -92,9 +92,9 @@ class Schedule(Scoped):
         return ZoneInfo(self.timezone)
 
     @property
-    def asked(self) -> Request:
+    def asked(self) -> TaskSpec:
         """The task that each fire asks for."""
-        return Request(
+        return TaskSpec(
             workflow=self.workflow,
             parameters=self.parameters,
             dataset=self.dataset,

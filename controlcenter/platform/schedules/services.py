@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import NotFound, ValidationError
 
-from controlcenter.modelling.tasks.services import check as check_task
+from controlcenter.modelling.tasks.task_spec import check as check_task
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common import clock

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from controlcenter.modelling.tasks.asking import AsksForTask
+from controlcenter.modelling.tasks.request_spec import DescribesTask
 from controlcenter.modelling.tasks.views import KEY
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet
@@ -30,7 +30,7 @@ from controlcenter.platform.schedules.serializers import (
 WRITING = ("create", "update", "partial_update", "destroy", "fire")
 
 
-class ScheduleViewSet(AsksForTask, ReadViewSet):
+class ScheduleViewSet(DescribesTask, ReadViewSet):
     """Tasks that are created again and again, at the times of a cron expression."""
 
     queryset = Schedule.objects.select_related("created_by")
@@ -116,14 +116,14 @@ class ScheduleViewSet(AsksForTask, ReadViewSet):
         """
         serializer = NewScheduleSerializer(data=data)
         serializer.is_valid(raise_exception=True)
-        asked = self.asked(serializer.validated_data)
+        spec = self.spec(serializer.validated_data)
         own = {name: serializer.validated_data[name] for name in OWN_FIELDS}
         return own | {
-            "workflow": asked.workflow,
-            "dataset": asked.dataset,
-            "base_version": asked.base_version,
-            "parameters": asked.parameters,
-            "priority": asked.priority,
+            "workflow": spec.workflow,
+            "dataset": spec.dataset,
+            "base_version": spec.base_version,
+            "parameters": spec.parameters,
+            "priority": spec.priority,
         }
 
     def changed(self, schedule: Schedule, fields: dict[str, Any]) -> Schedule:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks.models import Run, RunStatus
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import waking
 from controlcenter.serving.incremental.models import NOTHING_SEEN, Ask, Loop
 from controlcenter.serving.incremental.switching import KIND

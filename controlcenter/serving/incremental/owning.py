@@ -12,12 +12,12 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks.claims import Claim, held_run
-from controlcenter.modelling.tasks.endings import close
-from controlcenter.modelling.tasks.models import RunStatus
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import record
 from controlcenter.platform.artifacts.store import Stored
+from controlcenter.platform.runs.claims import Claim, held_run
+from controlcenter.platform.runs.endings import close
+from controlcenter.platform.runs.models import RunStatus
 from controlcenter.serving.incremental.marks import Mark
 from controlcenter.serving.incremental.models import Ask, Loop
 from controlcenter.serving.incremental.queries import present_graph

@@ -9,15 +9,16 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.registry.services import active_version
-from controlcenter.modelling.tasks import kinds
-from controlcenter.modelling.tasks.endings import close
-from controlcenter.modelling.tasks.models import LIVE, Run, RunStatus
-from controlcenter.modelling.tasks.runs import queue_run
+from controlcenter.modelling.registry.queries import active_version
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs import kinds
+from controlcenter.platform.runs.commits import queue_run
+from controlcenter.platform.runs.endings import close
+from controlcenter.platform.runs.models import LIVE, Run, RunStatus
+from controlcenter.platform.runs.owners import Ending, Outcome, Owner
 from controlcenter.serving.incremental import waking
 from controlcenter.serving.incremental.marks import BEGINNING, Mark
 from controlcenter.serving.incremental.models import Loop
@@ -79,7 +80,7 @@ def switch(loop: Loop, account: Account, *, wanted: bool, reason: str) -> None:
 
 def locked(workspace: Workspace) -> Loop | None:
     """The locked row; it is made where profiles of a version are there from before the loop."""
-    version = active_version(workspace)
+    version = active_version(workspace.pk)
     if version is not None:
         Loop.objects.get_or_create(workspace=workspace, defaults={"version": version})
     return Loop.objects.select_for_update(of=("self",)).filter(workspace=workspace).first()
@@ -123,10 +124,16 @@ def profiles_replaced(
     waking.tell(workspace_id, waking.URGENT)
 
 
-def run_failed(run: Run, sentence: str) -> None:
-    """The loop was given up: it is off, and says why."""
-    Loop.objects.filter(pk=run.workspace_id).update(wanted=False, serving=False, trouble=sentence)
-    structlog.get_logger(__name__).error("incremental.failed", error=sentence)
+class LoopOwner(Owner[Loop]):
+    """A loop whose run failed is off, and says why."""
+
+    def ended(self, row: Loop | None, run: Run | None, ending: Ending) -> None:
+        if ending.outcome is not Outcome.FAILED or run is None:
+            return
+        Loop.objects.filter(pk=run.workspace_id).update(
+            wanted=False, serving=False, trouble=ending.sentence
+        )
+        structlog.get_logger(__name__).error("incremental.failed", error=ending.sentence)
 
 
 def progressed(run: Run) -> bool:
@@ -135,14 +142,13 @@ def progressed(run: Run) -> bool:
 
 
 def register_kind() -> None:
-    """Tell the task machinery of the run this room needs."""
+    """Tell the engine of the run this room needs."""
     kinds.register(
         kinds.Kind(
             KIND,
             QUEUE,
-            "workers.incremental",
-            run_failed,
+            LoopOwner(),
             progressed=progressed,
-            again="start the incremental refresh again",
+            retry_hint="start the incremental refresh again",
         )
     )

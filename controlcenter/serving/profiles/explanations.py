@@ -11,12 +11,13 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import kinds
-from controlcenter.modelling.tasks.models import Run, RunStatus
-from controlcenter.modelling.tasks.runs import Commit, queue_run
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs import kinds
+from controlcenter.platform.runs.commits import Commit, queue_run
+from controlcenter.platform.runs.models import Run, RunStatus
+from controlcenter.platform.runs.owners import Ending, Outcome, Owner
 from controlcenter.serving.profiles.models import (
     Explanation,
     ExplanationBackground,
@@ -162,11 +163,14 @@ def commit_explained(commit: Commit, explained: Iterable[Explained]) -> None:
         )
 
 
-def run_failed(run: Run, sentence: str) -> None:
-    """A batch was given up: those who wait are told."""
-    Explanation.objects.filter(
-        profile__workspace=run.workspace_id, state=ExplanationState.PENDING
-    ).update(state=ExplanationState.FAILED, error=sentence)
+class ExplanationOwner(Owner[Explanation]):
+    """Where a batch failed, those who wait for it are told."""
+
+    def ended(self, row: Explanation | None, run: Run | None, ending: Ending) -> None:
+        if ending.outcome is Outcome.FAILED and run is not None:
+            Explanation.objects.filter(
+                profile__workspace=run.workspace_id, state=ExplanationState.PENDING
+            ).update(state=ExplanationState.FAILED, error=ending.sentence)
 
 
 @transaction.atomic
@@ -184,5 +188,5 @@ def clear(*, workspace: Workspace, account: Account) -> int:
 
 
 def register_kind() -> None:
-    """Tell the task machinery of the run this room needs."""
-    kinds.register(kinds.Kind(KIND, "explain", "workers.explaining", run_failed))
+    """Tell the engine of the run this room needs."""
+    kinds.register(kinds.Kind(KIND, "explain", ExplanationOwner()))

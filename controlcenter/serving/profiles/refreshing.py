@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.claims import Claim
+from controlcenter.platform.runs.claims import Claim
 from controlcenter.serving.incremental.marks import Mark
 from controlcenter.serving.incremental.owning import confirm
 from controlcenter.serving.profiles.counting import share_with_refresh

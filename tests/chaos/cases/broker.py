@@ -5,12 +5,14 @@ from typing import Any
 
 import redis
 
-from controlcenter.modelling.tasks.models import LIVE, Run, Task
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.runs.models import LIVE, Run
 from tests.chaos import invariants
 from tests.chaos.system import System, until
 from tests.chaos.world import (
     attempts,
     check_scripted,
+    ids,
     scripted_task,
     start,
     wait_for,
@@ -39,7 +41,7 @@ def redelivered(system: System) -> int:
     long = scripted_task(building={"steps": LONG_STEPS, "seconds": 0.2, "checkpoints": False})
     start(long)
     until(lambda: a_stage_runs([long]), "the long stage runs")
-    run = Run.objects.get(task=long, kind="building")
+    run = Run.objects.get(owner_id=long, kind="building")
     until(lambda: dropped(system, run), "the message of the long stage is delivered again")
     assert a_stage_runs([long]), "the stage was over when its message came again"
     thrice(system)
@@ -58,11 +60,11 @@ def some(count: int, **building: Any) -> list[Task]:
 
 
 def a_stage_runs(tasks: list[Task]) -> bool:
-    return Run.objects.filter(task__in=tasks, kind="building", status="running").exists()
+    return Run.objects.filter(owner_id__in=ids(tasks), kind="building", status="running").exists()
 
 
 def over(tasks: list[Task]) -> bool:
-    return not Run.objects.filter(task__in=tasks, status__in=LIVE).exists()
+    return not Run.objects.filter(owner_id__in=ids(tasks), status__in=LIVE).exists()
 
 
 def finish(tasks: list[Task]) -> None:
@@ -78,7 +80,7 @@ def thrice(system: System) -> None:
     tasks = some(8, steps=2, seconds=0.1)
     finish(tasks)
     system.markers.tell("times", "1")
-    runs = Run.objects.filter(task__in=tasks)
+    runs = Run.objects.filter(owner_id__in=ids(tasks))
     assert {run.attempt for run in runs} == {1}
     assert runs.count() == 3 * len(tasks)
     assert any(dropped(system, run) for run in runs), "no message came a second time"

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.models import Run
 from tests.chaos import invariants
 from tests.chaos.system import LEASE_SECONDS, System, until
 from tests.chaos.world import (
@@ -87,12 +88,12 @@ def clock_off() -> None:
     task = scripted_task(device="gpu", building={"steps": STEPS, "seconds": 0.2})
     start(task)
     until(lambda: running_step(task), "the stage runs")
-    lease = Run.objects.get(task=task, status="running").lease_expires_at
+    lease = Run.objects.get(owner_id=task.pk, status="running").lease_expires_at
     left = lease - clock.now()
     assert timedelta(0) < left <= timedelta(seconds=LEASE_SECONDS), left
     finish(task)
     assert attempts(task) == ["done"]
-    for run in Run.objects.filter(task=task):
+    for run in Run.objects.filter(owner_id=task.pk):
         assert begin <= run.started_at <= run.heartbeat_at <= run.finished_at <= clock.now()
     rows = task.transitions.all()
     assert all(begin <= row.at <= clock.now() for row in rows)

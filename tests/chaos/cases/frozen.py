@@ -7,9 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from controlcenter.modelling.tasks import claims, states
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks import states
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.runs import claims
+from controlcenter.platform.runs.models import Run
 from tests.chaos import invariants
 from tests.chaos.system import Process, System, until
 from tests.chaos.world import (
@@ -29,9 +31,9 @@ def case(system: System) -> dict[str, Any]:
     task = scripted_task(building={"steps": 50, "seconds": 0.2, "checkpoints": False})
     start(task)
     until(lambda: running_step(task) >= 2, "the stage is in its midst")
-    first = Run.objects.get(task=task)
+    first = Run.objects.get(owner_id=task.pk)
     stopped = stop_holder(system, first)
-    overtaken = Run.objects.filter(task=task, attempt=2, status="running")
+    overtaken = Run.objects.filter(owner_id=task.pk, attempt=2, status="running")
     until(overtaken.exists, "another worker has taken over")
     system.markers.tell("try", f"{task.pk} 1")
     stopped.send(signal.SIGCONT)
@@ -42,7 +44,7 @@ def case(system: System) -> dict[str, Any]:
     assert attempts(task) == ["lost", "done"]
     assert Run.objects.get(pk=first.pk).metrics == {}
     assert not Artifact.objects.filter(run_id=first.pk).exists()
-    assert Run.objects.filter(task=task, kind=states.BUILDING, status="done").count() == 1
+    assert Run.objects.filter(owner_id=task.pk, kind=states.BUILDING, status="done").count() == 1
     check_scripted([task])
     found = invariants.check([task])
     assert not found, found
@@ -58,7 +60,7 @@ def stop_holder(system: System, run: Run) -> Process:
         AssertionError: if it is found within one again and again.
     """
     for _ in range(STOPS):
-        stopped = process_of(system, holder(run.task))
+        stopped = process_of(system, holder(Task.objects.get(pk=run.owner_id)))
         stopped.send(signal.SIGSTOP)
         time.sleep(1)  # the server has done by then what it was sent
         if unlocked(run):
@@ -73,7 +75,7 @@ def unlocked(run: Run) -> bool:
     with transaction.atomic():
         try:
             claims.lock(run.pk, skip_locked=True)
-        except (Run.DoesNotExist, Task.DoesNotExist):
+        except claims.Locked:
             return False
     return True
 

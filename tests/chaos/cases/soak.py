@@ -11,8 +11,9 @@ from typing import Any
 from django.db import OperationalError, connections
 
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.models import Run, RunStatus
 from tests.chaos import invariants
 from tests.chaos.footprint import Footprint, footprint
 from tests.chaos.system import System, until
@@ -169,7 +170,10 @@ def recoveries(log: Log) -> list[float]:
         )  # fmt: skip
         for run in lost:
             again = Run.objects.get(
-                task=run.task, iteration=run.iteration, kind=run.kind, attempt=run.attempt + 1
+                owner_id=run.owner_id,
+                iteration=run.iteration,
+                kind=run.kind,
+                attempt=run.attempt + 1,
             )
             found.append((again.started_at - moment).total_seconds())
     return sorted(found)

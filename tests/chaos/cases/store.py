@@ -6,8 +6,9 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.artifacts.services import sweep
+from controlcenter.platform.runs.models import Run
 from tests.chaos import invariants
 from tests.chaos.system import System, until
 from tests.chaos.world import (
@@ -77,7 +78,7 @@ def cut_in_the_middle(system: System) -> tuple[int, int]:
     task = scripted_task(building={"steps": 20, "seconds": 0.2, "kib": TWO_PARTS})
     start(task)
     until(lambda: running_step(task) >= 2, "a checkpoint is there")
-    first = Run.objects.get(task=task)
+    first = Run.objects.get(owner_id=task.pk)
     pid = holder(task)
     for cut in (1, 2, 3):
         if cut == 3:
@@ -89,7 +90,7 @@ def cut_in_the_middle(system: System) -> tuple[int, int]:
     until(lambda: proxy.cuts >= before + 4, "the download is cut")
     finish(task)
     assert attempts(task) == ["lost", "done"]
-    lost, done = Run.objects.filter(task=task, kind=first.kind).order_by("attempt")
+    lost, done = Run.objects.filter(owner_id=task.pk, kind=first.kind).order_by("attempt")
     assert lost.checkpoint_id is not None
     assert done.metrics["begun"] >= 2
     return proxy.cuts - before, done.metrics["begun"]

@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db import connection
 
-from controlcenter.modelling.tasks import protocol
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.runs import protocol
+from controlcenter.platform.runs.models import Run
 from tests.chaos import invariants
 from tests.chaos.system import Process, System, until
-from tests.chaos.world import check_scripted, scripted_task, start, wait_for
+from tests.chaos.world import check_scripted, ids, scripted_task, start, wait_for
 
 TABLES = ("tasks_task", "tasks_run", "tasks_outbox", "tasks_transition", "tasks_taskevent")
 BUILDING = {"steps": 2, "seconds": 0.1}
@@ -26,7 +27,7 @@ def case(system: System) -> dict[str, Any]:
         start(*older)
         wait_for(older)
         until(lambda: all(refused(system, task) for task in newer), "the old worker refuses")
-        assert {run.status for run in Run.objects.filter(task__in=newer)} == {"queued"}
+        assert {run.status for run in Run.objects.filter(owner_id__in=ids(newer))} == {"queued"}
         new = system.worker("new", queues="refresh-gpu", CHAOS_NEWER="1")
         wait_for(newer)
         assert owners(older).isdisjoint(owners(newer))
@@ -62,14 +63,14 @@ def speaking_newer() -> Iterator[None]:
 
 def refused(system: System, task: Task) -> int:
     """How often the old worker left a task's first run to others."""
-    run = Run.objects.filter(task=task).earliest("created_at")
+    run = Run.objects.filter(owner_id=task.pk).earliest("created_at")
     lines = system.log_of("old").splitlines()
     return sum("run.too_new" in line and str(run.pk) in line for line in lines)
 
 
 def owners(tasks: list[Task]) -> set[int]:
     """Pids of the processes that did the tasks' runs."""
-    names = Run.objects.filter(task__in=tasks).values_list("lease_owner", flat=True)
+    names = Run.objects.filter(owner_id__in=ids(tasks)).values_list("lease_owner", flat=True)
     return {int(name.rpartition(":")[2]) for name in names}
 
 

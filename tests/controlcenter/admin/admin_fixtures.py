@@ -9,13 +9,15 @@ from controlcenter_fixtures import make_dataset, make_schedule, make_task
 from django.test import Client
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
-from controlcenter.modelling.registry.services import Trained, activate, register
+from controlcenter.modelling.registry.services import Trained
+from controlcenter.modelling.rollouts.services import activate
 from controlcenter.modelling.rules.models import Rule, RuleRevision
-from controlcenter.modelling.tasks.models import Run
+from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.platform.accounts.models import Account, Membership, Role, Token, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.runs.models import Run
 from controlcenter.platform.webhooks import services as webhooks
 from controlcenter.platform.webhooks.models import Delivery
 from controlcenter.serving.incremental.models import Loop
@@ -64,8 +66,8 @@ def trained(mark: str) -> Trained:
 
 def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
     dataset = make_dataset(workspace, name=f"data {mark}")
-    old = register(make_task(workspace, dataset, state="completed"), trained(mark))
-    version = register(make_task(workspace, dataset, state="completed"), trained(mark))
+    old = register_version(make_task(workspace, dataset, state="completed"), trained(mark))
+    version = register_version(make_task(workspace, dataset, state="completed"), trained(mark))
     activate(version, actor=mark, reason="test")
     task = make_task(workspace, dataset, name=f"task {mark}")
     Rule.objects.filter(workspace=workspace, name="loyal").update(name=f"rule_{mark}")
@@ -100,7 +102,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
         ),
         "datasets.Dataset": dataset,
         "evaluations.EvaluationReport": EvaluationReport.objects.create(
-            task=old.task,
+            task_id=old.task_id,
             iteration=0,
             model_version=old,
             metrics={"links.mrr": 0.4},
@@ -128,7 +130,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             workspace=workspace, revision=7, rules=[], actor=mark, change=mark
         ),
         "schedules.Schedule": make_schedule(workspace, dataset, name=f"schedule {mark}"),
-        "tasks.Run": Run.objects.create(
+        "runs.Run": Run.objects.create(
             workspace=workspace, kind="validation", subject=mark, queue="ingest", status="done"
         ),
         "tasks.Task": task,

@@ -12,10 +12,11 @@ from django.urls import reverse
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ActiveVersion
 from controlcenter.modelling.rules.models import Rule, RuleRevision
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account, Membership, Token, Workspace
 from controlcenter.platform.artifacts.store import store
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.runs.models import Run
 from controlcenter.serving.ingestion.models import Ingestion
 
 pytestmark = pytest.mark.django_db

@@ -36,7 +36,7 @@ LISTS = {
     "rules.Rule": "viewer",
     "rules.RuleRevision": "viewer",
     "schedules.Schedule": "viewer",
-    "tasks.Run": "viewer",
+    "runs.Run": "viewer",
     "tasks.Task": "viewer",
     "webhooks.Delivery": "viewer",
     "webhooks.Webhook": "viewer",

@@ -7,16 +7,21 @@ import uuid
 from collections import defaultdict
 
 from controlcenter.lineage.refs import Edge, ref
-from controlcenter.modelling.datasets.deriving import commit_derived, working_dataset
+from controlcenter.modelling.datasets.deriving import commit_derived
 from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
-from controlcenter.modelling.registry.services import Trained, activate, register, rescore
+from controlcenter.modelling.registry.services import Trained
+from controlcenter.modelling.rollouts.services import activate, rescore
 from controlcenter.modelling.tasks import parameters, services
-from controlcenter.modelling.tasks.claims import claim
-from controlcenter.modelling.tasks.endings import give_up, let_go
-from controlcenter.modelling.tasks.models import Run, RunStatus, Task
-from controlcenter.modelling.tasks.runs import committing, outputs, reuse
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.stages import outputs
+from controlcenter.modelling.tasks.versions import register_version
+from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.store import Stored
+from controlcenter.platform.runs import endings
+from controlcenter.platform.runs.claims import claim
+from controlcenter.platform.runs.commits import committing, reuse
+from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.profiles.models import Profile
 from ml.contracts.schema import TELECOM
 
@@ -46,13 +51,13 @@ class History:
             Profile.objects.create(workspace=workspace, user_id=f"u{number}")
 
     def task(self, workflow, dataset=None, base=None, **told):
-        asked = services.Request(
+        spec = services.TaskSpec(
             workflow=workflow,
             parameters=parameters.defaults() | told,
             dataset=dataset,
             base_version=base,
         )
-        task, _ = services.create(workspace=self.workspace, account=self.account, asked=asked)
+        task, _ = services.create(workspace=self.workspace, account=self.account, spec=spec)
         return task
 
     def rescore(self, version):
@@ -67,15 +72,15 @@ class History:
         """
         while (run := task.runs.filter(status=RunStatus.QUEUED).first()) is not None:
             Run.objects.filter(pk=run.pk).update(available_at=run.created_at)
-            held = claim(run.pk, owner="test")
+            held = claim(run.pk, worker="test")
             assert held is not None, (run, task.state)
             if held.reuses is not None:
                 reuse(held)
             elif held.kind == fail:
-                give_up(held, sentence="It broke.")
+                endings.fail(held, sentence="It broke.")
             elif held.kind == lose:
                 lose = None
-                let_go(held, reason="The store was away.")
+                endings.retry_later(held, reason="The store was away.")
             else:
                 getattr(self, held.kind)(held, Task.objects.get(pk=task.pk), best=best)
         return Task.objects.get(pk=task.pk)
@@ -96,6 +101,8 @@ class History:
                 schema=TELECOM.to_dict(),
                 schema_hash=TELECOM.hash,
                 steps=[STEP],
+                made_by={"task": str(task.pk), "iteration": task.iteration},
+                account=task.created_by,
             )
             commit.metrics = {"dataset": str(derived.pk), "actions": []}
         self.add("dataset", source.pk, "dataset", derived.pk, "optimized")
@@ -133,11 +140,11 @@ class History:
         files = self.graph_files(task)
         (graph,) = {file.run_id for file in files}
         scored = self.present if task.workflow == "fusion" and self.present else graph
-        first = not task.model_versions.exists()
+        first = not ModelVersion.objects.filter(task_id=task.pk).exists()
         with committing(held) as commit:
             version = task.base_version
             if trains:
-                version = register(task, self.trained(outputs(task, "training"), files))
+                version = register_version(task, self.trained(outputs(task, "training"), files))
                 self.graph_of[version.pk] = graph
             commit.metrics = {"version": str(version.pk), "kept": False}
             if first or best:
@@ -154,7 +161,7 @@ class History:
             self.add("graph", graph, "version", version.pk, "trained")
 
     def evaluating(self, held, task, best):
-        version = task.model_versions.get(iteration=held.iteration)
+        version = ModelVersion.objects.filter(task_id=task.pk).get(iteration=held.iteration)
         metrics = {"links.mrr": 0.1 * held.iteration}
         with committing(held) as commit:
             told = {"metrics": metrics, "suggestions": [SUGGESTION]}
@@ -204,4 +211,4 @@ def active(workspace):
 
 
 def version_of(task, iteration=0):
-    return ModelVersion.objects.get(task=task, iteration=iteration)
+    return ModelVersion.objects.get(task_id=task.pk, iteration=iteration)

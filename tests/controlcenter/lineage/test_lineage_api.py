@@ -9,6 +9,7 @@ from lineage_fixtures import History, version_of
 from controlcenter.lineage.nodes import digest
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.serving.profiles.models import Profile
 
@@ -108,7 +109,7 @@ def test_a_users_score_says_whether_it_is_validated(as_viewer, workspace, basis,
 @pytest.mark.parametrize("validated", [False, True, None])
 def test_an_evaluation_says_whether_its_score_is_validated(as_viewer, done, validated):
     score = {} if validated is None else {"validated": validated}
-    done.model_versions.update(metrics={"score": score})
+    ModelVersion.objects.filter(task_id=done.pk).update(metrics={"score": score})
     found = by_kind(get(as_viewer, task=done.pk))
     assert found["evaluation"]["score_validated"] is validated
     assert {node["score_validated"] for node in found.values()} <= {validated, None}

@@ -15,6 +15,7 @@ from controlcenter.lineage.drawing import HEIGHT, WIDTH, picture
 from controlcenter.lineage.templatetags.lineage import lineage as tag
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"
@@ -100,7 +101,7 @@ def test_an_evaluation_in_the_table_says_that_its_score_is_not_validated(done):
         return {str(row[0]) for row in rows if "not validated" in row[5]}
 
     assert told() == set()
-    done.model_versions.update(metrics={"score": {"validated": False}})
+    ModelVersion.objects.filter(task_id=done.pk).update(metrics={"score": {"validated": False}})
     assert told() == {"evaluation"}
 
 

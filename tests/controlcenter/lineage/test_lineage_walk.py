@@ -18,6 +18,7 @@ from controlcenter.lineage.refs import ref
 from controlcenter.lineage.walk import surroundings
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset
+from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import services
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account
@@ -161,7 +162,7 @@ def happen(history, name, data):
     if name == "rescore":
         history.rescore(version)
     elif name == "rollback":
-        versions = version.task.model_versions.model.objects.filter(workspace=history.workspace)
+        versions = ModelVersion.objects.filter(workspace=history.workspace)
         history.rescore(data.draw(st.sampled_from(list(versions))))
     else:
         told = {"max_iterations": data.draw(st.integers(1, 3))} if name == "continuous" else {}

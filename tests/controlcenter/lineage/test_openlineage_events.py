@@ -12,8 +12,10 @@ from lineage_fixtures import History, version_of
 
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.evaluations.models import EvaluationReport
-from controlcenter.modelling.tasks import claims, endings, services
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks import services
+from controlcenter.modelling.tasks.models import Task
+from controlcenter.platform.runs import claims, endings
+from controlcenter.platform.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/lineage/openlineage/"
@@ -264,9 +266,9 @@ def test_a_cancelled_run_is_aborted_and_one_that_never_began_is_not_told(
     services.cancel(task=waiting, account=history.account)
     assert get(as_viewer) == []
     running = history.task("refresh", ready_dataset)
-    held = claims.claim(running.runs.get().pk, owner="test")
+    held = claims.claim(running.runs.get().pk, worker="test")
     services.cancel(task=running, account=history.account)
-    endings.acknowledge_cancel(held)
+    endings.release(held, reason="Stopped on request.")
     told = sorted((e["job"]["name"], e["eventType"]) for e in get(as_viewer))
     assert told == [(name, kind) for name in ("refresh", "refresh.building")
                     for kind in ("ABORT", "START")]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlcenter.modelling.tasks import claims, endings
+from controlcenter.platform.runs import claims, endings
 from controlcenter.serving.incremental import owning, switching
 from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
@@ -63,7 +63,7 @@ def loop(workspace, as_operator, model_version):
     """The claim of a loop that runs."""
     model_version()
     assert as_operator.post(f"{URL}start/").status_code < 300
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
     owning.take(held)
     return held
 
@@ -111,7 +111,7 @@ def test_a_loop_that_is_given_up_is_where_the_alert_looks_until_somebody_cares(
         return [sample.labels for sample in found.samples if sample.value == float(value)]
 
     assert given_up() == []
-    endings.give_up(loop, sentence="It broke.")
+    endings.fail(loop, sentence="It broke.")
     assert given_up() == [{"workspace": workspace.slug}]
     what_then(workspace=workspace, account=team.accounts["operator"])
     assert given_up() == []

@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlcenter.celery import app
-from controlcenter.modelling.tasks.models import Chore
-from controlcenter.modelling.tasks.reaper import reap
 from controlcenter.operations import health
+from controlcenter.platform.runs.models import Chore
+from controlcenter.platform.runs.reaper import reap
 
 pytestmark = pytest.mark.django_db
 AWAY = "http://access:secret@127.0.0.1:1/bucket"

@@ -6,9 +6,10 @@ import pytest
 from django.db.models.functions import Now
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlcenter.modelling.tasks import claims
-from controlcenter.modelling.tasks.models import Run, RunStatus
 from controlcenter.operations.incremental import STATES
+from controlcenter.platform.runs import claims
+from controlcenter.platform.runs.models import Run, RunStatus
+from controlcenter.platform.runs.owners import Ending, Outcome
 from controlcenter.serving.incremental import owning, switching
 from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
@@ -45,7 +46,7 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     as_operator.post(f"{URL}start/", {"reason": "so"}, format="json")
     look()
     run = switching.runs_of(workspace.pk).get()
-    held = claims.claim(run.pk, owner="worker:1")
+    held = claims.claim(run.pk, worker="worker:1")
     assert owning.take(held).generation == 0
     look()
     publish(workspace)
@@ -56,7 +57,8 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     assert owning.finish(held)
     look()
-    switching.run_failed(run, "It broke.")
+    ending = Ending(Outcome.FAILED, "reaper", "It broke.")
+    switching.LoopOwner().ended(None, run, ending)
     look()
     assert seen == ["off", "queued", "starting", "running", "lost", "stopping", "off", "failed"]
     assert set(seen) == {name for name, _ in STATES}
@@ -66,7 +68,7 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
 def test_the_owner_counts_up_what_it_did(workspace, as_operator, as_viewer, model_version):
     model_version()
     as_operator.post(f"{URL}start/")
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
     owning.take(held)
     publish(workspace)
     publish(workspace, events=0, edges=50)
@@ -89,7 +91,7 @@ def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_
     model_version()
     assert samples() == {}
     as_operator.post(f"{URL}start/")
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, owner="worker:1")
+    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
     owning.take(held)
     publish(workspace)
     owning.note_audit(workspace.pk, rows=200, error=1e-7)
@@ -110,10 +112,10 @@ def test_an_owner_whose_claim_is_not_the_last_writes_nothing(workspace, as_opera
     model_version()
     as_operator.post(f"{URL}start/")
     run = switching.runs_of(workspace.pk).get()
-    first = claims.claim(run.pk, owner="worker:1")
+    first = claims.claim(run.pk, worker="worker:1")
     owning.take(first)
     Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED)
-    second = claims.claim(run.pk, owner="worker:2")
+    second = claims.claim(run.pk, worker="worker:2")
     with pytest.raises(claims.Fenced):
         owning.confirm(first, 0)
     with pytest.raises(owning.Superseded):

@@ -4,9 +4,10 @@ import pytest
 from controlcenter_fixtures import make_dataset
 from django.db import DatabaseError, connection, transaction
 
-from controlcenter.modelling.tasks.models import Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.audit.services import record
+from controlcenter.platform.runs.models import Run
 from controlcenter.serving.profiles.models import Profile
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +24,7 @@ def test_status_shows_the_workspace_at_a_glance(
     task = as_operator.post(
         "/api/v1/tasks/", {"dataset": str(ready_dataset.pk)}, format="json"
     ).json()
-    Run.objects.filter(task=task["id"]).update(status="running", progress={"share": 0.5})
+    Run.objects.filter(owner_id=task["id"]).update(status="running", progress={"share": 0.5})
     told = as_viewer.get(f"{URL}status/").json()
     assert told["workspace"] == "alpha"
     assert told["tasks"] == {"completed": 1, "pending": 1}

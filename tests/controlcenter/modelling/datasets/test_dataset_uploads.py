@@ -11,13 +11,13 @@ from controlcenter_fixtures import make_dataset, make_task
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
-from controlcenter.modelling.tasks import claims
-from controlcenter.modelling.tasks.models import Outbox, Run
-from controlcenter.modelling.tasks.runs import queue_run
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import store
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.common.body_limit import MARGIN_BYTES, BodyLimit
+from controlcenter.platform.runs import claims
+from controlcenter.platform.runs.commits import queue_run
+from controlcenter.platform.runs.models import Outbox, Run
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/datasets/"
@@ -246,7 +246,7 @@ def test_a_dataset_that_a_task_needs_is_not_deleted(as_operator, workspace):
 def test_deleting_takes_the_run_from_the_worker(as_operator, workspace, state):
     dataset = make_dataset(workspace, state=state)
     run = queue_run(workspace=workspace, kind="validation", subject=str(dataset.pk))
-    held = claims.claim(run.pk, owner="worker")
+    held = claims.claim(run.pk, worker="worker")
     assert as_operator.delete(f"{URL}{dataset.pk}/").status_code == 204
     with pytest.raises(claims.Fenced):
         claims.beat(held)

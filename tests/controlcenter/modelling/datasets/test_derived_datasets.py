@@ -9,10 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from controlcenter.modelling.datasets import deriving
-from controlcenter.modelling.datasets.deriving import report_of, working_dataset
+from controlcenter.modelling.datasets.deriving import report_of
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.tasks.models import Run
+from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.models import Artifact
+from controlcenter.platform.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/datasets/"
@@ -43,9 +44,13 @@ STEPS = [
 
 def optimized(task, iteration=0, reuses=None):
     return Run.objects.create(
-        workspace=task.workspace, task=task, kind="optimizing", status="done", epoch=7,
+        workspace=task.workspace, owner_id=task.pk, kind="optimizing", status="done", epoch=7,
         iteration=iteration, queue="refresh", reuses=reuses,
     )  # fmt: skip
+
+
+def made_by(task):
+    return {"task": str(task.pk), "iteration": task.iteration}
 
 
 @pytest.fixture
@@ -62,12 +67,12 @@ def derived(task):
     )  # fmt: skip
     return make_dataset(
         task.workspace, name="telecom, optimized 1", source=task.dataset, checked_run_id=run.pk,
-        checked_epoch=run.epoch, report=report_of(STEPS, task=task),
+        checked_epoch=run.epoch, report=report_of(STEPS, made_by(task)),
     )  # fmt: skip
 
 
 def test_the_report_sums_the_steps_by_table(task):
-    report = report_of(STEPS, task=task)
+    report = report_of(STEPS, made_by(task))
     for table in [*report["tables"].values(), report]:
         assert (
             table["rows_read"] - table["rows_rejected"] + table["rows_added"]

@@ -9,11 +9,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.modelling.tasks.models import Run
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import sweep
 from controlcenter.platform.artifacts.store import store
+from controlcenter.platform.runs.models import Run
 from ml.contracts.schema import TELECOM
 from workers.runtime.runner import execute
 from workers.stages import synthesis, validation

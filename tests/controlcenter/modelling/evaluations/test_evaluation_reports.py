@@ -12,8 +12,8 @@ from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks.looping import Score
-from controlcenter.modelling.tasks.models import Run
-from controlcenter.modelling.tasks.runs import Commit
+from controlcenter.platform.runs.commits import Commit
+from controlcenter.platform.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 REPORT = {"format": 1, "metrics": {"links.mrr": 0.5, "score.auc": 0.8}, "suggestions": []}
@@ -26,10 +26,11 @@ def task(workspace, ready_dataset):
 
 def commit_of(task, iteration=0, **more):
     run = Run.objects.create(
-        workspace=task.workspace, task=task, kind="evaluating", queue="refresh", status="done",
+        workspace=task.workspace, owner_id=task.pk, kind="evaluating", queue="refresh",
+        status="done",
         iteration=iteration, **more,
     )  # fmt: skip
-    return Commit(claim=None, run=run, task=task)
+    return Commit(claim=None, run=run, owner=task)
 
 
 def test_a_report_is_of_the_runs_task_and_iteration(task, model_version):
@@ -59,8 +60,8 @@ def test_an_iteration_has_one_report(task):
 
 def test_a_run_without_a_task_has_no_report(workspace):
     run = Run.objects.create(workspace=workspace, kind="evaluating", queue="refresh")
-    with pytest.raises(LookupError, match="no task"):
-        record_report(Commit(claim=None, run=run, task=None), report=REPORT, version_id=run.pk)
+    with pytest.raises(TypeError, match="expected a task"):
+        record_report(Commit(claim=None, run=run, owner=None), report=REPORT, version_id=run.pk)
 
 
 def test_scores_are_those_that_were_measured(task):

@@ -7,9 +7,10 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from controlcenter.modelling.tasks import claims, endings
-from controlcenter.modelling.tasks.models import Outbox, RunStatus, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.stream import stream
+from controlcenter.platform.runs import claims, endings
+from controlcenter.platform.runs.models import Outbox, RunStatus
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/tasks/"
@@ -122,9 +123,9 @@ def test_suspend_resume_and_retry_by_the_api(client, ready_dataset):
     answer = client.post(f"{URL}{task}/suspend/")
     assert answer.status_code == 409
     assert "Cancel it if it shall not begin" in answer.json()["detail"]
-    held = claims.claim(Task.objects.get(pk=task).runs.get().pk, owner="worker")
+    held = claims.claim(Task.objects.get(pk=task).runs.get().pk, worker="worker")
     assert client.post(f"{URL}{task}/suspend/").json()["suspend_requested_at"]
-    endings.acknowledge_suspend(held)
+    endings.release(held, reason="Stopped on request.")
     told = client.get(f"{URL}{task}/").json()
     assert (told["state"], told["waiting"]["reason"]) == (
         "suspended",
@@ -196,9 +197,9 @@ def test_a_list_takes_the_same_queries_for_one_and_for_many(
 def test_the_stream_tells_everything_once_and_ends(client, ready_dataset):
     task_id = create(client, ready_dataset).data["id"]
     task = Task.objects.get(pk=task_id)
-    held = claims.claim(task.runs.get(status=RunStatus.QUEUED).pk, owner="w")
+    held = claims.claim(task.runs.get(status=RunStatus.QUEUED).pk, worker="w")
     claims.beat(held, [{"share": 0.1, "epoch": 1}, {"share": 0.2, "epoch": 2}])
-    endings.give_up(held, sentence="enough")
+    endings.fail(held, sentence="enough")
 
     async def read(after):
         return [part async for part in stream(task.pk, after)]

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from controlcenter.modelling.tasks import states, workflows
-from controlcenter.modelling.tasks.machine import Seen, StaleMove, move, seen
+from controlcenter.modelling.tasks.machine import StaleMove, TaskVersion, move, version_of
 from controlcenter.modelling.tasks.models import Task, Transition
 from controlcenter.modelling.tasks.workflows import Mode, Workflow
 from controlcenter.platform.common.errors import Conflict
@@ -25,7 +25,7 @@ def allowed(task, target):
     """Whether the machine takes the edge; nothing stays of the attempt."""
     try:
         with transaction.atomic():
-            move(task, target, expected=seen(task), actor="test", reason="")
+            move(task, target, expected=version_of(task), actor="test", reason="")
             transaction.set_rollback(True)
     except Conflict:
         return False
@@ -86,7 +86,7 @@ def test_a_refresh_goes_its_way_only(workspace, mode):
 def test_a_move_leaves_state_version_and_history(workspace):
     task = task_in(workspace, states.PENDING)
     with transaction.atomic():
-        move(task, states.BUILDING, expected=seen(task), actor="ann", reason="because")
+        move(task, states.BUILDING, expected=version_of(task), actor="ann", reason="because")
     moved = Task.objects.get(pk=task.pk)
     assert (moved.state, moved.version, moved.iteration) == (states.BUILDING, 1, 0)
     assert moved.started_at is not None
@@ -102,11 +102,11 @@ def test_a_move_leaves_state_version_and_history(workspace):
 def test_a_loop_counts_iterations_and_refuses_who_saw_an_earlier_round(workspace):
     """The state alone is the same in each round: version and iteration tell them apart."""
     task = task_in(workspace, states.TRAINING, workflow=Workflow.CONTINUOUS)
-    stale = seen(task)
+    stale = version_of(task)
     for target in ("embedding", "evaluating", "looping", "optimizing", "building", "training"):
         with transaction.atomic():
             current = Task.objects.get(pk=task.pk)
-            move(current, target, expected=seen(current), actor="test", reason="")
+            move(current, target, expected=version_of(current), actor="test", reason="")
     assert Task.objects.get(pk=task.pk).iteration == 1
     with pytest.raises(StaleMove), transaction.atomic():
         move(task, states.FAILED, expected=stale, actor="zombie", reason="")
@@ -122,7 +122,7 @@ def test_final_states_refuse_everything(workspace):
 def test_a_move_outside_a_transaction_is_a_defect(workspace, transactional_db):
     task = task_in(workspace, states.PENDING)
     with pytest.raises(RuntimeError, match="inside the transaction"):
-        move(task, states.BUILDING, expected=Seen("pending", 0, 0), actor="test", reason="")
+        move(task, states.BUILDING, expected=TaskVersion("pending", 0, 0), actor="test", reason="")
 
 
 def test_a_state_is_never_assigned(workspace):

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import claims, endings, reaper, runs, services, states
-from controlcenter.modelling.tasks.models import Outbox, Run, RunStatus, Task
+from controlcenter.modelling.tasks import services, stages, states
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.queueing import waiting
 from controlcenter.modelling.tasks.workflows import Workflow
@@ -15,6 +15,9 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import Stored
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs import claims, commits, endings, reaper
+from controlcenter.platform.runs.models import Outbox, Run, RunStatus
+from controlcenter.platform.runs.owners import StopRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -41,7 +44,7 @@ def queued(task):
 
 
 def claim(task):
-    held = claims.claim(queued(task).pk, owner="worker")
+    held = claims.claim(queued(task).pk, worker="worker")
     assert held is not None
     return held
 
@@ -59,15 +62,15 @@ def resume(task):
 
 
 def finish(held, **metrics):
-    with runs.committing(held) as commit:
+    with commits.committing(held) as commit:
         commit.metrics = metrics
 
 
 def test_a_running_task_is_suspended_once_its_worker_gave_the_run_back(task):
     held = claim(task)
     assert suspend(task).state == states.BUILDING
-    assert claims.beat(held) == claims.Asked(suspend=True)
-    endings.acknowledge_suspend(held)
+    assert claims.beat(held) == StopRequest.SUSPEND
+    endings.release(held, reason="Stopped on request.")
     task = now(task)
     assert (task.state, task.left_state, task.suspend_requested_at) == (
         states.SUSPENDED,
@@ -84,7 +87,7 @@ def test_a_queued_stage_is_suspended_at_once(task):
     finish(claim(task))
     assert suspend(task).state == states.SUSPENDED
     assert task.runs.last().status == RunStatus.RELEASED
-    assert claims.claim(task.runs.last().pk, owner="late") is None
+    assert claims.claim(task.runs.last().pk, worker="late") is None
 
 
 def test_resumed_it_goes_on_from_its_checkpoint_with_its_attempts_counted_anew(task):
@@ -93,9 +96,9 @@ def test_resumed_it_goes_on_from_its_checkpoint_with_its_attempts_counted_anew(t
         held = claim(task)
         assert (held.kind, held.attempt) == (states.TRAINING, times)
         stored = Stored(key=f"checkpoint {times}", size=1, sha256="0" * 64)
-        runs.save_checkpoint(held, stored)
+        commits.save_checkpoint(held, stored)
         suspend(task)
-        endings.acknowledge_suspend(held)
+        endings.release(held, reason="Stopped on request.")
         resume(task)
         following = queued(task)
         assert following.checkpoint.key == f"checkpoint {times}"
@@ -129,11 +132,11 @@ def test_others_go_while_a_task_is_suspended_and_it_waits_for_them(task):
     other = another(task.workspace)
     held = claim(task)
     suspend(task)
-    endings.acknowledge_suspend(held)
+    endings.release(held, reason="Stopped on request.")
     assert Outbox.objects.filter(run_id=queued(other).pk).count() == 2, "the next one is woken"
     claim(other)
     resume(task)
-    assert claims.claim(queued(task).pk, owner="worker") is None
+    assert claims.claim(queued(task).pk, worker="worker") is None
     told = waiting(now(task))
     assert (told.place, told.behind) == (1, [other.pk])
     assert suspend(task).state == states.SUSPENDED
@@ -146,7 +149,7 @@ def test_cancel_wins_over_suspend(task):
     services.cancel(task=now(task), account=None)
     with pytest.raises(Conflict, match="being cancelled"):
         suspend(task)
-    endings.acknowledge_suspend(held)
+    endings.release(held, reason="Stopped on request.")
     assert now(task).state == states.CANCELLED
 
 
@@ -154,7 +157,7 @@ def test_cancel_wins_over_suspend(task):
 def test_a_suspended_task_is_cancelled_at_once(task, resumed):
     held = claim(task)
     suspend(task)
-    endings.acknowledge_suspend(held)
+    endings.release(held, reason="Stopped on request.")
     if resumed:
         resume(task)
     assert services.cancel(task=now(task), account=None).state == states.CANCELLED
@@ -177,7 +180,7 @@ def test_asking_twice_is_asking_once(task):
     first = now(task).suspend_requested_at
     suspend(task)
     assert now(task).suspend_requested_at == first
-    endings.acknowledge_suspend(held)
+    endings.release(held, reason="Stopped on request.")
     assert suspend(task).state == states.SUSPENDED
     resume(task)
     resume(task)
@@ -213,7 +216,7 @@ def test_a_run_that_is_handed_back_goes_on_at_once_and_counts_as_no_loss(task, s
     settings.RUN_ATTEMPTS = 2
     for attempt in range(1, 5):
         held = claim(task)
-        endings.hand_back(held, reason="the worker was asked to stop.")
+        endings.release(held, reason="the worker was asked to stop.")
         following = queued(task)
         assert (following.attempt, following.losses) == (attempt + 1, 0)
     statuses = set(task.runs.exclude(pk=following.pk).values_list("status", flat=True))
@@ -224,7 +227,7 @@ def test_a_run_that_is_handed_back_goes_on_at_once_and_counts_as_no_loss(task, s
 def test_a_worker_that_stops_acknowledges_what_was_asked(task, asked):
     held = claim(task)
     getattr(services, asked)(task=now(task), account=None)
-    endings.hand_back(held, reason="the worker was asked to stop.")
+    endings.release(held, reason="the worker was asked to stop.")
     expected = {"cancel": states.CANCELLED, "suspend": states.SUSPENDED}
     assert now(task).state == expected[asked]
 
@@ -232,11 +235,11 @@ def test_a_worker_that_stops_acknowledges_what_was_asked(task, asked):
 def failed_at_training(task, workspace):
     held = claim(task)
     stored = Stored(key="graph", size=1, sha256="0" * 64)
-    with runs.committing(held) as commit:
+    with commits.committing(held) as commit:
         commit.artifact(stored, "graph/nodes.parquet")
         commit.metrics = {"nodes": 3}
     Task.objects.filter(pk=task.pk).update(metrics={"graph": {"nodes": 3}})
-    endings.give_up(claim(task), sentence="It did not work.")
+    endings.fail(claim(task), sentence="It did not work.")
     assert now(task).state == states.FAILED
 
 
@@ -247,15 +250,15 @@ def test_a_retry_takes_over_the_finished_stages(task, workspace, ready_dataset):
     assert (again.retry_of, again.parameters) == (task, task.parameters)
     held = claim(again)
     assert (held.kind, held.reuses) == (states.BUILDING, task.runs.get(kind="building").pk)
-    runs.reuse(held)
+    commits.reuse(held)
     done = again.runs.get(kind=states.BUILDING)
     assert done.metrics["reused"]["artifacts"] == ["graph/nodes.parquet"]
     assert done.metrics["nodes"] == 3
     assert now(again).metrics == {"graph": {"nodes": 3}}
-    assert [file.key for file in runs.outputs(now(again), states.BUILDING)] == ["graph"]
+    assert [file.key for file in stages.outputs(now(again), states.BUILDING)] == ["graph"]
     held = claim(again)
     assert (held.kind, held.reuses) == (states.TRAINING, None)
-    endings.give_up(held, sentence="Again it did not work.")
+    endings.fail(held, sentence="Again it did not work.")
     third = services.retry(task=now(again), account=None)
     assert claim(third).reuses == task.runs.get(kind="building").pk, "through both"
     assert Artifact.objects.filter(key="graph").count() == 1
@@ -287,12 +290,12 @@ def test_a_pool_has_no_more_than_its_limit_and_goes_by_turn(db, settings):
     settings.POOL_LIMITS = {"refresh": 2}
     tasks = [another(Workspace.objects.create(slug=f"w{n}", name="w")) for n in range(4)]
     first, second = claim(tasks[0]), claim(tasks[1])
-    assert claims.claim(queued(tasks[2]).pk, owner="worker") is None
+    assert claims.claim(queued(tasks[2]).pk, worker="worker") is None
     assert waiting(now(tasks[2])).reason == "queued: the pool refresh is full (2 at once)"
     Outbox.objects.all().delete()
-    endings.give_up(first, sentence="It did not work.")
+    endings.fail(first, sentence="It did not work.")
     assert Outbox.objects.filter(run_id=queued(tasks[2]).pk).exists(), "the next one is woken"
-    assert claims.claim(queued(tasks[3]).pk, owner="worker") is None, "it is not its turn"
+    assert claims.claim(queued(tasks[3]).pk, worker="worker") is None, "it is not its turn"
     assert claim(tasks[2])
     Run.objects.filter(pk=second.run_id).update(lease_expires_at=Now() - timedelta(seconds=1))
-    assert claims.claim(queued(tasks[3]).pk, owner="worker") is not None, "a lease that ended"
+    assert claims.claim(queued(tasks[3]).pk, worker="worker") is not None, "a lease that ended"

@@ -5,7 +5,7 @@ from controlcenter_fixtures import make_task
 from django.db import transaction
 
 from controlcenter.modelling.tasks import models, parameters, services, states
-from controlcenter.modelling.tasks.machine import StaleMove, move, seen
+from controlcenter.modelling.tasks.machine import StaleMove, move, version_of
 from controlcenter.modelling.tasks.models import Transition
 from controlcenter.platform.common.hooks import Hook
 
@@ -32,20 +32,20 @@ def heard(monkeypatch):
 def test_an_edge_is_told_once(workspace, ready_dataset, heard):
     task = make_task(workspace, ready_dataset)
     with transaction.atomic():
-        move(task, states.BUILDING, expected=seen(task), actor="test", reason="")
+        move(task, states.BUILDING, expected=version_of(task), actor="test", reason="")
     assert heard == [(task.pk, states.BUILDING, states.PENDING, states.BUILDING, True)]
 
 
 def test_creation_is_told_from_pending_to_pending(workspace, owner, ready_dataset, heard):
-    asked = services.Request("refresh", parameters.defaults(), dataset=ready_dataset)
-    task, _ = services.create(workspace=workspace, account=owner, asked=asked, key="k")
-    services.create(workspace=workspace, account=owner, asked=asked, key="k")
+    spec = services.TaskSpec("refresh", parameters.defaults(), dataset=ready_dataset)
+    task, _ = services.create(workspace=workspace, account=owner, spec=spec, key="k")
+    services.create(workspace=workspace, account=owner, spec=spec, key="k")
     assert heard == [(task.pk, states.PENDING, states.PENDING, states.PENDING, True)]
 
 
 def test_an_edge_that_is_refused_is_not_told(workspace, ready_dataset, heard):
     task = make_task(workspace, ready_dataset)
-    before = seen(task)
+    before = version_of(task)
     with transaction.atomic():
         move(task, states.BUILDING, expected=before, actor="test", reason="")
     heard.clear()
@@ -61,6 +61,6 @@ def test_a_listener_that_fails_undoes_the_transition(workspace, ready_dataset, h
     models.transition_taken.register(fail)
     task = make_task(workspace, ready_dataset)
     with pytest.raises(RuntimeError), transaction.atomic():
-        move(task, states.BUILDING, expected=seen(task), actor="test", reason="")
+        move(task, states.BUILDING, expected=version_of(task), actor="test", reason="")
     assert not Transition.objects.filter(task=task).exists()
     assert type(task).objects.get(pk=task.pk).state == states.PENDING

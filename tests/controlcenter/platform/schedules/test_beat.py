@@ -9,9 +9,9 @@ from django.core.management import call_command
 from django_celery_beat.models import PeriodicTask
 
 from controlcenter.celery import app
-from controlcenter.modelling.tasks.management.commands import relay
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.common import clock
+from controlcenter.platform.runs.management.commands import relay
 from controlcenter.platform.schedules import beat
 from controlcenter.platform.schedules.models import Fire, Schedule
 from workers import app as worker

@@ -7,10 +7,11 @@ from controlcenter_fixtures import make_dataset
 
 from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks import services as tasks
-from controlcenter.modelling.tasks.models import Chore, Run, Task
+from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.common import clock
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs.models import Chore, Run
 from controlcenter.platform.schedules import services
 from controlcenter.platform.schedules.firing import GRACE, fire_due
 from controlcenter.platform.schedules.models import Fire, Schedule
@@ -72,7 +73,7 @@ def test_a_due_fire_makes_the_task_that_the_schedule_describes(schedule, workspa
     assert (task.workspace, task.dataset, task.priority) == (workspace, ready_dataset, 3)
     assert (task.name, task.workflow, task.parameters) == (one.name, "refresh", one.parameters)
     assert task.created_by is None
-    assert Run.objects.filter(task=task, kind="building", status="queued").exists()
+    assert Run.objects.filter(owner_id=task.pk, kind="building", status="queued").exists()
     one.refresh_from_db()
     assert (one.decided_until, one.next_at) == (NOON + HOUR, NOON + 2 * HOUR)
     entry = AuditEntry.objects.get(action="schedule.fire")

@@ -30,8 +30,8 @@ def test_a_task_is_told_from_its_creation_to_its_end(
     workspace, owner, ready_dataset, receiver, hook, sender
 ):
     _, secret = hook(receiver.url)
-    asked = tasks.Request("refresh", parameters.defaults(), dataset=ready_dataset, name="mine")
-    task, _ = tasks.create(workspace=workspace, account=owner, asked=asked)
+    asked = tasks.TaskSpec("refresh", parameters.defaults(), dataset=ready_dataset, name="mine")
+    task, _ = tasks.create(workspace=workspace, account=owner, spec=asked)
     walk(task)
     send_all(sender)
     assert told(receiver) == [

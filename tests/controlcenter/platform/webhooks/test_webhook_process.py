@@ -13,7 +13,8 @@ from django.db import connection, transaction
 from waiting import PATIENCE, somebody_waits_for_me, wait_until
 from webhook_fixtures import make_due, step, verified, walk
 
-from controlcenter.modelling.tasks.models import Chore, Task, Transition
+from controlcenter.modelling.tasks.models import Task, Transition
+from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.webhooks import queue, services
 from controlcenter.platform.webhooks.models import Delivery, DeliveryStatus
 

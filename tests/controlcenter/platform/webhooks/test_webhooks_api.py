@@ -12,10 +12,10 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from webhook_fixtures import send_all, step, verified
 
-from controlcenter.modelling.tasks.models import Chore
 from controlcenter.operations import health
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.webhooks import services, signing
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.machine import move, seen
+from controlcenter.modelling.tasks.machine import move, version_of
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.webhooks import services
@@ -158,7 +158,7 @@ def send_all(sender: Sender) -> None:
 def step(task: Task, target: str) -> Task:
     """Take one edge, in a transaction of its own."""
     with transaction.atomic():
-        move(task, target, expected=seen(task), actor="test", reason=f"to {target}")
+        move(task, target, expected=version_of(task), actor="test", reason=f"to {target}")
     return Task.objects.get(pk=task.pk)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controlcenter.modelling.tasks.models import Run
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.runs.models import Run
 from controlcenter.serving.ingestion.services import ingest
 from controlcenter.serving.profiles import explanations
 from controlcenter.serving.profiles.explanations import Explained, commit_explained

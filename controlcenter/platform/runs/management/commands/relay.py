@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from controlcenter.modelling.tasks.outbox import BATCH, CHANNEL, relay
-from controlcenter.modelling.tasks.reaper import chores, reap
+from controlcenter.platform.runs.outbox import BATCH, CHANNEL, relay
+from controlcenter.platform.runs.reaper import chores, reap
 
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0

@@ -1,25 +1,26 @@
-"""From what a request says of a task to what the services are asked for."""
+"""From what a request says of a task to the ``TaskSpec`` that the services take."""
 
 import uuid
 from typing import Any
 
 from rest_framework.exceptions import NotFound, ValidationError
 
-from controlcenter.modelling.tasks import parameters, services, workflows
+from controlcenter.modelling.tasks import parameters, workflows
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.task_spec import TaskSpec
 from controlcenter.platform.accounts.viewsets import InWorkspace
 
 
-class AsksForTask(InWorkspace):
+class DescribesTask(InWorkspace):
     """A view whose requests describe a task, as ``NewTaskSerializer`` leaves it."""
 
-    def asked(self, data: dict[str, Any]) -> services.Request:
+    def spec(self, data: dict[str, Any]) -> TaskSpec:
         """Raises: NotFound for a row that is named and not there, or not visible."""
-        told = data.get("parameters") or parameters.defaults()
-        based = workflows.needs_base(data["workflow"], told["mode"])
-        return services.Request(
+        given = data.get("parameters") or parameters.defaults()
+        based = workflows.needs_base(data["workflow"], given["mode"])
+        return TaskSpec(
             workflow=data["workflow"],
-            parameters=dict(told),
+            parameters=dict(given),
             dataset=self.related("dataset", data["dataset"]),
             base_version=self.related("base_version", data["base_version"]) if based else None,
             name=data["name"],
@@ -38,7 +39,7 @@ class AsksForTask(InWorkspace):
         """The row that a field names, if the account may see it.
 
         Raises:
-            NotFound: if it is not there or not visible, which is not told apart.
+            NotFound: if it is not there or not visible, which is not given apart.
         """
         if key is None:
             return None

@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError as BrokerError
 
 from controlcenter.celery import app
-from controlcenter.modelling.tasks import kinds
-from controlcenter.modelling.tasks.models import Outbox, Run
+from controlcenter.platform.runs import kinds
+from controlcenter.platform.runs.models import Outbox, RunFields
 
 log = structlog.get_logger(__name__)
 CHANNEL = "ups_outbox"
@@ -21,7 +21,7 @@ BROKER_AWAY = (OSError, BrokerError)
 PUBLISH_RETRY = {"max_retries": 1, "interval_start": 0.1}
 
 
-def enqueue(run: Run, *, delay: timedelta = timedelta(0)) -> None:
+def enqueue(run: RunFields, *, delay: timedelta = timedelta(0)) -> None:
     """Ask for a message that says "look at this run", in the caller's transaction."""
     Outbox.objects.create(
         job=kinds.get(run.kind).job,

@@ -7,12 +7,15 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import claims, endings, kinds, reaper, runs, services, states
-from controlcenter.modelling.tasks.models import Outbox, Run, RunStatus, Task, TaskEvent
-from controlcenter.modelling.tasks.outbox import relay
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Task, TaskEvent
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.artifacts.store import Stored
+from controlcenter.platform.runs import claims, commits, endings, kinds, reaper
+from controlcenter.platform.runs.models import Outbox, Run, RunStatus
+from controlcenter.platform.runs.outbox import relay
+from controlcenter.platform.runs.owners import Outcome, Owner, StopRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +34,7 @@ def queued(task):
 
 
 def claim(task):
-    held = claims.claim(queued(task).pk, owner="worker")
+    held = claims.claim(queued(task).pk, worker="worker")
     assert held is not None
     return held
 
@@ -49,7 +52,7 @@ def test_the_plain_path(task):
     for stage in (states.BUILDING, states.TRAINING, states.EMBEDDING):
         held = claim(task)
         seen.append((held.kind, state(task)))
-        with runs.committing(held) as commit:
+        with commits.committing(held) as commit:
             commit.metrics = {"stage": stage}
     assert seen == [(s, s) for s in (states.BUILDING, states.TRAINING, states.EMBEDDING)]
     assert state(task) == states.COMPLETED
@@ -58,8 +61,8 @@ def test_the_plain_path(task):
 
 def test_a_second_delivery_is_dropped(task):
     run = queued(task)
-    assert claims.claim(run.pk, owner="one") is not None
-    assert claims.claim(run.pk, owner="two") is None
+    assert claims.claim(run.pk, worker="one") is not None
+    assert claims.claim(run.pk, worker="two") is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -69,7 +72,7 @@ def test_of_many_at_once_one_gets_the_run(task):
 
     def compete():
         barrier.wait()
-        won.append(claims.claim(run.pk, owner=threading.current_thread().name))
+        won.append(claims.claim(run.pk, worker=threading.current_thread().name))
         connection.close()
 
     threads = [threading.Thread(target=compete) for _ in range(6)]
@@ -91,10 +94,10 @@ def test_a_lost_worker_is_overtaken_and_its_commit_refused(task):
         claims.beat(zombie)
     stored = Stored("k", 1, "0" * 64)
     with pytest.raises(claims.Fenced):
-        runs.save_checkpoint(zombie, stored)
-    with pytest.raises(claims.Fenced), runs.committing(zombie) as commit:
+        commits.save_checkpoint(zombie, stored)
+    with pytest.raises(claims.Fenced), commits.committing(zombie) as commit:
         commit.artifact(stored, "never")
-    with runs.committing(second):
+    with commits.committing(second):
         pass
     assert state(task) == states.TRAINING
 
@@ -108,9 +111,9 @@ def test_a_beat_after_the_lease_ended_is_refused_even_before_the_reaper(task):
 
 def test_the_next_attempt_goes_on_from_the_checkpoint(task):
     held = claim(task)
-    runs.save_checkpoint(held, Stored("tasks/one", 1, "a" * 64))
-    runs.save_checkpoint(held, Stored("tasks/two", 1, "b" * 64))
-    endings.let_go(held, reason="the worker was asked to stop.")
+    commits.save_checkpoint(held, Stored("tasks/one", 1, "a" * 64))
+    commits.save_checkpoint(held, Stored("tasks/two", 1, "b" * 64))
+    endings.retry_later(held, reason="the worker was asked to stop.")
     following = queued(task)
     assert following.checkpoint.key == "tasks/two"
     assert TaskEvent.objects.filter(task=task, kind="retry").count() == 1
@@ -127,7 +130,7 @@ def test_lost_too_often_fails_with_a_sentence(task, settings):
 
 
 def test_an_error_of_the_data_fails_at_once(task):
-    endings.give_up(claim(task), sentence="The dataset has no users.", traceback="Trace")
+    endings.fail(claim(task), sentence="The dataset has no users.", traceback="Trace")
     failed = Task.objects.get(pk=task.pk)
     assert (failed.state, failed.error) == (states.FAILED, "The dataset has no users.")
     assert task.runs.get().traceback == "Trace"
@@ -137,7 +140,7 @@ def test_what_fails_inside_a_commit_leaves_nothing(task):
     held = claim(task)
 
     def fail() -> None:
-        with runs.committing(held) as commit:
+        with commits.committing(held) as commit:
             commit.artifact(Stored("k", 1, "0" * 64), "x")
             raise ZeroDivisionError
 
@@ -152,17 +155,17 @@ def test_cancel_of_a_waiting_task_is_final_at_once(task):
     assert cancelled.state == states.CANCELLED
     assert cancelled.started_at is None
     assert cancelled.finished_at is not None
-    assert claims.claim(task.runs.get().pk, owner="late") is None
+    assert claims.claim(task.runs.get().pk, worker="late") is None
 
 
 def test_cancel_of_a_running_task_wins_over_its_commit(task):
     held = claim(task)
     services.cancel(task=task, account=None)
     assert state(task) == states.BUILDING
-    assert claims.beat(held).cancel
-    with pytest.raises(claims.CancelRequested), runs.committing(held):
+    assert claims.beat(held) is StopRequest.CANCEL
+    with pytest.raises(claims.CancelRequested), commits.committing(held):
         pass
-    endings.acknowledge_cancel(held)
+    endings.release(held, reason="Stopped on request.")
     assert state(task) == states.CANCELLED
 
 
@@ -172,7 +175,7 @@ def test_a_cancel_nobody_hears_is_forced(task):
     Task.objects.update(cancel_requested_at=Now() - timedelta(minutes=2))
     assert reaper.reap()["forced"] == 1
     assert state(task) == states.CANCELLED
-    with pytest.raises(claims.Fenced), runs.committing(held):
+    with pytest.raises(claims.Fenced), commits.committing(held):
         pass
 
 
@@ -182,10 +185,10 @@ def test_one_task_a_workspace_runs_and_the_next_follows(workspace, task):
     )
     services.queue_first(second)
     held = claim(task)
-    assert claims.claim(queued(second).pk, owner="eager") is None
+    assert claims.claim(queued(second).pk, worker="eager") is None
     assert state(second) == states.PENDING
     Outbox.objects.all().delete()
-    endings.give_up(held, sentence="no")
+    endings.fail(held, sentence="no")
     assert Outbox.objects.get().run_id == queued(second).pk
     assert claim(second).kind == states.BUILDING
 
@@ -195,7 +198,7 @@ def test_the_higher_priority_goes_first(workspace, task):
         workspace=workspace, workflow=Workflow.REFRESH, parameters=defaults(), priority=5
     )
     services.queue_first(urgent)
-    assert claims.claim(queued(task).pk, owner="w") is None
+    assert claims.claim(queued(task).pk, worker="w") is None
     assert claim(urgent).kind == states.BUILDING
 
 
@@ -229,11 +232,16 @@ def test_the_outbox_keeps_what_the_broker_does_not_take(task, monkeypatch):
 
 def test_a_kind_without_a_task_tells_its_room_when_it_is_given_up(workspace):
     heard = []
-    kinds.register(kinds.Kind("test-kind", "ingest", "workers.none", lambda r, s: heard.append(s)))
-    run = runs.queue_run(workspace=workspace, kind="test-kind", subject="x")
-    held = claims.claim(run.pk, owner="w")
-    endings.give_up(held, sentence="it can't be done")
-    assert heard == ["it can't be done"]
+
+    class Room(Owner):
+        def ended(self, row, run, ending):
+            heard.append((row, run.subject, ending.outcome, ending.sentence))
+
+    kinds.register(kinds.Kind("test-kind", "ingest", Room()))
+    run = commits.queue_run(workspace=workspace, kind="test-kind", subject="x")
+    held = claims.claim(run.pk, worker="w")
+    endings.fail(held, sentence="it can't be done")
+    assert heard == [(None, "x", Outcome.FAILED, "it can't be done")]
 
 
 def test_a_task_for_a_gpu_goes_to_the_gpu_workers(workspace):

@@ -4,21 +4,23 @@ Periodic and event-driven, correct with either alone: it needs no broker, any pr
 and an advisory lock keeps it to one at a time.
 """
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.claims import lock
-from controlcenter.modelling.tasks.endings import close, finish_cancel, finish_suspend, lose_locked
-from controlcenter.modelling.tasks.models import LIVE, Chore, Outbox, Run, RunStatus, Task
-from controlcenter.modelling.tasks.outbox import enqueue, forget_sent
-from controlcenter.modelling.tasks.queueing import WAITING, is_next
 from controlcenter.platform.common.hooks import Hook
+from controlcenter.platform.runs import kinds
+from controlcenter.platform.runs.claims import Locked, lock
+from controlcenter.platform.runs.endings import REAPER, STOPPED, close, lose
+from controlcenter.platform.runs.models import LIVE, Chore, Outbox, Run, RunStatus
+from controlcenter.platform.runs.outbox import enqueue, forget_sent
+from controlcenter.platform.runs.owners import Ending, Owner
 
 log = structlog.get_logger(__name__)
 chores: Hook[[]] = Hook()
@@ -58,12 +60,12 @@ def release_expired() -> int:
         with transaction.atomic():
             try:
                 # Rows that are locked belong to a worker that commits right now: it is alive.
-                run, task = lock(run_id, skip_locked=True)
-            except (Run.DoesNotExist, Task.DoesNotExist):
+                run, row = lock(run_id, skip_locked=True)
+            except (Run.DoesNotExist, Locked):
                 continue
             if not expired.filter(pk=run_id).exists():
                 continue
-            lose_locked(run, task, reason=f"the lease of {run.lease_owner} ended without a word.")
+            lose(run, row, reason=f"the lease of {run.lease_owner} ended without a word.")
             released += 1
     return released
 
@@ -84,35 +86,37 @@ def release_dead(machine: str, exists: Callable[[int], bool]) -> int:
             continue
         with transaction.atomic():
             try:
-                run, task = lock(run_id)
+                run, row = lock(run_id)
             except Run.DoesNotExist:
                 continue
             if held.filter(pk=run_id, lease_pid=pid).exists():
-                lose_locked(run, task, reason=f"the process {run.lease_owner} died.")
+                lose(run, row, reason=f"the process {run.lease_owner} died.")
                 released += 1
     return released
 
 
 def force() -> int:
-    """Tasks whose cancel or suspend nobody acknowledged in time: their worker is fenced off."""
-    long_ago = Now() - FORCE_AFTER
-    overdue = Task.objects.filter(
-        Q(cancel_requested_at__lt=long_ago) | Q(suspend_requested_at__lt=long_ago),
-        state__in=states.INCOMPLETE,
+    """Cancels and suspends that nobody acknowledged in time: the worker is fenced off."""
+    return sum(
+        force_one(owner, owner_id)
+        for owner in kinds.owners()
+        for owner_id in list(owner.overdue(FORCE_AFTER))
     )
-    forced = 0
-    for task_id in list(overdue.values_list("pk", flat=True)):
-        with transaction.atomic():
-            task = Task.objects.select_for_update().get(pk=task_id)
-            if not overdue.filter(pk=task_id).exists():
-                continue
-            cancelled = task.cancel_requested_at is not None
-            status = RunStatus.CANCELLED if cancelled else RunStatus.RELEASED
-            for run in Run.objects.select_for_update().filter(task=task, status__in=LIVE):
-                close(run, status, error="Ended by force: no answer in 60 s.")
-            (finish_cancel if cancelled else finish_suspend)(task, actor="reaper")
-            forced += 1
-    return forced
+
+
+@transaction.atomic
+def force_one(owner: Owner[Any], owner_id: uuid.UUID) -> bool:
+    """Do for one owner what was requested, if nobody did meanwhile."""
+    row = owner.lock(owner_id)
+    stop = owner.stop_requested(row)
+    if stop is None or owner_id not in set(owner.overdue(FORCE_AFTER)):
+        return False
+    status, outcome = STOPPED[stop]
+    run = None
+    for run in Run.objects.select_for_update().filter(owner_id=owner_id, status__in=LIVE):
+        close(run, status, error="Ended by force: no answer in 60 s.")
+    owner.ended(row, run, Ending(outcome, REAPER))
+    return True
 
 
 def remind() -> int:
@@ -124,9 +128,8 @@ def remind() -> int:
         status=RunStatus.QUEUED, available_at__lt=Now() - UNCLAIMED_AFTER
     ).filter(~Exists(unsent))
     reminded = 0
-    for run in forgotten.select_related("task"):
-        if run.task is not None and run.task.state in WAITING and not is_next(run.task):
-            continue
-        enqueue(run)
-        reminded += 1
+    for run in forgotten:
+        if kinds.get(run.kind).owner.is_ready(run):
+            enqueue(run)
+            reminded += 1
     return reminded

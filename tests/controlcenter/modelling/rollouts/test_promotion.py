@@ -3,8 +3,8 @@
 import pytest
 from controlcenter_fixtures import make_dataset
 
-from controlcenter.modelling.registry import services
 from controlcenter.modelling.registry.models import ActiveVersion
+from controlcenter.modelling.rollouts import services
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.audit.models import AuditEntry

@@ -15,21 +15,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from controlcenter.modelling.tasks import claims, endings, reaper, runs, services, states
-from controlcenter.modelling.tasks.models import Outbox, Run, RunStatus, Task, TaskEvent, Transition
+from controlcenter.modelling.tasks import services, states
+from controlcenter.modelling.tasks.models import Task, TaskEvent, Transition
 from controlcenter.modelling.tasks.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import Stored, store
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.runs import claims, commits, endings, reaper
+from controlcenter.platform.runs.models import Outbox, Run, RunStatus
 
 ENDINGS = {
-    "give_up": {"sentence": "no"},
-    "let_go": {"reason": "r."},
-    "hand_back": {"reason": "r."},
-    "acknowledge_cancel": {},
-    "acknowledge_suspend": {},
+    "fail": {"sentence": "no"},
+    "retry_later": {"reason": "r."},
+    "release": {"reason": "r."},
 }
 
 
@@ -73,7 +73,9 @@ class Protocol(RuleBasedStateMachine):
             return None
         self.processes += 1
         run_id = known[index % len(known)].pk
-        return claims.claim(run_id, owner="worker", machine=self.workspace.slug, pid=self.processes)
+        return claims.claim(
+            run_id, worker="worker", machine=self.workspace.slug, pid=self.processes
+        )
 
     @rule(held=claims)
     def die(self, held):
@@ -100,7 +102,7 @@ class Protocol(RuleBasedStateMachine):
             return
         stored = self.stored(held, "result")
         try:
-            with runs.committing(held) as commit:
+            with commits.committing(held) as commit:
                 commit.artifact(stored, "result")
                 commit.metrics = {
                     "epoch": held.epoch,
@@ -110,16 +112,16 @@ class Protocol(RuleBasedStateMachine):
         except claims.Fenced:
             assert not self.holds(held)
         except claims.CancelRequested:
-            assert Task.objects.get(pk=held.task_id).cancel_requested_at is not None
+            assert Task.objects.get(pk=held.owner_id).cancel_requested_at is not None
         else:
-            self.committed.append((held.task_id, held.iteration, held.kind))
+            self.committed.append((held.owner_id, held.iteration, held.kind))
 
     @rule(held=claims)
     def checkpoint(self, held):
         if held is None:
             return
         try:
-            runs.save_checkpoint(held, self.stored(held, "checkpoint"))
+            commits.save_checkpoint(held, self.stored(held, "checkpoint"))
         except claims.Fenced:
             assert not self.holds(held)
 
@@ -135,11 +137,6 @@ class Protocol(RuleBasedStateMachine):
     @rule(held=claims, how=st.sampled_from(sorted(ENDINGS)))
     def end_otherwise(self, held, how):
         if held is None:
-            return
-        task = Task.objects.get(pk=held.task_id)
-        if how == "acknowledge_cancel" and task.cancel_requested_at is None:
-            return
-        if how == "acknowledge_suspend" and task.suspend_requested_at is None:
             return
         told = ENDINGS[how]
         try:
@@ -191,7 +188,7 @@ class Protocol(RuleBasedStateMachine):
         if not hasattr(self, "workspace"):
             return
         live = self.runs().filter(status__in=["queued", "running"])
-        assert all(row["n"] == 1 for row in live.values("task").annotate(n=Count("pk")))
+        assert all(row["n"] == 1 for row in live.values("owner_id").annotate(n=Count("pk")))
         assert self.tasks().filter(state__in=states.ACTIVE).count() <= 1
 
     @invariant()
@@ -214,8 +211,8 @@ class Protocol(RuleBasedStateMachine):
                 told = Outbox.objects.filter(run_id=queued.get().pk)
                 assert told.exists(), "nobody is told of it"
         done = self.runs().filter(status=RunStatus.DONE).order_by()
-        doubled = done.values("task", "iteration", "kind").annotate(n=Count("pk")).filter(n__gt=1)
-        assert not doubled.exists()
+        doubled = done.values("owner_id", "iteration", "kind").annotate(n=Count("pk"))
+        assert not doubled.filter(n__gt=1).exists()
         assert len(self.committed) == len(set(self.committed)) == done.count()
 
     @invariant()
