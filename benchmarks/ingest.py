@@ -60,12 +60,13 @@ def rows() -> list[Row]:
 
     from controlcenter.platform.accounts.models import Workspace
     from controlcenter.platform.common import clock
-    from controlcenter.serving.ingestion.envelope import Reader, canonical_id
+    from controlcenter.platform.log.envelope import Reader, canonical_id
+    from controlcenter.platform.log.writing import COPY
+    from controlcenter.serving.ingestion.edge_contract import contracts_of
     from controlcenter.serving.ingestion.services import ingest
-    from controlcenter.serving.ingestion.writing import COPY
 
     ours, peer = (Workspace.objects.create(slug=name, name=name) for name in ("ours", "peer"))
-    reader = Reader(schema=ours.graph_schema, now=clock.now())
+    reader = Reader(contracts=contracts_of(ours.graph_schema), now=clock.now())
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO profiles_profile (workspace_id, user_id, attributes) "

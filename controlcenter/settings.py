@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "controlcenter.modelling.tasks",
     "controlcenter.platform.runs",
     "controlcenter.platform.artifacts",
+    "controlcenter.platform.log",
     "controlcenter.platform.audit",
     "controlcenter.platform.accounts",
     "django.contrib.admin",

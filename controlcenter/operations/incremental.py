@@ -5,10 +5,10 @@ from typing import Any
 from django.db.models.functions import Now
 
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.log.edges import edge_lag
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.switching import runs_of
-from controlcenter.serving.ingestion.queries import lag
 
 OFF, QUEUED, STARTING, RUNNING = "off", "queued", "starting", "running"
 LOST, STOPPING, FAILED = "lost", "stopping", "failed"
@@ -36,7 +36,7 @@ def state(workspace: Workspace) -> dict[str, Any]:
     run = runs_of(workspace.pk).filter(status__in=LIVE).order_by("-created_at").first()
     if loop is None:
         loop = Loop(workspace=workspace, trouble="", changed_by="")
-    behind = lag(workspace.pk, loop.seen) if loop.seen_at else None
+    behind = edge_lag(workspace.pk, loop.seen) if loop.seen_at else None
     version = loop.version
     return {
         "state": state_of(loop, run),

@@ -10,9 +10,9 @@ from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common import clock
+from controlcenter.platform.log.queries import activity
 from controlcenter.platform.runs.models import Chore, Outbox, Run, RunStatus
 from controlcenter.serving.ingestion.models import Ingestion
-from controlcenter.serving.ingestion.queries import activity
 from controlcenter.serving.profiles.models import Explanation, Profile
 
 

@@ -15,10 +15,10 @@ from drf_spectacular.validation import validate_schema
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.rules.models import Rule
 from controlcenter.platform.accounts.models import Account, Membership, Token
+from controlcenter.platform.log.models import Event
 from controlcenter.platform.schedules.models import Fire
 from controlcenter.platform.webhooks import services as webhooks
 from controlcenter.platform.webhooks.models import Delivery
-from controlcenter.serving.ingestion.models import Event
 from controlcenter.serving.profiles.models import Explanation, Item, Profile
 
 pytestmark = pytest.mark.django_db

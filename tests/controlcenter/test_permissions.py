@@ -13,9 +13,9 @@ from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.rules.models import Rule
 from controlcenter.platform.accounts.models import Account, Membership, Token
 from controlcenter.platform.audit.services import record
+from controlcenter.platform.log.models import Event
 from controlcenter.platform.webhooks import services as webhooks
 from controlcenter.platform.webhooks.models import Delivery
-from controlcenter.serving.ingestion.models import Event
 from controlcenter.serving.profiles.models import Item, Profile
 
 pytestmark = pytest.mark.django_db

@@ -19,9 +19,9 @@ from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import switching
-from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.ingestion.services import ingest
 from controlcenter.serving.profiles.models import Item, Profile
@@ -33,7 +33,7 @@ from workers.app import STAGES
 from workers.files import load_model, load_whole_graph
 from workers.loops import incremental
 from workers.runtime.runner import execute
-from workers.stages.building import load_mark, read_log
+from workers.stages.building import load_position, read_log
 
 SYNTHESIS = {"users": 60, "events": 1500, "products": 8, "apps": 5, "seed": 3}
 
@@ -192,8 +192,8 @@ def check_against_a_full_pass(workspace, tmp_path):
     newest = built.latest("finished_at")
     fetch_all(Artifact.objects.filter(run_id=newest.pk), folder / "graph")
     model = load_model(folder / "model", "cpu")
-    mark = load_mark(folder / "graph")
-    log = read_log(workspace.pk, until=present())
+    mark = load_position(folder / "graph")
+    log = read_log(workspace.pk, until=current_position())
     known = read_log(workspace.pk, until=mark)["event_id"]
     graph = load_whole_graph(folder / "graph").append(
         log.filter(~pl.col("event_id").is_in(known.implode()))

@@ -10,8 +10,8 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common import clock
+from controlcenter.platform.log import positions
 from controlcenter.platform.runs.models import Run
-from controlcenter.serving.incremental import marks
 from controlcenter.serving.ingestion.services import ingest
 from controlcenter.serving.profiles import explanations
 from controlcenter.serving.profiles.explanations import Question
@@ -103,7 +103,7 @@ def profile(version_files, monkeypatch, workspace):
         scored_at=clock.now(),
     )
     states = full_states(files.model.model, files.model.encoder, files.graph)
-    world = World(SurroundingsIndex(files.graph), states, marks.present())
+    world = World(SurroundingsIndex(files.graph), states, positions.current_position())
     monkeypatch.setattr(explaining, "model_of", lambda version_id: files.model)
     monkeypatch.setattr(explaining, "world_of", lambda version_id, graph: world)
     monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: GRAPH)

@@ -17,9 +17,9 @@ from incremental_fixtures import (
 
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.models import Account
+from controlcenter.platform.log.models import Event
 from controlcenter.serving.incremental import owning, switching
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.ingestion.models import Event
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import refreshing as refreshing_module
 from workers.runtime.errors import PermanentError

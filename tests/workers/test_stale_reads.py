@@ -22,9 +22,9 @@ from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.accounts.viewsets import ReadViewSet
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.log.models import Event
 from controlcenter.serving.incremental import owning, switching
 from controlcenter.serving.incremental.models import Ask
-from controlcenter.serving.ingestion.models import Event
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import refreshing as refreshing_module
 

@@ -11,14 +11,14 @@ import polars as pl
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import ObjectDamaged, store
-from controlcenter.serving.incremental.marks import BEGINNING, Mark
+from controlcenter.platform.log.positions import BEGINNING, LogPosition
 from ml.bundle import ModelBundle
 from ml.graph.graph import Edges, Graph
 from ml.incremental.engine import IncrementalEngine
 from workers.files import fetch, load_model, load_whole_graph
 from workers.runtime.execution import Execution
 from workers.runtime.patience import STORE_PATIENCE
-from workers.stages.building import load_mark
+from workers.stages.building import load_position
 
 FORMAT = 1
 
@@ -28,13 +28,13 @@ class EngineStart:
     """A loop to go on with.
 
     Args:
-        seen: The place in the log up to which the engine knows it.
+        seen: The position in the log up to which the engine knows it.
         waiting: Users whose own events are not in their scores yet, and since when (seconds).
     """
 
     model: ModelBundle
     engine: IncrementalEngine
-    seen: Mark
+    seen: LogPosition
     waiting: Mapping[str, float]
 
 
@@ -44,11 +44,11 @@ def from_graph(execution: Execution, version: ModelVersion, files: list[Artifact
     folder = fetch(execution, files, "graph")
     graph = load_whole_graph(folder)
     engine = IncrementalEngine.start(model.model, model.encoder, graph, now=model.now)
-    return EngineStart(model, engine, load_mark(folder) or BEGINNING, {})
+    return EngineStart(model, engine, load_position(folder) or BEGINNING, {})
 
 
 def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact) -> EngineStart:
-    """Go on from a checkpoint; the log is replayed from the place it names.
+    """Go on from a checkpoint; the log is replayed from the position it names.
 
     Raises:
         ObjectMissing, ObjectDamaged: if it is not there, or not what was written.
@@ -62,11 +62,11 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
         raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
     model = model_of(execution, version)
     engine = IncrementalEngine.restore(model.model, model.encoder, state, now=model.now)
-    seen = Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
+    seen = LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
     return EngineStart(model, engine, seen, about["waiting"])
 
 
-def packed(engine: IncrementalEngine, seen: Mark, waiting: Mapping[str, float]) -> bytes:
+def packed(engine: IncrementalEngine, seen: LogPosition, waiting: Mapping[str, float]) -> bytes:
     """A checkpoint: a line of JSON, then what the engine says."""
     assert seen.at is not None
     about = {

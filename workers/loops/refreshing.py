@@ -10,10 +10,10 @@ import polars as pl
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.queries import active_version
 from controlcenter.platform.accounts.models import Workspace
-from controlcenter.serving.incremental import marks, owning
-from controlcenter.serving.incremental.marks import Mark
+from controlcenter.platform.log.edges import edges_between, first_edge_after
+from controlcenter.platform.log.positions import LogPosition, current_position
+from controlcenter.serving.incremental import owning
 from controlcenter.serving.incremental.owning import Published, Taken
-from controlcenter.serving.ingestion.queries import first_unseen, log_rows
 from controlcenter.serving.profiles.refreshing import (
     RefreshedItem,
     RefreshedUser,
@@ -85,7 +85,7 @@ class Refresher:
     def stale(self) -> bool:
         return self.stale_from is not None
 
-    def catch_up(self, published: Mark) -> None:
+    def catch_up(self, published: LogPosition) -> None:
         """Take again what an owner before took after this beginning, then what came since.
 
         Args:
@@ -95,36 +95,36 @@ class Refresher:
             self.consume(published, again=True)
         self.consume()
 
-    def consume(self, until: Mark | None = None, *, again: bool = False) -> None:
+    def consume(self, until: LogPosition | None = None, *, again: bool = False) -> None:
         """Take what came since the last time. The engine knows at once, the profiles follow.
 
         Args:
             until: None: the present.
             again: It was counted already.
         """
-        mark = until or marks.present()
-        came_at = self.came_at(mark)
+        position = until or current_position()
+        came_at = self.came_at(position)
         events = edges = 0
-        for rows in log_rows(self.claim.workspace_id, since=self.seen, until=mark):
+        for rows in edges_between(self.claim.workspace_id, since=self.seen, until=position):
             frame = event_frame(rows)
             for part in frame.iter_slices(APPLY_EVENTS):
                 self.execution.check()
                 edges += self.apply(part, came_at)
             events += frame.height
-        self.seen = mark
+        self.seen = position
         self.unsaved = self.unsaved or events > 0
         if not again:
             self._events += events
             self._edges += edges
 
-    def came_at(self, mark: Mark) -> float:
-        """Since when rows are stale by what came up to the mark, in seconds: of events that
+    def came_at(self, position: LogPosition) -> float:
+        """Since when rows are stale by what came up to the position, in seconds: of events that
         nobody looked at for long it is not the moment when somebody does."""
-        assert mark.at is not None
-        if self.seen.at and mark.at - self.seen.at < LONG_UNSEEN:
-            return mark.at.timestamp()
-        first = first_unseen(self.claim.workspace_id, self.seen.snapshot)
-        return min(first or mark.at, mark.at).timestamp()
+        assert position.at is not None
+        if self.seen.at and position.at - self.seen.at < LONG_UNSEEN:
+            return position.at.timestamp()
+        first = first_edge_after(self.claim.workspace_id, self.seen.snapshot)
+        return min(first or position.at, position.at).timestamp()
 
     def apply(self, events: pl.DataFrame, now: float) -> int:
         """Returns: Edges that were touched."""

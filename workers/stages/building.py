@@ -16,10 +16,9 @@ from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.log.edges import COLUMNS, edges_between
+from controlcenter.platform.log.positions import LogPosition, current_position
 from controlcenter.platform.runs.commits import Commit
-from controlcenter.serving.incremental import marks
-from controlcenter.serving.incremental.marks import Mark
-from controlcenter.serving.ingestion.queries import COLUMNS, log_rows
 from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
 from ml.data.linking import link_events
 from ml.data.quality import LINE, QualityReport
@@ -34,8 +33,8 @@ COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.par
 ADDED = "added.parquet"
 """Events that optimizing made: only training sees them, they are no part of the graph."""
 
-MARK = "log.json"
-"""Up to which place in the event log the graph knows it."""
+POSITION = "log.json"
+"""Up to which position in the event log the graph knows it."""
 
 GRAPH, SAMPLE = "graph/", "sample/"
 
@@ -59,8 +58,8 @@ def work(execution: Execution) -> None:
             f"The dataset has schema {dataset.schema.hash[:12]}, {task.base_version} was trained "
             f"on {task.base_version.schema_hash[:12]}: run a full refresh instead."
         )
-    mark = mark_of(task, execution)
-    log = read_log(execution.claim.workspace_id, until=mark)
+    position = position_of(task, execution)
+    log = read_log(execution.claim.workspace_id, until=position)
     tables = join(dataset, log)
     execution.progress(0.4, f"{tables.users.height} users, {tables.events.height} events")
     out = execution.folder / "out"
@@ -77,7 +76,7 @@ def work(execution: Execution) -> None:
         )
         save_graph(sample, out / SAMPLE)
     save_counts(dataset, log, execution)
-    save_mark(mark, out)
+    save_position(position, out)
     if added.height:
         added.write_parquet(out / ADDED)
     execution.progress(0.8, "storing the graph")
@@ -100,17 +99,17 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def mark_of(task: Task, execution: Execution) -> Mark:
-    """Up to which place in the log this iteration reads it: as far as the first one did.
+def position_of(task: Task, execution: Execution) -> LogPosition:
+    """Up to which position in the log this iteration reads it: as far as the first one did.
 
     Each iteration holds out the same events then, and their metrics can be compared.
     """
     first = finished(task.pk, 0, states.BUILDING) if task.iteration else None
     if first is None:
-        return marks.present()
-    files = Artifact.objects.filter(run_id=first.pk, epoch=first.epoch, name=MARK)
+        return current_position()
+    files = Artifact.objects.filter(run_id=first.pk, epoch=first.epoch, name=POSITION)
     folder = fetch_all(files, execution.folder / "first", patience=STORE_PATIENCE)
-    return load_mark(folder) or marks.present()
+    return load_position(folder) or current_position()
 
 
 def take_graph_of_base(execution: Execution, task: Task) -> None:
@@ -132,31 +131,31 @@ def take_graph_of_base(execution: Execution, task: Task) -> None:
     execution.commit(effect)
 
 
-def read_log(workspace_id: uuid.UUID, *, until: Mark) -> pl.DataFrame:
-    """The workspace's event log as a frame with the columns of ``EVENT_COLUMNS``."""
-    frames = [event_frame(rows) for rows in log_rows(workspace_id, until=until)]
+def read_log(workspace_id: uuid.UUID, *, until: LogPosition) -> pl.DataFrame:
+    """The edges of the workspace's event log, with the columns of ``EVENT_COLUMNS``."""
+    frames = [event_frame(rows) for rows in edges_between(workspace_id, until=until)]
     return pl.concat(frames) if frames else pl.DataFrame(schema=dict(EVENT_COLUMNS))
 
 
 def event_frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-    """Rows of the log as a frame."""
+    """Edges of the log as a frame."""
     types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def save_mark(mark: Mark, folder: Path) -> None:
-    assert mark.at is not None
-    about = {"snapshot": mark.snapshot, "at": mark.at.isoformat()}
-    (folder / MARK).write_text(json.dumps(about))
+def save_position(position: LogPosition, folder: Path) -> None:
+    assert position.at is not None
+    about = {"snapshot": position.snapshot, "at": position.at.isoformat()}
+    (folder / POSITION).write_text(json.dumps(about))
 
 
-def load_mark(folder: Path) -> Mark | None:
+def load_position(folder: Path) -> LogPosition | None:
     """Up to where a built graph knows the log; None for graphs from before this was kept."""
-    path = folder / MARK
+    path = folder / POSITION
     if not path.is_file():
         return None
     about = json.loads(path.read_text())
-    return Mark(about["snapshot"], datetime.fromisoformat(about["at"]))
+    return LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
 
 
 def join(dataset: Tables, log: pl.DataFrame) -> Tables:

@@ -34,7 +34,7 @@ from workers.files import (
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_mark
+from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_position
 from workers.stages.training import read_about, version_id
 
 
@@ -86,7 +86,7 @@ def work(execution: Execution) -> None:
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
             graph=scored,
-            known=load_mark(built),
+            known=load_position(built),
         )
         commit.metrics = {
             "users": users, "version": str(version.pk), "graph": str(scored[0].run_id)

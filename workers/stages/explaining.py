@@ -14,10 +14,10 @@ import polars as pl
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
+from controlcenter.platform.log.edges import HISTORY_COLUMNS, edges_of_user
+from controlcenter.platform.log.positions import BEGINNING, LogPosition
 from controlcenter.platform.runs.commits import Commit
-from controlcenter.serving.incremental.marks import BEGINNING, Mark
 from controlcenter.serving.incremental.queries import present_graph
-from controlcenter.serving.ingestion.history import COLUMNS, events_of
 from controlcenter.serving.profiles.explanations import Explained, commit_explained, pending
 from controlcenter.serving.profiles.models import (
     Explanation,
@@ -38,7 +38,7 @@ from ml.hgt.row_embedding import States, full_states
 from workers.files import load_model, load_whole_graph
 from workers.runtime.execution import Execution
 from workers.runtime.patience import STORE_PATIENCE
-from workers.stages.building import load_mark
+from workers.stages.building import load_position
 
 KEPT_MODELS = 4
 KEPT_WORLDS = 2
@@ -56,12 +56,12 @@ class World:
 
     Args:
         states: Of every node, by one pass over the graph.
-        mark: Up to where the graph knows the event log.
+        position: Up to where the graph knows the event log.
     """
 
     index: SurroundingsIndex
     states: States
-    mark: Mark
+    position: LogPosition
 
 
 def work(execution: Execution) -> None:
@@ -139,13 +139,13 @@ def by_evidence(
     The user's edges are those of the graph and of the events that the score knows since;
     the neighbours' states are those of the graph.
     """
-    since = events_of(
+    since = edges_of_user(
         profile.workspace_id,
         profile.user_id,
-        since=world.mark.snapshot,
+        since=world.position.snapshot,
         before=known_until(profile),
     )
-    types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
+    types = {name: EVENT_COLUMNS[name] for name in HISTORY_COLUMNS}
     events = pl.DataFrame(since, schema=types, orient="row")
     around = world.index.of(profile.user_id, events)
     user = virtual_user(model.model, model.encoder, world.states, around, frame)
@@ -217,7 +217,7 @@ def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:
     with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
         artifacts = Artifact.objects.filter(pk__in=files)
         folder = fetch_all(artifacts, Path(name), patience=STORE_PATIENCE)
-        graph, mark = load_whole_graph(folder), load_mark(folder)
+        graph, position = load_whole_graph(folder), load_position(folder)
     states = full_states(model.model, model.encoder, graph, now=model.now)
     index = SurroundingsIndex(graph, model.model.ages(model.now))
-    return World(index, states, mark or BEGINNING)
+    return World(index, states, position or BEGINNING)

@@ -8,7 +8,7 @@ is stale. Else it asks and waits a moment.
 
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,28 +16,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from controlcenter.platform.log.edges import first_edge_after
+from controlcenter.platform.log.positions import EMPTY_SNAPSHOT
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import waking
-from controlcenter.serving.incremental.models import NOTHING_SEEN, Ask, Loop
+from controlcenter.serving.incremental.models import Ask, Loop
 from controlcenter.serving.incremental.switching import KIND
 
 POLL_SECONDS = 0.01
 MAX_ASKED = 1000
-
-LogProbe = Callable[[uuid.UUID, str], datetime | None]
-"""When the first event of a workspace came that a snapshot does not show."""
-
-_probes: list[LogProbe] = []
-
-
-def register_log(probe: LogProbe) -> None:
-    """The room of the event log, which stands above this one, says how to look into it."""
-    _probes[:] = [probe]
-
-
-def first_unseen(workspace_id: uuid.UUID, snapshot: str) -> datetime | None:
-    """When the first event came that the snapshot does not show."""
-    return _probes[0](workspace_id, snapshot)
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ def outlook(workspace_id: uuid.UUID) -> Outlook:
     loop = Loop.objects.filter(pk=workspace_id).first()
     if loop is None or not (loop.wanted or loop.has_served):
         return CALM
-    since = earliest(loop.stale_since, first_unseen(workspace_id, loop.seen))
+    since = earliest(loop.stale_since, first_edge_after(workspace_id, loop.seen))
     owner = (
         loop.wanted
         and loop.serving
@@ -83,7 +70,7 @@ def outlook(workspace_id: uuid.UUID) -> Outlook:
 def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
     """When the first event came that the task which replaced the profiles did not know."""
     seen = Loop.objects.filter(pk=workspace_id).values_list("replaced_seen", flat=True).first()
-    return first_unseen(workspace_id, NOTHING_SEEN if seen is None else seen)
+    return first_edge_after(workspace_id, EMPTY_SNAPSHOT if seen is None else seen)
 
 
 def ask(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:

@@ -7,9 +7,7 @@ from django.db.models.functions import Now
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.common.scoping import Scoped
-
-NOTHING_SEEN = "3:3:"
-"""A snapshot in which no transaction of anybody is visible."""
+from controlcenter.platform.log.positions import EMPTY_SNAPSHOT
 
 
 class Loop(Scoped):
@@ -52,11 +50,11 @@ class Loop(Scoped):
     ticks = models.PositiveBigIntegerField(
         default=0, db_default=0, help_text="Transactions of this owner since it had caught up."
     )
-    seen = models.TextField(default=NOTHING_SEEN, db_default=NOTHING_SEEN)
+    seen = models.TextField(default=EMPTY_SNAPSHOT, db_default=EMPTY_SNAPSHOT)
     seen_at = models.DateTimeField(null=True, help_text="When that snapshot was taken.")
     replaced_seen = models.TextField(
-        default=NOTHING_SEEN,
-        db_default=NOTHING_SEEN,
+        default=EMPTY_SNAPSHOT,
+        db_default=EMPTY_SNAPSHOT,
         help_text="What the task that replaced the profiles had seen.",
     )
     stale_since = models.DateTimeField(

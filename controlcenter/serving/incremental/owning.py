@@ -15,10 +15,10 @@ from django.db.models.functions import Now
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import record
 from controlcenter.platform.artifacts.store import Stored
+from controlcenter.platform.log.positions import LogPosition
 from controlcenter.platform.runs.claims import Claim, held_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import RunStatus
-from controlcenter.serving.incremental.marks import Mark
 from controlcenter.serving.incremental.models import Ask, Loop
 from controlcenter.serving.incremental.queries import present_graph
 
@@ -43,7 +43,7 @@ class Taken:
     version_id: uuid.UUID
     graph: list[Artifact]
     generation: int
-    seen: Mark
+    seen: LogPosition
     checkpoint: Artifact | None
 
 
@@ -68,7 +68,7 @@ class Published:
         backlog: Rows stale by type, edges to do, staleness in seconds.
     """
 
-    seen: Mark
+    seen: LogPosition
     stale_since: datetime | None
     events: int
     edges: int
@@ -87,7 +87,7 @@ def take(held: Claim) -> Taken | None:
     if not loop.wanted or loop.version_id is None:
         return None
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
-    seen = Mark(loop.seen, loop.seen_at)
+    seen = LogPosition(loop.seen, loop.seen_at)
     graph = present_graph(held.workspace_id)
     return Taken(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
 

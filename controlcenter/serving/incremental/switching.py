@@ -14,13 +14,13 @@ from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.log.positions import BEGINNING, LogPosition
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.commits import queue_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 from controlcenter.platform.runs.owners import Ending, Outcome, Owner
 from controlcenter.serving.incremental import waking
-from controlcenter.serving.incremental.marks import BEGINNING, Mark
 from controlcenter.serving.incremental.models import Loop
 
 KIND = "incremental"
@@ -96,15 +96,19 @@ def queue(workspace: Workspace) -> Run:
 
 
 def profiles_replaced(
-    *, workspace_id: uuid.UUID, version: ModelVersion, graph: Iterable[Artifact], known: Mark | None
+    *,
+    workspace_id: uuid.UUID,
+    version: ModelVersion,
+    graph: Iterable[Artifact],
+    known: LogPosition | None,
 ) -> None:
     """A task wrote all profiles, in the caller's transaction: an owner begins anew from them.
 
     Args:
         graph: The files of the graph that they are of.
-        known: The place in the log up to which the new profiles know the events; None: not known.
+        known: The position in the log up to which the new profiles know it; None: not known.
     """
-    mark = known or BEGINNING
+    position = known or BEGINNING
     Loop.objects.get_or_create(workspace_id=workspace_id)
     loop = Loop.objects.select_for_update(of=("self",)).get(workspace_id=workspace_id)
     Artifact.objects.filter(pk=loop.checkpoint_id).delete()  # its object leaves with the sweep
@@ -112,9 +116,9 @@ def profiles_replaced(
         version=version,
         generation=loop.generation + 1,
         graph_generation=loop.generation + 1,
-        seen=mark.snapshot,
-        seen_at=mark.at,
-        replaced_seen=mark.snapshot,
+        seen=position.snapshot,
+        seen_at=position.at,
+        replaced_seen=position.snapshot,
         stale_since=None,
         serving=False,
         backlog={},

@@ -1,4 +1,4 @@
-"""The event log in the admin, for reading; and the switch of ingestion."""
+"""The switch of ingestion in the admin."""
 
 from typing import Any
 
@@ -15,33 +15,9 @@ from controlcenter.platform.accounts.console import (
 )
 from controlcenter.platform.accounts.console_forms import WorkspaceReasonForm
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import badge, pretty
+from controlcenter.platform.common.presenting import badge
 from controlcenter.serving.ingestion import services
-from controlcenter.serving.ingestion.models import Event, Ingestion
-
-
-@admin.register(Event)
-class EventAdmin(ScopedAdmin):
-    """Facts with a time, in the order they came in. They are never changed."""
-
-    list_display = ("event_id", "workspace", "type", "actor", "target", "timestamp", "received_at")
-    list_filter = (WorkspaceFilter,)
-    search_fields = ("actor__exact", "target__exact")
-    search_help_text = "Exact id of the actor or the target."
-    ordering = ("-id",)
-    sortable_by = ()
-    fields = (
-        "workspace", "event_id", "source", "type", "timestamp", "actor", "target", "target_type",
-        "payload_text", "meta_text", "received_at",
-    )  # fmt: skip
-
-    @admin.display(description="payload")
-    def payload_text(self, event: Event) -> SafeString:
-        return pretty(event.payload)
-
-    @admin.display(description="meta")
-    def meta_text(self, event: Event) -> SafeString:
-        return pretty(event.meta)
+from controlcenter.serving.ingestion.models import Ingestion
 
 
 @admin.register(Ingestion)

@@ -6,7 +6,7 @@ class EventsConfig(AppConfig):
     label = "events"
 
     def ready(self) -> None:
-        from controlcenter.serving.incremental.freshness import register_log
-        from controlcenter.serving.ingestion.queries import first_unseen
+        from controlcenter.platform.log.consumers import Consumer, register
+        from controlcenter.serving.ingestion.graph_consumer import NAME, GraphParticipant
 
-        register_log(first_unseen)
+        register(Consumer(NAME, participant=GraphParticipant))

@@ -4,18 +4,17 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.serving.ingestion.models import Event
-
-
-class EventSerializer(serializers.ModelSerializer[Event]):
-    class Meta:
-        model = Event
-        fields = ["event_id", "source", "type", "timestamp", "payload", "meta", "received_at"]
-
 
 class EventPayloadSerializer(serializers.Serializer[Any]):
-    actor = serializers.CharField(help_text="Id of the user.")
-    target = serializers.CharField(help_text="Id of the user, product or app.")
+    """Any object. An event whose type the graph knows has to say who did it to what."""
+
+    actor = serializers.CharField(
+        required=False, help_text="Id of the user; needed where the graph knows the type."
+    )
+    target = serializers.CharField(
+        required=False,
+        help_text="Id of the user, product or app; needed where the graph knows the type.",
+    )
     target_type = serializers.CharField(
         required=False, help_text="user, product or app; needed where the type allows several."
     )
@@ -26,7 +25,9 @@ class EnvelopeSerializer(serializers.Serializer[Any]):
 
     event_id = serializers.UUIDField(help_text="Makes ingestion idempotent.")
     source = serializers.CharField(required=False, default="api")  # type: ignore[assignment]
-    type = serializers.CharField(help_text="call, order, click, use: what the schema knows.")
+    type = serializers.CharField(
+        help_text="call, order, click, use: what the schema knows makes an edge; any other is kept."
+    )
     timestamp = serializers.DateTimeField(help_text="ISO 8601 with a zone.")
     payload = EventPayloadSerializer()
     meta = serializers.DictField(required=False)
@@ -44,5 +45,8 @@ class ReceiptSerializer(serializers.Serializer[Any]):
     received = serializers.IntegerField()
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField()
+    outside_graph = serializers.IntegerField(
+        help_text="Of the accepted ones, those of a type that the graph does not know."
+    )
     created_users = serializers.IntegerField(help_text="Users that were unknown until now.")
     rejected = RejectedEventSerializer(many=True)

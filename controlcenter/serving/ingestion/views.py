@@ -1,21 +1,16 @@
-"""Ingest events and read the log."""
+"""Ingest events. Reading them is the log's."""
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
-from rest_framework import mixins, status
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.accounts.viewsets import ScopedViewSet
 from controlcenter.platform.common.parsers import BoundedJSONParser, LinesParser
+from controlcenter.platform.log.views import LogViewSet
 from controlcenter.serving.ingestion import services
-from controlcenter.serving.ingestion.models import Event
-from controlcenter.serving.ingestion.serializers import (
-    EnvelopeSerializer,
-    EventSerializer,
-    ReceiptSerializer,
-)
+from controlcenter.serving.ingestion.serializers import EnvelopeSerializer, ReceiptSerializer
 
 ONE_OR_MANY = PolymorphicProxySerializer(
     component_name="EventOrEvents",
@@ -25,21 +20,10 @@ ONE_OR_MANY = PolymorphicProxySerializer(
 )
 
 
-class EventViewSet(mixins.ListModelMixin, ScopedViewSet):
-    """The event log of the workspace."""
+class EventViewSet(LogViewSet):
+    """The event log of the workspace, and what enters it."""
 
-    queryset = Event.objects.all()
-    serializer_class = EventSerializer
     parser_classes = [BoundedJSONParser, LinesParser]
-    filterset_fields = {
-        "type": ["exact"],
-        "actor": ["exact"],
-        "target": ["exact"],
-        "source": ["exact"],
-        "event_id": ["exact"],
-        "timestamp": ["gte", "lt"],
-    }
-    ordering_fields = ["id", "timestamp"]
     roles = {"create": Role.OPERATOR}
 
     @extend_schema(

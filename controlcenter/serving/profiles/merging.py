@@ -15,7 +15,7 @@ from django.db import connection
 
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
-from controlcenter.serving.incremental.marks import Mark
+from controlcenter.platform.log.positions import LogPosition
 from controlcenter.serving.incremental.switching import profiles_replaced
 from controlcenter.serving.profiles.counting import exclude_ingestion
 
@@ -166,7 +166,7 @@ def merge(
     items: Iterable[EmbeddedItem],
     peers: Iterable[tuple[str, str]],
     graph: Iterable[Artifact],
-    known: Mark | None = None,
+    known: LogPosition | None = None,
 ) -> int:
     """Replace what the profiles know from datasets and models, in the caller's transaction.
 

@@ -10,8 +10,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.platform.log.positions import LogPosition
 from controlcenter.platform.runs.claims import Claim
-from controlcenter.serving.incremental.marks import Mark
 from controlcenter.serving.incremental.owning import confirm
 from controlcenter.serving.profiles.counting import share_with_refresh
 from controlcenter.serving.profiles.merging import vector
@@ -106,7 +106,7 @@ def write_users(
     workspace_id: uuid.UUID,
     version: ModelVersion,
     basis: str,
-    seen: Mark,
+    seen: LogPosition,
 ) -> None:
     """Update the rows of users, in a tick's transaction; writing them again changes no value.
 

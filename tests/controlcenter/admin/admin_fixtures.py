@@ -17,11 +17,12 @@ from controlcenter.platform.accounts.models import Account, Membership, Role, To
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.audit.models import AuditEntry
+from controlcenter.platform.log.models import ConsumerPosition, Event
 from controlcenter.platform.runs.models import Run
 from controlcenter.platform.webhooks import services as webhooks
 from controlcenter.platform.webhooks.models import Delivery
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.ingestion.models import Event, Ingestion
+from controlcenter.serving.ingestion.models import Ingestion
 from controlcenter.serving.profiles.models import Item, Profile
 from ml.contracts.schema import TELECOM
 
@@ -108,7 +109,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             metrics={"links.mrr": 0.4},
             report={**METRICS, "notes": [mark]},
         ),
-        "events.Event": Event.objects.create(
+        "log.Event": Event.objects.create(
             workspace=workspace,
             event_id=uuid.uuid4(),
             source=mark,
@@ -117,6 +118,9 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             actor=f"user-{mark}",
             target=f"app-{mark}",
             target_type="app",
+        ),
+        "log.ConsumerPosition": ConsumerPosition.objects.create(
+            workspace=workspace, consumer=f"consumer {mark}"
         ),
         "events.Ingestion": Ingestion.objects.create(workspace=workspace, reason=mark),
         "incremental.Loop": Loop.objects.create(workspace=workspace, version=old, trouble=mark),

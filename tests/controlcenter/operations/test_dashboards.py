@@ -9,9 +9,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims, endings
 from controlcenter.serving.incremental import owning, switching
-from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.owning import Published
 from workers.loops.incremental import AUDIT_LIMIT
@@ -120,7 +120,9 @@ def test_a_loop_that_is_given_up_is_where_the_alert_looks_until_somebody_cares(
 
 def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
     backlog = {"rows": {"user": 5, "items": 2}, "staleness_p50": 1.5, "staleness_p99": 4.5}
-    told = Published(seen=present(), stale_since=None, events=10, edges=250, backlog=backlog)
+    told = Published(
+        seen=current_position(), stale_since=None, events=10, edges=250, backlog=backlog
+    )
     owning.publish(workspace.pk, told, answered=[])
     viewer = team.accounts["viewer"]
     type(viewer).objects.filter(pk=viewer.pk).update(is_staff=True)

@@ -7,11 +7,11 @@ from django.db.models.functions import Now
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlcenter.operations.incremental import STATES
+from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.platform.runs.owners import Ending, Outcome
 from controlcenter.serving.incremental import owning, switching
-from controlcenter.serving.incremental.marks import present
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.owning import Published
 
@@ -31,7 +31,13 @@ def expire(run):
 
 
 def publish(workspace, **change):
-    told = {"seen": present(), "stale_since": None, "events": 10, "edges": 250, "backlog": BACKLOG}
+    told = {
+        "seen": current_position(),
+        "stale_since": None,
+        "events": 10,
+        "edges": 250,
+        "backlog": BACKLOG,
+    }
     owning.publish(workspace.pk, Published(**(told | change)), answered=[])
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlcenter.serving.ingestion.envelope import EnvelopeError, encoded, encoded_together
+from controlcenter.platform.log.encoding import EnvelopeError, encoded, encoded_together
 
 TEXTS = st.text(max_size=5) | st.sampled_from(["}, {", "}", "{", ", ", "\\u0000", "\0", "\ud800"])
 VALUES = st.recursive(

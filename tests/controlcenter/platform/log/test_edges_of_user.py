@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from controlcenter.platform.common import clock
-from controlcenter.serving.incremental import marks
-from controlcenter.serving.ingestion.history import events_of
+from controlcenter.platform.log import positions
+from controlcenter.platform.log.edges import edges_of_user
 from controlcenter.serving.ingestion.services import ingest
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ def test_what_a_user_did_and_what_others_did_to_it(workspace, other_workspace):
     rows += [("call", "u1", "u1"), ("use", "u3", "u1")]
     ingest(workspace=workspace, events=[event(i, *row) for i, row in enumerate(rows)])
     ingest(workspace=other_workspace, events=[event(99, "call", "u1", "u9")])
-    found = events_of(workspace.pk, "u1", since=marks.BEGINNING.snapshot, before=None)
+    found = edges_of_user(workspace.pk, "u1", since=positions.BEGINNING.snapshot, before=None)
     assert {row[-1] for row in found} == {datetime(2026, 1, 31, 12, tzinfo=UTC)}
     assert sorted(row[:-1] for row in found) == [
         ("call", "u1", "u1", "user"),
@@ -38,15 +38,15 @@ def test_what_a_user_did_and_what_others_did_to_it(workspace, other_workspace):
 
 def test_only_what_came_after_a_snapshot_and_before_a_moment(workspace):
     ingest(workspace=workspace, events=[event(1, "use", "u1", "a1")])
-    mark = marks.present()
+    mark = positions.current_position()
     ingest(workspace=workspace, events=[event(2, "use", "u1", "a2")])
     moment = clock.now()
     ingest(workspace=workspace, events=[event(3, "use", "u1", "a3")])
 
     def targets(**limits):
-        return [row[2] for row in events_of(workspace.pk, "u1", **limits)]
+        return [row[2] for row in edges_of_user(workspace.pk, "u1", **limits)]
 
-    begin = marks.BEGINNING.snapshot
+    begin = positions.BEGINNING.snapshot
     assert sorted(targets(since=mark.snapshot, before=None)) == ["a2", "a3"]
     assert targets(since=mark.snapshot, before=moment) == ["a2"]
     assert sorted(targets(since=begin, before=moment)) == ["a1", "a2"]

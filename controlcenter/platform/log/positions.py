@@ -1,4 +1,4 @@
-"""Places in the event log. A place is a snapshot of the database, not a number.
+"""Positions in the event log. A position is a snapshot of the database, not a number.
 
 Ids and transaction ids skip what commits late, and the horizon below which nothing can come any
 more stands still while anybody's transaction is long. What is visible in one snapshot and was not
@@ -10,12 +10,13 @@ from datetime import datetime
 
 from django.db import connection
 
-from controlcenter.serving.incremental.models import NOTHING_SEEN
+EMPTY_SNAPSHOT = "3:3:"
+"""A snapshot in which no transaction of anybody is visible."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A place in the event log.
+class LogPosition:
+    """A position in the event log.
 
     Args:
         snapshot: As text of PostgreSQL's ``pg_snapshot``.
@@ -26,12 +27,12 @@ class Mark:
     at: datetime | None
 
 
-BEGINNING = Mark(NOTHING_SEEN, None)
+BEGINNING = LogPosition(EMPTY_SNAPSHOT, None)
 
 
-def present() -> Mark:
-    """The log as it is now: all that is committed by now."""
+def current_position() -> LogPosition:
+    """The end of the log: all that is committed by now."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_snapshot()::text, statement_timestamp()")
         snapshot, at = cursor.fetchone()
-    return Mark(snapshot, at)
+    return LogPosition(snapshot, at)

@@ -1,103 +1,69 @@
-"""The standard envelope of an event, read and checked without a database."""
+"""The standard envelope of an event, read and checked without a database.
 
-import json
+What the payload of a type has to say is no matter of the envelope: consumers state it as a
+``PayloadContract``. A type that nobody asks anything of is taken as it is.
+"""
+
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from controlcenter.platform.common.storable import MAX_DEPTH, trouble
-from ml.contracts.schema import GraphSchema
+from controlcenter.platform.log.encoding import ENCODE, EnvelopeError, encoded, shown, storable
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
-MAX_ID = 200
+MAX_TEXT = 200
 MAX_EVENT_BYTES = 64 * 2**10
-MAX_SHOWN = 100
 KNOWN = {"event_id", "source", "type", "timestamp", "payload", "meta"}
 PLAIN_META = {"version": "1.0"}
-ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 PLAIN_META_TEXT = ENCODE(PLAIN_META)
 CANONICAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
-class EnvelopeError(ValueError):
-    """One event that can't be taken.
+class Edge(NamedTuple):
+    """Who did it to what; ``target_type`` is empty where the ids must tell."""
 
-    Args:
-        field: Where the trouble is.
-    """
-
-    def __init__(self, field: str, detail: str) -> None:
-        super().__init__(detail)
-        self.field = field
+    actor: str | None
+    target: str | None
+    target_type: str | None
 
 
-class Envelope(NamedTuple):
-    """One checked event. ``target_type`` is empty where the ids must tell (a click).
+NO_EDGE = Edge(None, None, None)
 
-    The id is a UUID as PostgreSQL writes it; payload and meta are what they were, as JSON.
+
+class PayloadContract(Protocol):
+    """What a consumer asks of the payloads of one type of event."""
+
+    @property
+    def expected(self) -> str:
+        """The payload in words, for a message: ``an object with actor and target``."""
+
+    def edge(self, payload: dict[str, Any]) -> Edge:
+        """The edge that an event with this payload is, ``NO_EDGE`` if it is none.
+
+        Raises:
+            EnvelopeError: for the first thing that is wrong.
+        """
+
+
+class LogEntry(NamedTuple):
+    """One checked event, as it is written.
+
+    The id is a UUID as PostgreSQL writes it; payload and meta are what they were, as JSON. Only an
+    event that is an edge has the last three.
     """
 
     event_id: str
     source: str
     type: str
     timestamp: datetime
-    actor: str
-    target: str
-    target_type: str
     payload: str
     meta: str
-
-
-def shown(value: object) -> str:
-    """What was got, in ASCII and short enough for a message."""
-    told = ascii(value)
-    return told if len(told) <= MAX_SHOWN else f"{told[:MAX_SHOWN]}…"
-
-
-def storable(value: object, field: str) -> None:
-    """Raises: EnvelopeError for what PostgreSQL can't keep."""
-    found = trouble(value)
-    if found:
-        raise EnvelopeError(field, found)
-
-
-def encoded(value: dict[str, Any], field: str) -> str:
-    """The value as JSON, if PostgreSQL can keep it.
-
-    Raises:
-        EnvelopeError: for what it can't.
-    """
-    try:
-        written = ENCODE(value)
-        if not written.isascii():
-            written.encode()
-    except (ValueError, RecursionError):  # no finite number, half a surrogate pair, too deep
-        storable(value, field)
-        raise
-    # What makes trouble can't be without one of these; the look from near is slow.
-    if "\\u0000" in written or written.count("{") + written.count("[") > MAX_DEPTH:
-        storable(value, field)
-    return written
-
-
-def encoded_together(values: Sequence[dict[str, Any]]) -> list[str] | None:
-    """As ``encoded``, for many at once; None where one of them has to be looked at alone."""
-    try:
-        written = ENCODE(values)
-        if not written.isascii():
-            written.encode()
-    except (ValueError, RecursionError):
-        return None
-    opened = written.count("{") + written.count("[") - 1
-    if "\\u0000" in written or opened - len(values) >= MAX_DEPTH:
-        return None
-    texts = written[2:-2].split("}, {")
-    if len(texts) != len(values):  # one has objects in a list, or a text that looks like that
-        return None
-    return [f"{{{text}}}" for text in texts]
+    actor: str | None
+    target: str | None
+    target_type: str | None
 
 
 def payload_of(data: object) -> dict[str, Any]:
@@ -109,11 +75,22 @@ def payload_of(data: object) -> dict[str, Any]:
 def plain(value: str) -> bool:
     """Nearly every id is; one that is not may be good or bad."""
     return (
-        0 < len(value) <= MAX_ID and value.isascii() and value.isprintable() and not value.isspace()
+        0 < len(value) <= MAX_TEXT
+        and value.isascii()
+        and value.isprintable()
+        and not value.isspace()
     )
 
 
 def text(data: dict[str, Any], field: str, *, path: str = "", default: str | None = None) -> str:
+    """A text of a field, or a whole number as one.
+
+    Args:
+        path: What stands before the field's name in a message.
+
+    Raises:
+        EnvelopeError: with what was got and what was expected.
+    """
     value = data.get(field, default)
     if isinstance(value, str) and plain(value):
         return value
@@ -122,8 +99,8 @@ def text(data: dict[str, Any], field: str, *, path: str = "", default: str | Non
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise EnvelopeError(name, f"got {shown(value)}, expected a text that is not empty")
-    if len(value) > MAX_ID:
-        raise EnvelopeError(name, f"has {len(value)} characters, at most {MAX_ID}")
+    if len(value) > MAX_TEXT:
+        raise EnvelopeError(name, f"has {len(value)} characters, at most {MAX_TEXT}")
     storable(value, name)
     return value
 
@@ -173,23 +150,16 @@ class Reader:
     """Reads events of one workspace at one moment.
 
     Args:
-        schema: Says which types of events there are and what each may point at.
+        contracts: What consumers ask of payloads, by type of event.
         now: Events may be up to a day later.
     """
 
-    def __init__(self, *, schema: GraphSchema, now: datetime) -> None:
-        self._targets = {kind: schema.targets(kind) for kind in schema.event_types}
+    def __init__(self, *, contracts: Mapping[str, PayloadContract], now: datetime) -> None:
+        self._contracts = contracts
         self._latest = now + FUTURE
-        self._open = tuple(kind for kind, targets in self._targets.items() if len(targets) > 1)
 
-    def leaves_open(self, data: object) -> bool:
-        """Whether an event, if it is good, does not say the type of its target."""
-        if not isinstance(data, dict) or str(data.get("type")) not in self._open:
-            return False
-        return "target_type" not in payload_of(data)
-
-    def read(self, data: object, event_id: str, payload_text: str | None = None) -> Envelope:
-        """Check one event against the envelope and the workspace's schema.
+    def read(self, data: object, event_id: str, payload_text: str | None = None) -> LogEntry:
+        """Check one event against the envelope and what is asked of its payload.
 
         Args:
             event_id: What ``canonical_id`` says of it.
@@ -207,33 +177,18 @@ class Reader:
         if not event_id:
             raise EnvelopeError("event_id", f"got {shown(data.get('event_id'))}, expected a UUID")
         kind = text(data, "type")
-        targets = self._targets.get(kind)
-        if targets is None:
-            expected = ", ".join(self._targets)
-            raise EnvelopeError("type", f"got {shown(kind)}, expected one of {expected}")
-        payload, payload_text, meta_text = bodies(data, payload_text)
-        target_type = targets[0] if len(targets) == 1 else ""
-        if "target_type" in payload:
-            target_type = text(payload, "target_type", path="payload.")
-            if target_type not in targets:
-                got = shown(target_type)
-                raise EnvelopeError(
-                    "payload.target_type", f"got {got}, expected one of {list(targets)}"
-                )
-        return Envelope(
-            event_id,
-            text(data, "source", default="api"),
-            kind,
-            moment(data.get("timestamp"), self._latest),
-            text(payload, "actor", path="payload."),
-            text(payload, "target", path="payload."),
-            target_type,
-            payload_text,
-            meta_text,
-        )
+        contract = self._contracts.get(kind)
+        expected = "an object" if contract is None else contract.expected
+        payload, payload_text, meta_text = bodies(data, payload_text, expected)
+        source = text(data, "source", default="api")
+        timestamp = moment(data.get("timestamp"), self._latest)
+        edge = NO_EDGE if contract is None else contract.edge(payload)
+        return LogEntry(event_id, source, kind, timestamp, payload_text, meta_text, *edge)
 
 
-def bodies(data: dict[str, Any], payload_text: str | None) -> tuple[dict[str, Any], str, str]:
+def bodies(
+    data: dict[str, Any], payload_text: str | None, expected: str
+) -> tuple[dict[str, Any], str, str]:
     """The payload, and payload and meta as JSON.
 
     Raises:
@@ -241,9 +196,7 @@ def bodies(data: dict[str, Any], payload_text: str | None) -> tuple[dict[str, An
     """
     payload = data.get("payload")
     if not isinstance(payload, dict):
-        raise EnvelopeError(
-            "payload", f"got {shown(payload)}, expected an object with actor and target"
-        )
+        raise EnvelopeError("payload", f"got {shown(payload)}, expected {expected}")
     meta = data.get("meta", {})
     if not isinstance(meta, dict):
         raise EnvelopeError("meta", f"got {shown(meta)}, expected an object")
