@@ -17,7 +17,7 @@ from controlcenter.serving.incremental import owning
 from controlcenter.serving.incremental.owning import Superseded, Taken
 from ml.incremental.arrivals import SchemaChanged
 from workers.loops.engine_start import EngineStart, from_checkpoint, from_graph, packed
-from workers.loops.listening import Listening
+from workers.loops.listening import LoopListener
 from workers.loops.refreshing import Refresher, refuse_another_schema
 from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
 from workers.runtime.execution import Execution
@@ -54,7 +54,7 @@ EXPECTED = (
 
 def work(execution: Execution) -> None:
     """A run of the kind ``incremental``."""
-    with Listening(execution.claim.workspace_id) as listening:
+    with LoopListener(execution.claim.workspace_id) as listening:
         while True:
             taken = execution.with_database(lambda: owning.take(execution.claim))
             if taken is None:
@@ -79,7 +79,7 @@ def work(execution: Execution) -> None:
                 raise RetryableError(f"it failed: {type(error).__name__}: {error}.") from error
 
 
-def own(execution: Execution, taken: Taken, listening: Listening) -> bool:
+def own(execution: Execution, taken: Taken, listening: LoopListener) -> bool:
     """Keep the profiles of one generation fresh.
 
     Returns:

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
+from controlcenter.platform.common.listening import Listener
 from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.webhooks import queue
 from controlcenter.platform.webhooks.outbox import CHANNEL
@@ -42,7 +43,7 @@ class Sender:
         self.under_way: set[tuple[uuid.UUID, int]] = set()
         self.ended: deque[tuple[Claimed, Answer]] = deque()
         self.next_upkeep = 0.0
-        self.listening: object = None
+        self.listener = Listener(CHANNEL)
         self.wake_read, self.wake_write = os.pipe()
         os.set_blocking(self.wake_write, False)
         os.set_blocking(self.wake_read, False)
@@ -68,7 +69,7 @@ class Sender:
         if time.monotonic() >= self.next_upkeep:
             self.keep_up()
             self.next_upkeep = time.monotonic() + UPKEEP_SECONDS
-        self.listen()  # before looking: nothing is missed
+        self.listener.listen()  # before looking: nothing is missed
         if self.send_due() == 0:
             self.wait(IDLE_SECONDS)
 
@@ -121,19 +122,9 @@ class Sender:
         queue.drop_waiting()
         queue.forget_old()
 
-    def listen(self) -> None:
-        connection.ensure_connection()
-        if self.listening is not connection.connection:
-            connection.connection.execute(f"LISTEN {CHANNEL}")
-            self.listening = connection.connection
-
     def wait(self, seconds: float) -> None:
         """Until there may be something to do: a notification, the end of a request, or the time."""
-        link = connection.connection
-        if next(link.notifies(timeout=0, stop_after=1), None) is None:
-            select.select([link.fileno(), self.wake_read], [], [], seconds)
-        for _ in link.notifies(timeout=0):
-            pass
+        self.listener.wait(seconds, wakers=[self.wake_read])
         self.hush()
 
     def ring(self) -> None:
@@ -162,4 +153,5 @@ class Sender:
             self.settle()
         except DATABASE_AWAY as error:
             log.warning("webhook.not_written_down", left=len(self.ended), error=str(error).strip())
+        self.listener.close()
         connection.close()

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from django.db import connection
 
 from controlcenter.platform.accounts.models import Workspace
+from controlcenter.platform.common import locks
 from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.log.encoding import EnvelopeError, shown
 from controlcenter.platform.log.envelope import LogEntry, payload_of
@@ -15,8 +16,6 @@ from controlcenter.serving.incremental import waking
 from controlcenter.serving.ingestion.edge_contract import EdgeContract, contracts_of
 from controlcenter.serving.profiles.counting import (
     IN_ORDER,
-    LOCK,
-    SHARED_LOCK,
     Additions,
     Counted,
     Tally,
@@ -55,9 +54,13 @@ class GraphParticipant(Participant):
             Conflict: if an owner stopped ingestion.
         """
         self._tally, self._outside, self._additions = Tally(), 0, None
-        opening = OPEN.format(lock=LOCK if exclusive else SHARED_LOCK, order=IN_ORDER)
+        lock = locks.expression("%(lock)s", shared=not exclusive)
+        names: dict[str, Any] = {
+            "workspace": self.workspace.pk,
+            "lock": locks.MERGE.text(self.workspace.pk),
+        }
         with connection.cursor() as cursor:
-            cursor.execute(opening, {"workspace": self.workspace.pk})
+            cursor.execute(OPEN.format(lock=lock, order=IN_ORDER), names)
             now, reason, changed_by, *_ = cursor.fetchone()
         if reason is not None:
             raise Conflict(

@@ -9,9 +9,7 @@ from typing import Protocol
 
 from django.db import connection
 
-KEY = "hashtextextended('merge ' || %(workspace)s, 0)"
-SHARED_LOCK, LOCK = f"pg_advisory_xact_lock_shared({KEY})", f"pg_advisory_xact_lock({KEY})"
-"""Many ingestions at a time, but none while a refresh merges (until the transaction ends)."""
+from controlcenter.platform.common import locks
 
 
 class Counted(Protocol):
@@ -31,14 +29,12 @@ class Counted(Protocol):
 
 def share_with_refresh(workspace_id: uuid.UUID) -> None:
     """As ingestion does, which takes its lock with its first statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {SHARED_LOCK}", {"workspace": workspace_id})
+    locks.acquire_shared(locks.MERGE, workspace_id)
 
 
 def exclude_ingestion(workspace_id: uuid.UUID) -> None:
     """The refresh's side of the same lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {LOCK}", {"workspace": workspace_id})
+    locks.acquire(locks.MERGE, workspace_id)
 
 
 # Lists come as JSON: an array of PostgreSQL's takes the client longer to write than the server
