@@ -67,6 +67,8 @@ def envelopes_between(
 ) -> Iterator[list[Envelope]]:
     """All events that were committed between two positions, in commit order, in chunks.
 
+    Transactions that overlapped come in the order in which they first wrote.
+
     Args:
         until: None: the end of the log.
     """
