@@ -272,3 +272,40 @@ def test_the_log_is_read_with_filters(as_operator, as_viewer):
     assert found["results"][0]["payload"] == {"actor": "u2", "target": "a1"}
     assert as_viewer.get(URL, {"timestamp__gte": "2026-02-01T00:00:00Z"}).json()["count"] == 0
     assert as_viewer.get(URL, {"event_id": "17"}).status_code == 400
+
+
+def test_an_event_of_a_type_that_the_graph_does_not_know_is_kept(as_operator, as_viewer, workspace):
+    price = event(type="price", payload={"price": 17.5, "venues": [{"id": 3}]}, meta={"via": "x"})
+    receipt = post(as_operator, [price, event(), price]).json()
+    assert (receipt["accepted"], receipt["outside_graph"], receipt["duplicates"]) == (2, 1, 1)
+    assert receipt["created_users"] == 1
+    assert adds_up(receipt)
+    again = post(as_operator, price).json()
+    assert (again["accepted"], again["outside_graph"], again["duplicates"]) == (0, 0, 1)
+    kept = as_viewer.get(URL, {"type": "price"}).json()["results"]
+    assert [(one["payload"], one["meta"]) for one in kept] == [(price["payload"], price["meta"])]
+    assert Profile.objects.get(workspace=workspace).event_counts == {"use": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "reason"),
+    [
+        ({"payload": [1]}, "payload", "got [1], expected an object"),
+        ({"payload": {"x": "\0"}}, "payload", "NUL"),
+        ({"timestamp": "yesterday"}, "timestamp", "expected ISO 8601"),
+        ({"event_id": "17"}, "event_id", "expected a UUID"),
+    ],
+)
+def test_the_envelope_is_asked_of_every_event(as_operator, change, field, reason):
+    bad = event(**({"type": "price", "payload": {}} | change))
+    receipt = post(as_operator, [event(), bad]).json()
+    assert [(one["index"], one["field"]) for one in receipt["rejected"]] == [(1, field)]
+    assert reason in receipt["rejected"][0]["reason"]
+
+
+def test_while_ingestion_is_stopped_no_event_of_any_type_is_taken(as_operator, as_owner):
+    as_owner.post("/api/v1/operations/ingestion/stop/", {"reason": "repairs"}, format="json")
+    answer = post(as_operator, [event(type="price", payload={})])
+    assert answer.status_code == 409
+    assert "Ingestion is stopped by owner (repairs): keep your events" in answer.json()["detail"]
+    assert not Event.objects.exists()
