@@ -22,15 +22,10 @@ PLAIN_META_TEXT = ENCODE(PLAIN_META)
 CANONICAL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
-class Edge(NamedTuple):
-    """Who did it to what; ``target_type`` is empty where the ids must tell."""
+Edge = tuple[str, str, str] | tuple[None, None, None]
+"""Actor, target and type of the target, which is empty where the ids must tell."""
 
-    actor: str | None
-    target: str | None
-    target_type: str | None
-
-
-NO_EDGE = Edge(None, None, None)
+NO_EDGE: Edge = (None, None, None)
 
 
 class PayloadContract(Protocol):

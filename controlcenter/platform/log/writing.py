@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Protocol
 
 from django.db import connection
@@ -27,6 +28,7 @@ SELECT %(workspace)s, e.* FROM unnest(%(event_id)s::uuid[], %(source)s::text[],
 ON CONFLICT (workspace_id, event_id) DO NOTHING
 RETURNING event_id::text
 """
+ACTOR = itemgetter(LogEntry._fields.index("actor"))
 WITHOUT_EDGE = "\\N\t\\N\t\\N\n"
 
 
@@ -70,7 +72,7 @@ def copied(workspace_id: uuid.UUID, parts: Iterable[list[LogEntry]], observer: O
 
 def send(copy: Copy, workspace_id: str, part: list[LogEntry]) -> None:
     """Hand entries to the server, as COPY's text where that needs no escapes but of backslashes."""
-    if None not in [entry.actor for entry in part]:
+    if None not in map(ACTOR, part):
         lines = "".join(
             [
                 f"{workspace_id}\t{e[0]}\t{e[1]}\t{e[2]}\t{e[3].isoformat()}\t"
