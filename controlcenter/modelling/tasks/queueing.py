@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import DateTimeField as Moment
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import StageRun, Task
+from controlcenter.platform.common import locks
 from controlcenter.platform.runs.models import LIVE, RunStatus
 from controlcenter.platform.runs.outbox import enqueue
 from controlcenter.platform.runs.pools import holding, limit_of
@@ -59,10 +59,7 @@ def is_next(task: Task) -> bool:
 
 def lock_queue(workspace_id: UUID) -> None:
     """One claim of a waiting task a workspace at a time, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"queue {workspace_id}"]
-        )
+    locks.acquire(locks.TASK_QUEUE, workspace_id)
 
 
 def wake_next(task: Task) -> None:

@@ -7,10 +7,10 @@ order among two never changes while they wait, and none is overtaken for ever.
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
+from controlcenter.platform.common import locks
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.platform.runs.outbox import enqueue
@@ -34,8 +34,7 @@ def holding(pool: str) -> QuerySet[Run]:
 
 def lock_pool(pool: str) -> None:
     """One claim of a limited pool at a time, until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"pool {pool}"])
+    locks.acquire(locks.POOL, pool)
 
 
 def has_place(run: Run) -> bool:

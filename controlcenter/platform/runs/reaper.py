@@ -10,10 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
+from controlcenter.platform.common import locks
 from controlcenter.platform.common.hooks import Hook
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.claims import Locked, lock
@@ -26,7 +27,6 @@ log = structlog.get_logger(__name__)
 chores: Hook[[]] = Hook()
 """Periodic duties of rooms above, which the relay does whenever it has reaped."""
 CHORE = "reaper"
-LOCK = "SELECT {}(hashtextextended('ups reaper', 0))"
 UNCLAIMED_AFTER = timedelta(seconds=30)
 FORCE_AFTER = timedelta(seconds=60)
 
@@ -37,16 +37,12 @@ def reap() -> dict[str, int]:
     Returns:
         Counts of ``lost``, ``forced`` and ``reminded``; empty if another reaper is at work.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(LOCK.format("pg_try_advisory_lock"))
-        if not cursor.fetchone()[0]:
+    with locks.try_for_session(locks.REAPER) as is_alone:
+        if not is_alone:
             return {}
-        try:
-            counts = {"lost": release_expired(), "forced": force(), "reminded": remind()}
-            forget_sent()
-            Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
-        finally:
-            cursor.execute(LOCK.format("pg_advisory_unlock"))
+        counts = {"lost": release_expired(), "forced": force(), "reminded": remind()}
+        forget_sent()
+        Chore.objects.update_or_create(name=CHORE, defaults={"last_at": Now()})
     if any(counts.values()):
         log.info("reaper.reaped", **counts)
     return counts

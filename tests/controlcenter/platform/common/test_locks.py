@@ -1,13 +1,16 @@
 """Advisory locks: their keys stay the same numbers, and they keep apart what they should."""
 
+import re
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
 
 from controlcenter.platform.common import locks
 
+ROOT = Path(__file__).resolve().parents[4]
 WORKSPACE = uuid.UUID("6c1a1bb1-6bd8-4f7e-8f4a-0a3f6f0b0c01")
 KEYS = {
     locks.REAPER: ("", "hashtextextended('ups reaper', 0)"),
@@ -95,3 +98,9 @@ def test_a_session_lock_outlives_transactions_and_ends_with_its_block():
 def test_a_lock_is_taken_for_what_it_is_of(lock, subject):
     with pytest.raises(ValueError, match=lock.name):
         lock.text(subject)
+
+
+def test_no_other_file_takes_advisory_locks():
+    files = [f for top in ("controlcenter", "workers") for f in (ROOT / top).rglob("*.py")]
+    with_sql = [f for f in files if re.search(r"pg_\w*advisory", f.read_text())]
+    assert [f.name for f in with_sql] == ["locks.py"]

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
+from controlcenter.platform.common.listening import Listener
 from controlcenter.platform.runs.outbox import BATCH, CHANNEL, relay
 from controlcenter.platform.runs.reaper import chores, reap
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stopping = False
-        self.listening: object = None
+        listener = Listener(CHANNEL)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self.stop)
         next_reap = 0.0
@@ -37,27 +38,14 @@ class Command(BaseCommand):
                     reap()
                     chores()
                     next_reap = time.monotonic() + REAP_SECONDS
-                self.listen()  # before looking: nothing is missed
+                listener.listen()  # before looking: nothing is missed
                 if relay() < BATCH:
-                    self.sleep_until_notified()
+                    listener.wait(IDLE_SECONDS)  # delayed rows have no NOTIFY
             except (DatabaseError, psycopg.Error) as error:
                 log.warning("relay.database_away", error=str(error).strip())
                 connection.close()
                 time.sleep(IDLE_SECONDS)
+        listener.close()
 
     def stop(self, *_: object) -> None:
         self.stopping = True
-
-    def listen(self) -> None:
-        connection.ensure_connection()
-        if self.listening is not connection.connection:
-            connection.connection.execute(f"LISTEN {CHANNEL}")
-            self.listening = connection.connection
-
-    def sleep_until_notified(self) -> None:
-        """Wait for a NOTIFY of the outbox, at most ``IDLE_SECONDS`` (delayed rows have none)."""
-        link = connection.connection
-        for _ in link.notifies(timeout=IDLE_SECONDS, stop_after=1):
-            pass
-        for _ in link.notifies(timeout=0):  # one look answers all of them
-            pass
