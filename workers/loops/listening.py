@@ -45,5 +45,5 @@ class LoopListener:
 
     def hear(self, seconds: float) -> set[str]:
         """What is told of this workspace within some seconds; ends with the first word of any."""
-        told = (payload.partition(" ") for payload in self.listener.wait(seconds))
-        return {what for workspace_id, _, what in told if workspace_id == self.workspace_id}
+        words = (payload.partition(" ") for payload in self.listener.wait(seconds))
+        return {what for workspace_id, _, what in words if workspace_id == self.workspace_id}

@@ -67,7 +67,8 @@ def participants(workspace: Workspace) -> Participants:
 def read_on(name: str, workspace_id: uuid.UUID) -> int:
     """Hand a consumer all that was committed since its position, and move it there.
 
-    One process at a time does it for a consumer and workspace; another waits for it.
+    One process at a time does it for a consumer and workspace; another waits for it. A consumer
+    begins at the beginning of the log; all that it is behind is one transaction.
 
     Returns:
         How many events were read.

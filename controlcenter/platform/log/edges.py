@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
 from controlcenter.platform.log.positions import BEGINNING, LogPosition
-from controlcenter.platform.log.queries import CHUNK, SINCE, UNTIL, Lag, chunks
+from controlcenter.platform.log.queries import CHUNK, SINCE, UNTIL, chunks
 
 COLUMNS = ("event_id", "type", "timestamp", "actor", "target", "target_type")
 HISTORY_COLUMNS = ("type", "actor", "target", "target_type", "timestamp")
@@ -40,6 +41,14 @@ UNSEEN = """
     AND NOT pg_visible_in_snapshot(xid, %(since)s::pg_snapshot)
     AND received_at < coalesce(%(before)s, 'infinity'::timestamptz)
 """
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far a consumer is behind: events, and seconds since the first of them came."""
+
+    events: int
+    seconds: float
 
 
 def edges_between(

@@ -50,14 +50,6 @@ class Activity:
     last_received_at: datetime | None
 
 
-@dataclass(frozen=True)
-class Lag:
-    """How far a consumer is behind: events, and seconds since the first of them came."""
-
-    events: int
-    seconds: float
-
-
 def envelopes_between(
     workspace_id: uuid.UUID,
     *,
