@@ -12,12 +12,12 @@ from incremental_fixtures import (
     wait,
 )
 
-from controlcenter.modelling.tasks.models import Run
 from controlcenter.operations.incremental import state
 from controlcenter.platform.common.listening import Listener
 from controlcenter.platform.log.edges import edges_of_user
 from controlcenter.platform.log.models import Event
 from controlcenter.platform.log.positions import BEGINNING
+from controlcenter.platform.runs.models import Run
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.waking import CHANNEL, EVENTS
 from controlcenter.serving.profiles.models import CallPeer, Item, Profile
