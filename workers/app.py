@@ -97,4 +97,4 @@ def take_the_place(**_: Any) -> None:
 @worker_shutting_down.connect
 def hand_back(**_: Any) -> None:
     """Whatever runs keeps what it has and gives its run back."""
-    shutdown.tell()
+    shutdown.request()

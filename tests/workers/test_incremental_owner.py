@@ -27,7 +27,7 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import StoreUnavailable, store
 from controlcenter.platform.runs import reaper
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental import ownership, switching
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import engine_start, incremental
@@ -35,7 +35,7 @@ from workers.loops import refreshing as refreshing_module
 from workers.runtime import shutdown
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ORDERS = owning.orders
+ORDERS = ownership.instructions
 
 
 def test_scores_follow_the_events(scored, anna, tmp_path):
@@ -62,9 +62,9 @@ FAILPOINTS = {
     "while it loads": (engine_start, "load_whole_graph", 0),
     "before the first commit": (refreshing_module, "refreshing", 0),
     "before a later commit": (refreshing_module, "refreshing", 4),
-    "inside a commit": (owning, "publish", 3),
-    "before the checkpoint is recorded": (owning, "save_checkpoint", 0),
-    "before the second checkpoint is recorded": (owning, "save_checkpoint", 1),
+    "inside a commit": (ownership, "publish", 3),
+    "before the checkpoint is recorded": (ownership, "save_checkpoint", 0),
+    "before the second checkpoint is recorded": (ownership, "save_checkpoint", 1),
     "after the checkpoint was recorded": (incremental, "store", 0),
     "while it reads the log": (refreshing_module, "event_frame", 2),
     "while it scores": (refreshing_module, "score", 2),
@@ -111,7 +111,7 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
     assert second.join() == "done"
     check_against_a_full_pass(scored, tmp_path)
     assert state(scored)["events"] == 10 * seed + 20
-    kept = Artifact.objects.filter(name=owning.CHECKPOINT, key__contains="/incremental/")
+    kept = Artifact.objects.filter(name=ownership.CHECKPOINT, key__contains="/incremental/")
     assert kept.count() <= 1, "older checkpoints are removed"
 
 
@@ -198,7 +198,7 @@ def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkey
     switching.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
-    shutdown.tell()
+    shutdown.request()
     try:
         assert owner.join() == "handed back"
     finally:
@@ -306,9 +306,9 @@ def test_after_a_kill_what_is_stale_is_so_since_the_event_came(scored, anna, mon
     def dying(workspace_id):
         raise Killed
 
-    monkeypatch.setattr(owning, "orders", dying)
+    monkeypatch.setattr(ownership, "instructions", dying)
     assert owner.join() == "killed"
-    monkeypatch.setattr(owning, "orders", ORDERS)
+    monkeypatch.setattr(ownership, "instructions", ORDERS)
     time.sleep(2)
     Run.objects.filter(pk=owner.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
     assert reaper.reap()["lost"] == 1

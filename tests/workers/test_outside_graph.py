@@ -19,7 +19,7 @@ from controlcenter.platform.log.models import Event
 from controlcenter.platform.log.positions import BEGINNING
 from controlcenter.platform.runs.models import Run
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.waking import CHANNEL, EVENTS
+from controlcenter.serving.incremental.notifications import CHANNEL, EVENTS
 from controlcenter.serving.profiles.models import CallPeer, Item, Profile
 
 pytestmark = pytest.mark.django_db(transaction=True)

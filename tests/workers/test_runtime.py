@@ -135,7 +135,7 @@ def no_sleepers(task):
 
 @pytest.fixture
 def told_to_stop():
-    yield shutdown.tell
+    yield shutdown.request
     shutdown._word[0] = 0
 
 

@@ -18,7 +18,7 @@ from incremental_fixtures import (
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.log.models import Event
-from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental import ownership, switching
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import refreshing as refreshing_module
@@ -66,7 +66,7 @@ def end(workspace, account, how, monkeypatch):
     def broken(workspace_id):
         raise PermanentError("It broke.")
 
-    monkeypatch.setattr(owning, "orders", broken)
+    monkeypatch.setattr(ownership, "instructions", broken)
     assert owner.join() == "failed"
     monkeypatch.undo()
 

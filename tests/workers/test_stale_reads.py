@@ -23,8 +23,8 @@ from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.accounts.viewsets import ReadViewSet
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.log.models import Event
-from controlcenter.serving.incremental import owning, switching
-from controlcenter.serving.incremental.models import Ask
+from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental.models import RefreshRequest
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import refreshing as refreshing_module
 
@@ -54,16 +54,16 @@ def test_start_and_stop_by_the_api(scored, as_anna):
 
 def test_switched_on_again_before_it_ended_it_goes_on(scored, anna, monkeypatch):
     with running(scored, anna) as owner:
-        original = owning.finish
+        original = ownership.finish
 
         def finish(held):
             switching.start(workspace=scored, account=anna)
-            monkeypatch.setattr(owning, "finish", original)
+            monkeypatch.setattr(ownership, "finish", original)
             return original(held)
 
-        monkeypatch.setattr(owning, "finish", finish)
+        monkeypatch.setattr(ownership, "finish", finish)
         switching.stop(workspace=scored, account=anna)
-        wait(lambda: owning.finish is original and state(scored)["state"] == "running")
+        wait(lambda: ownership.finish is original and state(scored)["state"] == "running")
         assert owner.thread.is_alive()
         assert switching.runs_of(scored.pk).count() == 1
 
@@ -111,7 +111,7 @@ def test_a_read_after_an_event_is_fresh(scored, anna, as_anna, tmp_path, setting
         assert {row["stale_since"] for row in listed} == {None}
         near = as_anna.get("/api/v1/users/u00001/similar/").json()
         assert {row["stale_since"] for row in near} == {None}
-        assert not Ask.objects.exists()
+        assert not RefreshRequest.objects.exists()
         wait(lambda: is_fresh(scored))  # products and apps, which nobody asked for, come last
     check_against_a_full_pass(scored, tmp_path)
 
@@ -198,6 +198,6 @@ def test_a_read_that_gets_no_answer_says_since_when(scored, anna, as_anna, monke
         assert stuck.wait(60)
         for user_id in ("u00001", "u00004"):
             assert user(as_anna, user_id)["stale_since"] is not None, "also who may be reached"
-        assert not Ask.objects.exists(), "who does not wait any more asks for nothing"
+        assert not RefreshRequest.objects.exists(), "who does not wait any more asks for nothing"
         go_on.set()
         wait(lambda: user(as_anna, "u00001")["stale_since"] is None)

@@ -81,7 +81,7 @@ def test_it_ends_as_one_that_was_not_interrupted(client, monkeypatch, how):
         wait_until(execution._heartbeat.should_stop)
 
     def stop(execution):
-        shutdown.tell()
+        shutdown.request()
 
     again, ends = refresh(client), []
     with monkeypatch.context() as patch:

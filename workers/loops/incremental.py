@@ -13,8 +13,8 @@ from controlcenter.platform.artifacts.store import (
     store,
 )
 from controlcenter.platform.runs.claims import CancelRequested, Fenced
-from controlcenter.serving.incremental import owning
-from controlcenter.serving.incremental.owning import Superseded, Taken
+from controlcenter.serving.incremental import ownership
+from controlcenter.serving.incremental.ownership import Ownership, Superseded
 from ml.incremental.arrivals import SchemaChanged
 from workers.loops.engine_start import EngineStart, from_checkpoint, from_graph, packed
 from workers.loops.listening import LoopListener
@@ -25,7 +25,7 @@ from workers.runtime.patience import CONNECTION_ERRORS, STORE_PATIENCE
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05
-"""Events that come within it are taken together."""
+"""Events that come within it are owned together."""
 
 IDLE_SECONDS = 1.0
 DRAIN_SHARE = 0.25
@@ -56,13 +56,13 @@ def work(execution: Execution) -> None:
     """A run of the kind ``incremental``."""
     with LoopListener(execution.claim.workspace_id) as listening:
         while True:
-            taken = execution.with_database(lambda: owning.take(execution.claim))
-            if taken is None:
-                if execution.with_database(lambda: owning.finish(execution.claim)):
+            owned = execution.with_database(lambda: ownership.take_ownership(execution.claim))
+            if owned is None:
+                if execution.with_database(lambda: ownership.finish(execution.claim)):
                     return
                 continue
             try:
-                if own(execution, taken, listening):
+                if own(execution, owned, listening):
                     return
             except Superseded as reason:
                 log.info("incremental.superseded", reason=str(reason))
@@ -79,7 +79,7 @@ def work(execution: Execution) -> None:
                 raise RetryableError(f"it failed: {type(error).__name__}: {error}.") from error
 
 
-def own(execution: Execution, taken: Taken, listening: LoopListener) -> bool:
+def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool:
     """Keep the profiles of one generation fresh.
 
     Returns:
@@ -90,12 +90,12 @@ def own(execution: Execution, taken: Taken, listening: LoopListener) -> bool:
         Superseded: if a task replaced the profiles.
         WorkerStopping: if this worker is to stop; the states are stored then.
     """
-    version = ModelVersion.objects.get(pk=taken.version_id)
+    version = ModelVersion.objects.get(pk=owned.version_id)
     refuse_another_schema(execution.claim.workspace_id, version)
     execution.progress(0.0, f"loading {version}")
-    refresher = Refresher(execution, taken, version, begin(execution, taken, version))
+    refresher = Refresher(execution, owned, version, begin(execution, owned, version))
     execution.progress(0.0, "catching up with the event log")
-    execution.with_database(lambda: refresher.catch_up(taken.seen))
+    execution.with_database(lambda: refresher.catch_up(owned.seen))
     refresher.publish()
     execution.progress(0.0, f"refreshing with {version}")
     loop = Upkeep(execution, refresher)
@@ -105,26 +105,28 @@ def own(execution: Execution, taken: Taken, listening: LoopListener) -> bool:
         except WorkerStopping:
             loop.keep()
             raise
-        orders = execution.with_database(lambda: owning.orders(execution.claim.workspace_id))
-        if orders.generation != taken.generation:
-            raise Superseded(f"the profiles are of generation {orders.generation}")
-        if not orders.wanted and loop.end():
+        instructions = execution.with_database(
+            lambda: ownership.instructions(execution.claim.workspace_id)
+        )
+        if instructions.generation != owned.generation:
+            raise Superseded(f"the profiles are of generation {instructions.generation}")
+        if not instructions.wanted and loop.end():
             return True
         execution.with_database(refresher.consume)
-        refresher.answer(orders.asks)
+        refresher.answer(instructions.requests)
         if not loop.go_on():
             return False
         listening.wait(loop.rest(), calm=TICK_SECONDS)
 
 
-def begin(execution: Execution, taken: Taken, version: ModelVersion) -> EngineStart:
+def begin(execution: Execution, owned: Ownership, version: ModelVersion) -> EngineStart:
     """From the last checkpoint, else from the graph of the profiles."""
-    if taken.checkpoint is not None:
+    if owned.checkpoint is not None:
         try:
-            return from_checkpoint(execution, version, taken.checkpoint)
+            return from_checkpoint(execution, version, owned.checkpoint)
         except (ObjectMissing, ObjectDamaged) as error:
             log.warning("incremental.checkpoint_lost", error=str(error))
-    return from_graph(execution, version, taken.graph)
+    return from_graph(execution, version, owned.graph)
 
 
 class Upkeep:
@@ -168,7 +170,7 @@ class Upkeep:
             self.keep()
         except StoreUnavailable as error:  # it is to be off all the same; the log is replayed
             log.warning("incremental.checkpoint_missed", error=str(error))
-        return self.execution.with_database(lambda: owning.finish(self.execution.claim))
+        return self.execution.with_database(lambda: ownership.finish(self.execution.claim))
 
     def rest(self) -> float:
         """Seconds until there is something to do by itself."""
@@ -179,16 +181,16 @@ class Upkeep:
         return IDLE_SECONDS
 
     def audit(self) -> bool:
-        found = self.refresher.engine.audit(rows=AUDIT_ROWS, seed=self.refresher.ticks)
+        audit = self.refresher.engine.audit(rows=AUDIT_ROWS, seed=self.refresher.ticks)
         workspace_id = self.execution.claim.workspace_id
         self.execution.with_database(
-            lambda: owning.note_audit(workspace_id, rows=found.rows, error=found.relative)
+            lambda: ownership.note_audit(workspace_id, rows=audit.rows, error=audit.relative)
         )
-        if found.relative <= AUDIT_LIMIT:
+        if audit.relative <= AUDIT_LIMIT:
             return True
-        log.error("incremental.audit_failed", error=f"{found.relative:.1e}", rows=found.rows)
+        log.error("incremental.audit_failed", error=f"{audit.relative:.1e}", rows=audit.rows)
         self.execution.with_database(
-            lambda: owning.drop_checkpoint(self.execution.claim, self.refresher.generation)
+            lambda: ownership.drop_checkpoint(self.execution.claim, self.refresher.generation)
         )
         return False
 
@@ -199,7 +201,9 @@ class Upkeep:
         stored, _ = self.execution.put(path, f"checkpoint-{self.refresher.ticks}")
         path.unlink()
         before = self.execution.with_database(
-            lambda: owning.save_checkpoint(self.execution.claim, self.refresher.generation, stored)
+            lambda: ownership.save_checkpoint(
+                self.execution.claim, self.refresher.generation, stored
+            )
         )
         self.refresher.unsaved = False
         if before is not None:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from controlcenter.platform.common.listening import Listener
-from controlcenter.serving.incremental.waking import CHANNEL, URGENT
+from controlcenter.serving.incremental.notifications import CHANNEL, URGENT
 from workers.runtime import shutdown
 
 SLICE_SECONDS = 0.5
@@ -36,7 +36,7 @@ class LoopListener:
         ``seconds`` have, or the worker is told to stop."""
         begin = time.monotonic()
         end = begin + seconds
-        while not shutdown.told() and (left := end - time.monotonic()) > 0:
+        while not shutdown.requested() and (left := end - time.monotonic()) > 0:
             words = self.hear(min(left, SLICE_SECONDS))
             if URGENT in words:
                 return

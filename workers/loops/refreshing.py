@@ -12,8 +12,8 @@ from controlcenter.modelling.registry.queries import active_version
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.log.edges import edges_between, first_edge_after
 from controlcenter.platform.log.positions import LogPosition, current_position
-from controlcenter.serving.incremental import owning
-from controlcenter.serving.incremental.owning import Published, Taken
+from controlcenter.serving.incremental import ownership
+from controlcenter.serving.incremental.ownership import Ownership, Published
 from controlcenter.serving.profiles.refreshing import (
     RefreshedItem,
     RefreshedUser,
@@ -57,16 +57,16 @@ class Refresher:
     """
 
     def __init__(
-        self, execution: Execution, taken: Taken, version: ModelVersion, beginning: EngineStart
+        self, execution: Execution, owned: Ownership, version: ModelVersion, start: EngineStart
     ) -> None:
         self.execution = execution
         self.claim = execution.claim
-        self.generation = taken.generation
+        self.generation = owned.generation
         self.version = version
-        self.model = beginning.model
-        self.engine = beginning.engine
-        self.seen = beginning.seen
-        self.waiting: dict[str, float] = dict(beginning.waiting)
+        self.model = start.model
+        self.engine = start.engine
+        self.seen = start.seen
+        self.waiting: dict[str, float] = dict(start.waiting)
         self.basis = str(self.model.metrics["score"]["target"])
         self.stale_from: float | None = None
         self.ticks = 0
@@ -86,7 +86,7 @@ class Refresher:
         return self.stale_from is not None
 
     def catch_up(self, published: LogPosition) -> None:
-        """Take again what an owner before took after this beginning, then what came since.
+        """Take again what an owner before took after this start, then what came since.
 
         Args:
             published: The events up to here are counted.
@@ -144,16 +144,16 @@ class Refresher:
         pairs = [f"{edge.event} {edge.target}" for edge in self.model.schema.edges]
         return events.filter(pl.concat_str("type", "target_type", separator=" ").is_in(pairs))
 
-    def answer(self, asks: Mapping[int, list[str]]) -> None:
+    def answer(self, requests: Mapping[int, list[str]]) -> None:
         """Refresh whom readers wait for, and some of those who have events of their own."""
-        if not asks and not self.waiting:
+        if not requests and not self.waiting:
             return
-        asked = [user_id for users in asks.values() for user_id in users]
+        requested = [user_id for users in requests.values() for user_id in users]
         own = [user_id for user_id, _ in zip(self.waiting, range(URGENT_USERS), strict=False)]
         # Who is fresh is read without a new revision.
-        lacking = [user_id for user_id in asked if user_id in self.waiting]
-        users = list(dict.fromkeys([*self.engine.stale_among(USER, asked), *lacking, *own]))
-        self.write(self.engine.refresh(USER, users, now=self.now), users, answered=list(asks))
+        lacking = [user_id for user_id in requested if user_id in self.waiting]
+        users = list(dict.fromkeys([*self.engine.stale_among(USER, requested), *lacking, *own]))
+        self.write(self.engine.refresh(USER, users, now=self.now), users, answered=list(requests))
 
     def drain(self) -> None:
         """Refresh what is stale by the events of others, as much as fits into a slice."""
@@ -179,23 +179,23 @@ class Refresher:
             self.waiting.pop(user_id, None)
         for place in range(WRITE_ROWS, len(scored), WRITE_ROWS):
             self.commit(scored[place : place + WRITE_ROWS], [], None, [])
-        self.commit(scored[:WRITE_ROWS], items, self.told(), answered)
+        self.commit(scored[:WRITE_ROWS], items, self.progress(), answered)
 
     def publish(self) -> None:
         """Tell how far it is."""
-        self.commit([], [], self.told(), [])
+        self.commit([], [], self.progress(), [])
 
     def commit(
         self,
         users: list[RefreshedUser],
         items: list[RefreshedItem],
-        told: Published | None,
+        published: Published | None,
         answered: list[int],
     ) -> None:
         """One transaction under the claim.
 
         Args:
-            told: None while rows are missing that the engine takes for fresh.
+            published: None while rows are missing that the engine takes for fresh.
 
         Raises:
             Fenced: if the run is not this claim's any more.
@@ -213,15 +213,15 @@ class Refresher:
                     seen=self.seen,
                 )
                 write_items(items, workspace_id=workspace_id, version=self.version)
-                if told is not None:
-                    owning.publish(workspace_id, told, answered=answered)
+                if published is not None:
+                    ownership.publish(workspace_id, published, answered=answered)
 
         self.execution.with_database(once)
-        if told is not None:
+        if published is not None:
             self._events = self._edges = 0
             self.ticks += 1
 
-    def told(self) -> Published:
+    def progress(self) -> Published:
         backlog = self.look()
         own = next(iter(self.waiting.values()), None)  # they wait in the order of their times
         self.stale_from = min((t for t in (backlog.since, own) if t is not None), default=None)

@@ -57,14 +57,14 @@ class Heartbeat:
 
     def should_stop(self) -> bool:
         """Whether the run was cancelled, suspended or lost, or the worker is to stop."""
-        return self._fenced.is_set() or self._requested is not None or shutdown.told()
+        return self._fenced.is_set() or self._requested is not None or shutdown.requested()
 
     def check(self) -> None:
         """Raises: Fenced, CancelRequested, SuspendRequested, WorkerStopping if it is to end."""
         self.check_wanted()
         if self._requested is StopRequest.SUSPEND:
             raise SuspendRequested(f"run {self.claim.run_id} is to be suspended")
-        if shutdown.told():
+        if shutdown.requested():
             raise WorkerStopping("the worker was asked to stop.")
 
     def check_wanted(self) -> None:

@@ -7,10 +7,10 @@ _word = mmap.mmap(-1, 1)
 which a process that is killed could take along."""
 
 
-def tell() -> None:
+def request() -> None:
     """Whoever works for this worker hands back what it holds."""
     _word[0] = 1
 
 
-def told() -> bool:
+def requested() -> bool:
     return _word[0] == 1

@@ -19,16 +19,16 @@ from django.db.models.functions import Now
 from controlcenter.platform.log.edges import first_edge_after
 from controlcenter.platform.log.positions import EMPTY_SNAPSHOT
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.serving.incremental import waking
-from controlcenter.serving.incremental.models import Ask, Loop
+from controlcenter.serving.incremental import notifications
+from controlcenter.serving.incremental.models import Loop, RefreshRequest
 from controlcenter.serving.incremental.switching import KIND
 
 POLL_SECONDS = 0.01
-MAX_ASKED = 1000
+MAX_REQUESTED = 1000
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Freshness:
     """What can be said of a workspace's profiles without their owner.
 
     Args:
@@ -40,10 +40,10 @@ class Outlook:
     owner: bool
 
 
-CALM = Outlook(None, owner=False)
+FRESH = Freshness(None, owner=False)
 
 
-def outlook(workspace_id: uuid.UUID) -> Outlook:
+def freshness_of(workspace_id: uuid.UUID) -> Freshness:
     """How fresh the profiles are at the least.
 
     A loop that is off leaves rows that it knew to be stale, and nobody knows whom later events
@@ -51,7 +51,7 @@ def outlook(workspace_id: uuid.UUID) -> Outlook:
     """
     loop = Loop.objects.filter(pk=workspace_id).first()
     if loop is None or not (loop.wanted or loop.has_served):
-        return CALM
+        return FRESH
     since = earliest(loop.stale_since, first_edge_after(workspace_id, loop.seen))
     owner = (
         loop.wanted
@@ -64,7 +64,7 @@ def outlook(workspace_id: uuid.UUID) -> Outlook:
             lease_expires_at__gt=Now(),
         ).exists()
     )
-    return Outlook(since, owner)
+    return Freshness(since, owner)
 
 
 def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
@@ -73,20 +73,22 @@ def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
     return first_edge_after(workspace_id, EMPTY_SNAPSHOT if seen is None else seen)
 
 
-def ask(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:
+def request_refresh(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:
     """Have the owner refresh users, and wait for it.
 
     Returns:
-        Whether it did: then their rows know every event from before the question.
+        Whether it did: then their rows know every event from before the request.
     """
     with transaction.atomic():
-        asked = Ask.objects.create(workspace_id=workspace_id, user_ids=list(user_ids)[:MAX_ASKED])
-        waking.tell(workspace_id, waking.URGENT)
+        request = RefreshRequest.objects.create(
+            workspace_id=workspace_id, user_ids=list(user_ids)[:MAX_REQUESTED]
+        )
+        notifications.notify_owner(workspace_id, notifications.URGENT)
     deadline = time.monotonic() + seconds
-    while Ask.objects.filter(pk=asked.pk).exists():
+    while RefreshRequest.objects.filter(pk=request.pk).exists():
         if time.monotonic() >= deadline:
             # It may be answered in this very moment: then nothing is deleted.
-            return Ask.objects.filter(pk=asked.pk).delete()[0] == 0
+            return RefreshRequest.objects.filter(pk=request.pk).delete()[0] == 0
         time.sleep(POLL_SECONDS)
     return True
 

@@ -82,7 +82,7 @@ class Loop(Scoped):
         return self.seen != self.replaced_seen  # an owner's first snapshot is always a later one
 
 
-class Ask(Scoped):
+class RefreshRequest(Scoped):
     """A reader waits for these users; the owner deletes the row once they are fresh."""
 
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
@@ -90,6 +90,7 @@ class Ask(Scoped):
     asked_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        db_table = "incremental_ask"
         indexes = [models.Index(fields=["workspace", "id"], name="ask_workspace")]
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ from controlcenter.platform.runs.commits import queue_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 from controlcenter.platform.runs.owners import Ending, Outcome, Owner
-from controlcenter.serving.incremental import waking
+from controlcenter.serving.incremental import notifications
 from controlcenter.serving.incremental.models import Loop
 
 KIND = "incremental"
@@ -65,7 +65,7 @@ def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | 
 
 def switch(loop: Loop, account: Account, *, wanted: bool, reason: str) -> None:
     if not wanted:
-        waking.tell(loop.workspace_id, waking.URGENT)
+        notifications.notify_owner(loop.workspace_id, notifications.URGENT)
     Loop.objects.filter(pk=loop.pk).update(
         wanted=wanted, changed_by=account.username, changed_at=Now(), trouble=""
     )
@@ -125,7 +125,7 @@ def profiles_replaced(
         checkpoint_at=None,
     )
     loop.graph_files.set(graph)
-    waking.tell(workspace_id, waking.URGENT)
+    notifications.notify_owner(workspace_id, notifications.URGENT)
 
 
 class LoopOwner(Owner[Loop]):

@@ -12,7 +12,7 @@ from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.log.encoding import EnvelopeError, shown
 from controlcenter.platform.log.envelope import LogEntry, payload_of
 from controlcenter.platform.log.participants import Entries, Participant
-from controlcenter.serving.incremental import waking
+from controlcenter.serving.incremental import notifications
 from controlcenter.serving.ingestion.edge_contract import EdgeContract, contracts_of
 from controlcenter.serving.profiles.counting import (
     IN_ORDER,
@@ -121,5 +121,5 @@ class GraphParticipant(Participant):
         assert self._additions is not None
         created = count_events(self.workspace.pk, self._additions)
         if self._additions.events:
-            waking.tell(self.workspace.pk, waking.EVENTS)
+            notifications.notify_owner(self.workspace.pk, notifications.EVENTS)
         return {CREATED_USERS: created, OUTSIDE_GRAPH: self._outside}

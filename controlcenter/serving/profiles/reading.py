@@ -7,7 +7,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from controlcenter.serving.incremental.freshness import ask, earliest, outlook, wait_seconds
+from controlcenter.serving.incremental.freshness import (
+    earliest,
+    freshness_of,
+    request_refresh,
+    wait_seconds,
+)
 from controlcenter.serving.profiles import queries
 from controlcenter.serving.profiles.models import Profile
 
@@ -21,7 +26,7 @@ class Reading:
 
     def __init__(self, workspace_id: uuid.UUID) -> None:
         self.workspace_id = workspace_id
-        self.view = outlook(workspace_id)
+        self.view = freshness_of(workspace_id)
         self.deadline = time.monotonic() + wait_seconds()
 
     @property
@@ -40,7 +45,9 @@ class Reading:
         since = self.view.since
         doubtful = [p for p in profiles if since is not None or p.changed_at is not None]
         if doubtful and self.view.owner and self.seconds:
-            if ask(self.workspace_id, [p.user_id for p in doubtful], seconds=self.seconds):
+            if request_refresh(
+                self.workspace_id, [p.user_id for p in doubtful], seconds=self.seconds
+            ):
                 since = None
             again = queryset.in_bulk([p.pk for p in doubtful])
             profiles = [again.get(p.pk, p) for p in profiles]
@@ -62,9 +69,9 @@ class Reading:
 
 def marked(page: QuerySet[Profile]) -> list[Profile]:
     """A page of users of any workspaces with ``stale_since`` set; nobody is asked to refresh."""
-    views = {one: outlook(one) for one in set(page.values_list("workspace_id", flat=True))}
-    rows = list(page)  # after the outlook, as in a reading
+    views = {one: freshness_of(one) for one in set(page.values_list("workspace_id", flat=True))}
+    rows = list(page)  # after their freshness, as in a reading
     for row in rows:
-        view = views.get(row.workspace_id) or outlook(row.workspace_id)
+        view = views.get(row.workspace_id) or freshness_of(row.workspace_id)
         row.stale_since = earliest(row.changed_at, view.since)
     return rows

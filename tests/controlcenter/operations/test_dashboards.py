@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims, endings
-from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental import ownership, switching
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.owning import Published
+from controlcenter.serving.incremental.ownership import Published
 from workers.loops.incremental import AUDIT_LIMIT
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -64,7 +64,7 @@ def loop(workspace, as_operator, model_version):
     model_version()
     assert as_operator.post(f"{URL}start/").status_code < 300
     held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    owning.take(held)
+    ownership.take_ownership(held)
     return held
 
 
@@ -123,7 +123,7 @@ def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
     told = Published(
         seen=current_position(), stale_since=None, events=10, edges=250, backlog=backlog
     )
-    owning.publish(workspace.pk, told, answered=[])
+    ownership.publish(workspace.pk, told, answered=[])
     viewer = team.accounts["viewer"]
     type(viewer).objects.filter(pk=viewer.pk).update(is_staff=True)
     client.force_login(viewer)

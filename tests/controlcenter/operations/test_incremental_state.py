@@ -11,9 +11,9 @@ from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.platform.runs.owners import Ending, Outcome
-from controlcenter.serving.incremental import owning, switching
+from controlcenter.serving.incremental import ownership, switching
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.owning import Published
+from controlcenter.serving.incremental.ownership import Published
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/operations/incremental/"
@@ -38,7 +38,7 @@ def publish(workspace, **change):
         "edges": 250,
         "backlog": BACKLOG,
     }
-    owning.publish(workspace.pk, Published(**(told | change)), answered=[])
+    ownership.publish(workspace.pk, Published(**(told | change)), answered=[])
 
 
 def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version):
@@ -53,7 +53,7 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     run = switching.runs_of(workspace.pk).get()
     held = claims.claim(run.pk, worker="worker:1")
-    assert owning.take(held).generation == 0
+    assert ownership.take_ownership(held).generation == 0
     look()
     publish(workspace)
     look()
@@ -61,7 +61,7 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     as_operator.post(f"{URL}stop/")
     look()
-    assert owning.finish(held)
+    assert ownership.finish(held)
     look()
     ending = Ending(Outcome.FAILED, "reaper", "It broke.")
     switching.LoopOwner().ended(None, run, ending)
@@ -75,7 +75,7 @@ def test_the_owner_counts_up_what_it_did(workspace, as_operator, as_viewer, mode
     model_version()
     as_operator.post(f"{URL}start/")
     held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    owning.take(held)
+    ownership.take_ownership(held)
     publish(workspace)
     publish(workspace, events=0, edges=50)
     told = as_viewer.get(URL).json()
@@ -98,9 +98,9 @@ def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_
     assert samples() == {}
     as_operator.post(f"{URL}start/")
     held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    owning.take(held)
+    ownership.take_ownership(held)
     publish(workspace)
-    owning.note_audit(workspace.pk, rows=200, error=1e-7)
+    ownership.note_audit(workspace.pk, rows=200, error=1e-7)
     alpha = {"workspace": "alpha"}
     assert samples() == {
         "ups_incremental_running": (alpha, 1.0),
@@ -119,15 +119,15 @@ def test_an_owner_whose_claim_is_not_the_last_writes_nothing(workspace, as_opera
     as_operator.post(f"{URL}start/")
     run = switching.runs_of(workspace.pk).get()
     first = claims.claim(run.pk, worker="worker:1")
-    owning.take(first)
+    ownership.take_ownership(first)
     Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED)
     second = claims.claim(run.pk, worker="worker:2")
     with pytest.raises(claims.Fenced):
-        owning.confirm(first, 0)
-    with pytest.raises(owning.Superseded):
-        owning.confirm(second, 0)  # it has not taken over what the first one published
-    owning.take(second)
-    owning.confirm(second, 0)
+        ownership.confirm(first, 0)
+    with pytest.raises(ownership.Superseded):
+        ownership.confirm(second, 0)  # it has not taken over what the first one published
+    ownership.take_ownership(second)
+    ownership.confirm(second, 0)
     Loop.objects.update(generation=1)
-    with pytest.raises(owning.Superseded):
-        owning.confirm(second, 0)
+    with pytest.raises(ownership.Superseded):
+        ownership.confirm(second, 0)

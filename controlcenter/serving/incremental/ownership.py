@@ -19,7 +19,7 @@ from controlcenter.platform.log.positions import LogPosition
 from controlcenter.platform.runs.claims import Claim, held_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import RunStatus
-from controlcenter.serving.incremental.models import Ask, Loop
+from controlcenter.serving.incremental.models import Loop, RefreshRequest
 from controlcenter.serving.incremental.queries import present_graph
 
 CHECKPOINT = "checkpoint"
@@ -30,7 +30,7 @@ class Superseded(Exception):
 
 
 @dataclass(frozen=True)
-class Taken:
+class Ownership:
     """What an owner begins with.
 
     Args:
@@ -48,12 +48,12 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Orders:
+class Instructions:
     """What the owner is to do now: go on or not, from which profiles, and for which readers."""
 
     wanted: bool
     generation: int
-    asks: dict[int, list[str]]
+    requests: dict[int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Published:
 
 
 @transaction.atomic
-def take(held: Claim) -> Taken | None:
+def take_ownership(held: Claim) -> Ownership | None:
     """Begin to own the loop, or None where it is to be off.
 
     Raises:
@@ -89,14 +89,16 @@ def take(held: Claim) -> Taken | None:
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
     seen = LogPosition(loop.seen, loop.seen_at)
     graph = present_graph(held.workspace_id)
-    return Taken(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
+    return Ownership(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
 
 
-def orders(workspace_id: uuid.UUID) -> Orders:
-    """The switch, the generation, and what readers ask for, oldest first."""
+def instructions(workspace_id: uuid.UUID) -> Instructions:
+    """The switch, the generation, and what readers wait for, oldest first."""
     loop = Loop.objects.values("wanted", "generation").get(pk=workspace_id)
-    asks = Ask.objects.filter(workspace=workspace_id).order_by("pk")[:200]
-    return Orders(loop["wanted"], loop["generation"], dict(asks.values_list("pk", "user_ids")))
+    requests = RefreshRequest.objects.filter(workspace=workspace_id).order_by("pk")[:200]
+    return Instructions(
+        loop["wanted"], loop["generation"], dict(requests.values_list("pk", "user_ids"))
+    )
 
 
 def confirm(held: Claim, generation: int) -> None:
@@ -112,17 +114,17 @@ def confirm(held: Claim, generation: int) -> None:
         raise Superseded(f"the profiles are of generation {loop.generation}, not {generation}")
 
 
-def publish(workspace_id: uuid.UUID, told: Published, *, answered: Iterable[int]) -> None:
-    """Within a tick's transaction: how far the owner is; the asks it answered are gone."""
-    Ask.objects.filter(pk__in=list(answered)).delete()
+def publish(workspace_id: uuid.UUID, published: Published, *, answered: Iterable[int]) -> None:
+    """Within a tick's transaction: how far the owner is; the requests it answered are gone."""
+    RefreshRequest.objects.filter(pk__in=list(answered)).delete()
     Loop.objects.filter(pk=workspace_id).update(
-        seen=told.seen.snapshot,
-        seen_at=told.seen.at,
-        stale_since=told.stale_since,
-        events=F("events") + told.events,
-        edges=F("edges") + told.edges,
+        seen=published.seen.snapshot,
+        seen_at=published.seen.at,
+        stale_since=published.stale_since,
+        events=F("events") + published.events,
+        edges=F("edges") + published.edges,
         ticks=F("ticks") + 1,
-        backlog=told.backlog,
+        backlog=published.backlog,
         serving=True,
     )
 

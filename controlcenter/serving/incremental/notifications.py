@@ -1,4 +1,4 @@
-"""Waking the owner of a loop: events came, a reader asks, somebody switched."""
+"""Notifying the owner of a loop: events came, a reader waits, somebody switched."""
 
 import uuid
 
@@ -7,13 +7,13 @@ from django.db import connection
 CHANNEL = "ups_incremental"
 EVENTS, URGENT = "events", "urgent"
 
-TELL = """
+NOTIFY = """
 SELECT pg_notify(%s, workspace_id::text || ' ' || %s) FROM incremental_loop
 WHERE workspace_id = %s AND wanted
 """
 
 
-def tell(workspace_id: uuid.UUID, what: str) -> None:
+def notify_owner(workspace_id: uuid.UUID, what: str) -> None:
     """Wake the owner once the caller's transaction is committed; nobody there: nothing is sent."""
     with connection.cursor() as cursor:
-        cursor.execute(TELL, [CHANNEL, what, workspace_id])
+        cursor.execute(NOTIFY, [CHANNEL, what, workspace_id])
