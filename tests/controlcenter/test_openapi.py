@@ -156,7 +156,7 @@ def ids(workspace, team, owner, model_version, settings):
         target_type="app",
     )
     report = EvaluationReport.objects.create(
-        task=new.task, iteration=1, model_version=new, metrics={"links.mrr": 0.5},
+        task_id=new.task_id, iteration=1, model_version=new, metrics={"links.mrr": 0.5},
         report={"suggestions": [{"action": "augment", "factor": 2}]},
     )  # fmt: skip
     webhook, _ = webhooks.create(
