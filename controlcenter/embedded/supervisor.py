@@ -20,7 +20,7 @@ from controlcenter.embedded import children, launches, locate, logs, postgres, p
 from controlcenter.embedded.children import Launch
 from controlcenter.embedded.servers import Home, SeaweedFS, Server, Valkey
 from controlcenter.embedded.state import Recorded, State, ensure_secrets
-from controlcenter.embedded.watching import Watch
+from controlcenter.embedded.watching import ProcessWatch
 
 SERVERS: tuple[Server, ...] = (SeaweedFS(), Valkey(), postgres.PostgreSQL())
 WEB_DEADLINE_SECONDS = 180.0
@@ -63,7 +63,7 @@ class Supervisor:
         self.secrets = ensure_secrets(data_dir)
         self.state = State.load(data_dir)
         self.state.mode = "servers" if servers_only else "all"
-        self.watch = Watch(data_dir=data_dir, state=self.state, relaunch=self._relaunch)
+        self.watch = ProcessWatch(data_dir=data_dir, state=self.state, relaunch=self._relaunch)
         self.told_to_stop = False
         self.told_to_hand_over = False
 

@@ -27,7 +27,7 @@ class Watched:
     due: float | None = None
 
 
-class Watch:
+class ProcessWatch:
     """The processes of one data directory.
 
     Args:
@@ -53,7 +53,7 @@ class Watch:
         self._keep(launch, who, failures=failures)
 
     def adopt(self, launch: Launch) -> bool:
-        """Watch what an earlier supervisor started under this name, if it still runs."""
+        """ProcessWatch what an earlier supervisor started under this name, if it still runs."""
         who = self.running(launch.name)
         if who is not None:
             self._keep(launch, who)

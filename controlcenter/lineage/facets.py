@@ -55,7 +55,7 @@ def job_type(kind: str) -> Facets:
     )  # fmt: skip
 
 
-class Known:
+class DatasetFacts:
     """What is known of all the datasets that some runs read and wrote."""
 
     def __init__(self, workspace_id: Any, runs: Iterable[StageRun], ports: Iterable[Ports]) -> None:

@@ -96,7 +96,7 @@ def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
     runs = [row for row in rows if isinstance(row, StageRun)]
     wiring = Wiring(workspace.pk, runs)
     ports = {run.pk: wiring.ports(run) for run in runs}
-    known = facets.Known(workspace.pk, runs, ports.values())
+    known = facets.DatasetFacts(workspace.pk, runs, ports.values())
     for row in rows:
         if isinstance(row, StageRun):
             yield from run_events(workspace, row, ports[row.pk], known)
@@ -105,7 +105,7 @@ def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
 
 
 def run_events(
-    workspace: Workspace, run: StageRun, ports: Ports, known: facets.Known
+    workspace: Workspace, run: StageRun, ports: Ports, known: facets.DatasetFacts
 ) -> Iterator[Event]:
     name = f"{run.task.workflow}.{run.kind}" if run.task else run.kind
     inputs = [known.input(namespace(workspace), one) for one in ports.inputs]

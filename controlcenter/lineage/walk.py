@@ -22,7 +22,7 @@ Step = Callable[[list[Ref]], tuple[list[Ref], bool]]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class LineagePart:
     """A part of the lineage.
 
     Args:
@@ -40,7 +40,7 @@ class Surroundings:
 
 def surroundings(
     workspace_id: Any, asked: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
-) -> Surroundings:
+) -> LineagePart:
     """The lineage around some things, upstream and downstream.
 
     What else was made from their ancestors is left out, as are other ancestors of what was made
@@ -63,7 +63,7 @@ def surroundings(
     refs = list(dict.fromkeys([*above, *below]))
     known = set(refs)
     edges = {edge for edge in parents(workspace_id, refs) if edge.source in known}
-    return Surroundings(starts, refs, sorted(edges), more_above or more_below)
+    return LineagePart(starts, refs, sorted(edges), more_above or more_below)
 
 
 def reach(starts: Iterable[Ref], step: Step, limit: int) -> tuple[list[Ref], bool]:

@@ -20,7 +20,7 @@ from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.commits import Commit, queue_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
-from controlcenter.platform.runs.owners import Ending, Outcome, Owner
+from controlcenter.platform.runs.owners import Ending, Owner, RunOutcome
 
 deleting: Hook[[Dataset]] = Hook()
 """A locked dataset is about to be deleted: rooms above that need it raise ``Conflict``."""
@@ -202,7 +202,7 @@ class DatasetOwner(Owner[Dataset]):
     """A dataset hears of its validation or synthesis that failed."""
 
     def ended(self, row: Dataset | None, run: Run | None, ending: Ending) -> None:
-        if ending.outcome is Outcome.FAILED and run is not None:
+        if ending.outcome is RunOutcome.FAILED and run is not None:
             Dataset.objects.filter(pk=run.subject).update(
                 state=DatasetState.INVALID, error=ending.sentence
             )

@@ -12,7 +12,7 @@ from controlcenter.platform.artifacts.models import Artifact
 
 
 @dataclass(frozen=True)
-class Origin:
+class VersionOrigin:
     """Where a version comes from.
 
     Args:
@@ -47,7 +47,7 @@ class Trained:
     graph_files: list[Artifact] = field(default_factory=list)
 
 
-def register(origin: Origin, trained: Trained) -> ModelVersion:
+def register(origin: VersionOrigin, trained: Trained) -> ModelVersion:
     """Make a version, in the transaction of what trained it; its number is the workspace's next."""
     Workspace.objects.select_for_update().get(pk=origin.workspace_id)
     versions = ModelVersion.objects.filter(workspace=origin.workspace_id)

@@ -17,7 +17,7 @@ from controlcenter.modelling.tasks.stages import QUEUE
 from controlcenter.modelling.tasks.versions import take_active_base
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.models import Run
-from controlcenter.platform.runs.owners import Ending, Outcome, Owner, StopRequest
+from controlcenter.platform.runs.owners import Ending, Owner, RunOutcome, StopRequest
 
 
 class TaskOwner(Owner[Task]):
@@ -85,14 +85,14 @@ class TaskOwner(Owner[Task]):
     def ended(self, row: Task | None, run: Run | None, ending: Ending) -> None:
         task = required(row, run)
         match ending.outcome:
-            case Outcome.DONE:
+            case RunOutcome.DONE:
                 assert run is not None
                 outcomes.advance(task, run.kind, actor=ending.actor)
-            case Outcome.FAILED:
+            case RunOutcome.FAILED:
                 outcomes.fail(task, actor=ending.actor, sentence=ending.sentence)
-            case Outcome.CANCELLED:
+            case RunOutcome.CANCELLED:
                 outcomes.cancel(task, actor=ending.actor)
-            case Outcome.SUSPENDED:
+            case RunOutcome.SUSPENDED:
                 outcomes.suspend(task, actor=ending.actor)
 
     def url(self, owner_id: uuid.UUID) -> str:

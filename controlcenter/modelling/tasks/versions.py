@@ -6,7 +6,7 @@ from uuid import UUID
 
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.queries import active_version
-from controlcenter.modelling.registry.services import Origin, Trained, register
+from controlcenter.modelling.registry.services import Trained, VersionOrigin, register
 from controlcenter.modelling.tasks import looping
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.workflows import Workflow, needs_base
@@ -25,7 +25,7 @@ def register_version(task: Task, trained: Trained) -> ModelVersion:
         dataset_id = task.base_version.dataset_id
     if dataset_id is None:
         raise LookupError(f"task {task.pk} names no dataset, nor does its base version")
-    origin = Origin(
+    origin = VersionOrigin(
         workspace_id=task.workspace_id,
         task_id=task.pk,
         iteration=task.iteration,

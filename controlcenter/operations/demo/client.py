@@ -17,7 +17,7 @@ class RequestFailed(Exception):
     """The API answered with a problem."""
 
 
-class Client:
+class DemoClient:
     """Talks to ``/api/v1/`` of one control center in one workspace.
 
     Args:

@@ -72,7 +72,7 @@ class HashingReader:
         return chunk
 
 
-class Client(Minio):
+class StoreClient(Minio):
     """Signs by the server's clock: one that refused our time told its own with the answer."""
 
     skew = timedelta(0)
@@ -115,7 +115,7 @@ class ArtifactStore:
                 f"got {parts.scheme}://…@{parts.hostname}{parts.path}"
             )
         self.patience = patience
-        self.client = Client(
+        self.client = StoreClient(
             f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname,
             access_key=unquote(parts.username),
             secret_key=unquote(parts.password),

@@ -17,7 +17,7 @@ from controlcenter.platform.runs.claims import CancelRequested, Claim, held_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import Run, RunFields, RunStatus
 from controlcenter.platform.runs.outbox import enqueue
-from controlcenter.platform.runs.owners import Ending, Outcome, StopRequest
+from controlcenter.platform.runs.owners import Ending, RunOutcome, StopRequest
 
 CHECKPOINT = "checkpoint"
 
@@ -123,7 +123,7 @@ def committing(held: Claim) -> Iterator[Commit]:
         commit = Commit(held, run, row)
         yield commit
         close(run, RunStatus.DONE, metrics=commit.metrics)
-        owner.ended(row, run, Ending(Outcome.DONE, run.lease_owner))
+        owner.ended(row, run, Ending(RunOutcome.DONE, run.lease_owner))
 
 
 def reuse(held: Claim) -> None:

@@ -16,7 +16,7 @@ from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.claims import Claim, held_run
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.platform.runs.outbox import enqueue
-from controlcenter.platform.runs.owners import Ending, Outcome, StopRequest
+from controlcenter.platform.runs.owners import Ending, RunOutcome, StopRequest
 from controlcenter.platform.runs.pools import wake_pool
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,8 @@ RETRY_DELAY_LIMIT = timedelta(seconds=60)
 REAPER = "reaper"
 
 STOPPED = {
-    StopRequest.CANCEL: (RunStatus.CANCELLED, Outcome.CANCELLED),
-    StopRequest.SUSPEND: (RunStatus.RELEASED, Outcome.SUSPENDED),
+    StopRequest.CANCEL: (RunStatus.CANCELLED, RunOutcome.CANCELLED),
+    StopRequest.SUSPEND: (RunStatus.RELEASED, RunOutcome.SUSPENDED),
 }
 """What becomes of a run, and how that is told to its owner, where a stop was requested."""
 
@@ -69,7 +69,7 @@ def fail(held: Claim, *, sentence: str, traceback: str = "") -> None:
 def close_failed(run: Run, row: Any, *, sentence: str, traceback: str = "", actor: str) -> None:
     """End a locked run that failed."""
     close(run, RunStatus.FAILED, error=sentence, traceback=traceback)
-    kinds.get(run.kind).owner.ended(row, run, Ending(Outcome.FAILED, actor, sentence))
+    kinds.get(run.kind).owner.ended(row, run, Ending(RunOutcome.FAILED, actor, sentence))
 
 
 @transaction.atomic

@@ -26,7 +26,7 @@ class StopRequest(Enum):
     SUSPEND = "suspend"
 
 
-class Outcome(Enum):
+class RunOutcome(Enum):
     """How a run ended, for its owner."""
 
     DONE = "done"
@@ -44,7 +44,7 @@ class Ending:
         sentence: Why it failed, for the operator; empty for the other outcomes.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     actor: str
     sentence: str = ""
 

@@ -19,7 +19,7 @@ from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.commits import queue_run
 from controlcenter.platform.runs.endings import close
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
-from controlcenter.platform.runs.owners import Ending, Outcome, Owner
+from controlcenter.platform.runs.owners import Ending, Owner, RunOutcome
 from controlcenter.serving.incremental import notifications
 from controlcenter.serving.incremental.models import Loop
 
@@ -132,7 +132,7 @@ class LoopOwner(Owner[Loop]):
     """A loop whose run failed is off, and says why."""
 
     def ended(self, row: Loop | None, run: Run | None, ending: Ending) -> None:
-        if ending.outcome is not Outcome.FAILED or run is None:
+        if ending.outcome is not RunOutcome.FAILED or run is None:
             return
         Loop.objects.filter(pk=run.workspace_id).update(
             wanted=False, serving=False, trouble=ending.sentence

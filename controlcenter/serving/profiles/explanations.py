@@ -17,7 +17,7 @@ from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.commits import Commit, queue_run
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.platform.runs.owners import Ending, Outcome, Owner
+from controlcenter.platform.runs.owners import Ending, Owner, RunOutcome
 from controlcenter.serving.profiles.models import (
     Explanation,
     ExplanationBackground,
@@ -167,7 +167,7 @@ class ExplanationOwner(Owner[Explanation]):
     """Where a batch failed, those who wait for it are told."""
 
     def ended(self, row: Explanation | None, run: Run | None, ending: Ending) -> None:
-        if ending.outcome is Outcome.FAILED and run is not None:
+        if ending.outcome is RunOutcome.FAILED and run is not None:
             Explanation.objects.filter(
                 profile__workspace=run.workspace_id, state=ExplanationState.PENDING
             ).update(state=ExplanationState.FAILED, error=ending.sentence)

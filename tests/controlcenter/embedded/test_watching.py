@@ -13,7 +13,7 @@ from waiting import wait_until
 from controlcenter.embedded import children, logs
 from controlcenter.embedded.children import Identity, Launch
 from controlcenter.embedded.state import State
-from controlcenter.embedded.watching import Watch
+from controlcenter.embedded.watching import ProcessWatch
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -43,8 +43,10 @@ def sleeper(data_dir: Path, name: str = "sleeper", **changes) -> Launch:
     return Launch(**fields)
 
 
-def watch_of(data_dir: Path) -> Watch:
-    return Watch(data_dir=data_dir, state=State.load(data_dir), relaunch=lambda launch: launch)
+def watch_of(data_dir: Path) -> ProcessWatch:
+    return ProcessWatch(
+        data_dir=data_dir, state=State.load(data_dir), relaunch=lambda launch: launch
+    )
 
 
 def test_a_killed_process_starts_again(data_dir):

@@ -10,7 +10,7 @@ from controlcenter.operations.incremental import STATES
 from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.platform.runs.owners import Ending, Outcome
+from controlcenter.platform.runs.owners import Ending, RunOutcome
 from controlcenter.serving.incremental import ownership, switching
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.incremental.ownership import Published
@@ -63,7 +63,7 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     assert ownership.finish(held)
     look()
-    ending = Ending(Outcome.FAILED, "reaper", "It broke.")
+    ending = Ending(RunOutcome.FAILED, "reaper", "It broke.")
     switching.LoopOwner().ended(None, run, ending)
     look()
     assert seen == ["off", "queued", "starting", "running", "lost", "stopping", "off", "failed"]

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from controlcenter.embedded import locate
 from controlcenter.operations.demo import show
-from controlcenter.operations.demo.client import Client, RequestFailed
+from controlcenter.operations.demo.client import DemoClient, RequestFailed
 from controlcenter.platform.accounts.models import Account, Token, Workspace
 from controlcenter.platform.accounts.services import create_workspace, issue_token
 
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         addresses = locate.addresses(settings.DATA_DIR)
         slug = "telco" if options["data"] else "demo"
         token = sign_in(slug, password=secrets["operator_password"])
-        client = Client(addresses["web"], token=token, workspace=slug)
+        client = DemoClient(addresses["web"], token=token, workspace=slug)
         try:
             report = self.run(client, options)
         except RequestFailed as error:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         if report["state"] != "completed":
             raise CommandError(f"the task ended {report['state']}: {report['error']}")
 
-    def run(self, client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    def run(self, client: DemoClient, options: dict[str, Any]) -> dict[str, Any]:
         dataset = self.dataset(client, options)
         task = client.call("POST", "/tasks/", {"dataset": dataset["id"], "name": "Demo"})
         self.title(f"Task {task['id']}")
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             report |= self.results(client, task, report["seconds"])
         return report
 
-    def dataset(self, client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    def dataset(self, client: DemoClient, options: dict[str, Any]) -> dict[str, Any]:
         if options["data"]:
             path = data_file(Path(options["data"]))
             self.title(f"Uploading {path.name}")
@@ -106,7 +106,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{clear}  {kind}: {data}")
 
     def results(
-        self, client: Client, task: dict[str, Any], times: dict[str, float]
+        self, client: DemoClient, task: dict[str, Any], times: dict[str, float]
     ) -> dict[str, Any]:
         links, score = task["metrics"]["links"], task["metrics"]["score"]
         self.title("Stages")
@@ -136,7 +136,7 @@ class Command(BaseCommand):
             "explanation": explanation,
         }
 
-    def explanation(self, client: Client, user_id: str) -> dict[str, Any]:
+    def explanation(self, client: DemoClient, user_id: str) -> dict[str, Any]:
         while True:
             found: dict[str, Any] = client.call("GET", f"/users/{user_id}/explanation/")
             if found["state"] == "failed":

@@ -15,7 +15,7 @@ from controlcenter.platform.artifacts.store import Stored
 from controlcenter.platform.runs import claims, commits, endings, kinds, reaper
 from controlcenter.platform.runs.models import Outbox, Run, RunStatus
 from controlcenter.platform.runs.outbox import relay
-from controlcenter.platform.runs.owners import Outcome, Owner, StopRequest
+from controlcenter.platform.runs.owners import Owner, RunOutcome, StopRequest
 
 pytestmark = pytest.mark.django_db
 
@@ -241,7 +241,7 @@ def test_a_kind_without_a_task_tells_its_room_when_it_is_given_up(workspace):
     run = commits.queue_run(workspace=workspace, kind="test-kind", subject="x")
     held = claims.claim(run.pk, worker="w")
     endings.fail(held, sentence="it can't be done")
-    assert heard == [(None, "x", Outcome.FAILED, "it can't be done")]
+    assert heard == [(None, "x", RunOutcome.FAILED, "it can't be done")]
 
 
 def test_a_task_for_a_gpu_goes_to_the_gpu_workers(workspace):
