@@ -43,7 +43,7 @@ from benchmarks.incremental_promise import (
 )
 from benchmarks.machine import REPOSITORY
 from controlcenter.embedded import locate
-from controlcenter.operations.demo.client import Client, RequestFailed
+from controlcenter.operations.demo.client import DemoClient, RequestFailed
 
 PASSWORD = "for this benchmark alone"
 SLUG = "benchmark"
@@ -109,16 +109,16 @@ def command(data_dir: Path, *words: str, **more: str) -> str:
     return done.stdout
 
 
-def signed_in(data_dir: Path) -> Client:
+def signed_in(data_dir: Path) -> DemoClient:
     words = ("manage.py", "createworkspace", SLUG, "anna", "--name", "Benchmark")
     told = command(data_dir, *words, UPS_OWNER_PASSWORD=PASSWORD)
     found = re.search(r"\bups_\w+", told)
     if found is None:
         raise RuntimeError(f"createworkspace printed no token: {told}")
-    return Client(locate.addresses(data_dir)["web"], token=found[0], workspace=SLUG)
+    return DemoClient(locate.addresses(data_dir)["web"], token=found[0], workspace=SLUG)
 
 
-def prepare(client: Client, *, users: int, events: int, products: int, apps: int) -> None:
+def prepare(client: DemoClient, *, users: int, events: int, products: int, apps: int) -> None:
     """A refreshed workspace with its loop running. It is trained for a moment only."""
     sizes = {"users": users, "events": events, "products": products, "apps": apps}
     dataset = client.call("POST", "/datasets/synthesize/", sizes)
@@ -144,7 +144,7 @@ def prepare(client: Client, *, users: int, events: int, products: int, apps: int
     say("the incremental refresh runs")
 
 
-def until(client: Client, done: Any, seconds: float = 1200) -> dict[str, Any]:
+def until(client: DemoClient, done: Any, seconds: float = 1200) -> dict[str, Any]:
     """The loop's state once it is as wished."""
     deadline = time.monotonic() + seconds
     while True:
@@ -173,7 +173,7 @@ def event(chance: random.Random, sizes: argparse.Namespace, actor: str = "") -> 
     }
 
 
-def send(client: Client, sizes: argparse.Namespace, end: float, tally: Tally) -> None:
+def send(client: DemoClient, sizes: argparse.Namespace, end: float, tally: Tally) -> None:
     """Events at the rate, until the end. A late batch is sent at once: none is left out."""
     chance = random.Random(1)
     begin = due = time.monotonic()
@@ -187,11 +187,13 @@ def send(client: Client, sizes: argparse.Namespace, end: float, tally: Tally) ->
     tally.found.sending = time.monotonic() - begin
 
 
-def post(client: Client, batch: list[dict[str, Any]], tally: Tally) -> None:
+def post(client: DemoClient, batch: list[dict[str, Any]], tally: Tally) -> None:
     tally.accept(client.call("POST", "/events/", batch), streamed=True)
 
 
-def probe(client: Client, sizes: argparse.Namespace, end: float, tally: Tally, seed: int) -> None:
+def probe(
+    client: DemoClient, sizes: argparse.Namespace, end: float, tally: Tally, seed: int
+) -> None:
     """One event, then reads of its user until the answer is fresh."""
     chance = random.Random(seed)
     while time.monotonic() < end:
@@ -201,7 +203,7 @@ def probe(client: Client, sizes: argparse.Namespace, end: float, tally: Tally, s
         time.sleep(sizes.pause)
 
 
-def follow(client: Client, user: str, one: dict[str, Any], tally: Tally) -> None:
+def follow(client: DemoClient, user: str, one: dict[str, Any], tally: Tally) -> None:
     """Note how long it takes until a user's score knows an event; infinite if it never does."""
     begin = time.monotonic()
     tally.accept(client.call("POST", "/events/", one))
@@ -227,7 +229,7 @@ def follow(client: Client, user: str, one: dict[str, Any], tally: Tally) -> None
                 tally.found.errors.append(f"{user} has no score")
 
 
-def watch(client: Client, end: float, tally: Tally, loop: psutil.Process) -> None:
+def watch(client: DemoClient, end: float, tally: Tally, loop: psutil.Process) -> None:
     """The loop's state and the bytes of its process, now and then."""
     while time.monotonic() < end:
         tally.tried(lambda: tally.found.memory.append(loop.memory_info().rss))
@@ -235,7 +237,7 @@ def watch(client: Client, end: float, tally: Tally, loop: psutil.Process) -> Non
         time.sleep(WATCH_SECONDS)
 
 
-def counted(client: Client) -> tuple[int, int]:
+def counted(client: DemoClient) -> tuple[int, int]:
     """Events in the counts of all users, and users whose own events are not in their scores."""
     total = stale = page = 0
     while True:
@@ -275,7 +277,7 @@ def measured(data_dir: Path, sizes: argparse.Namespace) -> Found:
 
 
 def under_load(
-    client: Client, sizes: argparse.Namespace, tally: Tally, loop: psutil.Process
+    client: DemoClient, sizes: argparse.Namespace, tally: Tally, loop: psutil.Process
 ) -> None:
     """Send, probe and watch, each in threads of its own, until the time is over."""
     end = time.monotonic() + sizes.minutes * 60
@@ -293,7 +295,7 @@ def under_load(
         thread.join()
 
 
-def settled(client: Client, found: Found) -> dict[str, Any]:
+def settled(client: DemoClient, found: Found) -> dict[str, Any]:
     """The loop's state once it has taken all; one that never does is an error, and told too."""
     try:
         return until(client, lambda state: state["lag_events"] == 0, seconds=SETTLE_SECONDS)

@@ -23,7 +23,7 @@ from benchmarks.harness import Row, Sample, report
 from benchmarks.servers import servers
 from benchmarks.system import system
 from controlcenter.embedded import locate
-from controlcenter.operations.demo.client import Client
+from controlcenter.operations.demo.client import DemoClient
 
 WORKSPACES, WORKERS, CLIENTS = 100, 2, 1
 STAGES = 3
@@ -36,7 +36,7 @@ REQUIRED_START, REQUIRED_RATE, REQUIRED_RATIO = 0.1, 50.0, 5.0
 class Place:
     """A workspace with a dataset that tasks may use, and a client of it."""
 
-    client: Client
+    client: DemoClient
     dataset: str
 
     def post(self) -> UUID:
@@ -60,7 +60,9 @@ def places(address: str, count: int) -> list[Place]:
         )
         made.append((workspace.slug, str(dataset.pk)))
     _, token = issue_token(account=owner, name="benchmark")
-    return [Place(Client(address, token=token, workspace=slug), dataset) for slug, dataset in made]
+    return [
+        Place(DemoClient(address, token=token, workspace=slug), dataset) for slug, dataset in made
+    ]
 
 
 def unfinished() -> int:
