@@ -7,8 +7,8 @@ import argparse
 import statistics
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
+from ml.contracts.reports.links import EdgeTypeReport
 from ml.data.frames import Tables
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.graph.graph import build_graph
@@ -36,18 +36,19 @@ def measure(tables: Tables, factor: float, seed: int) -> dict[str, float]:
     split = split_graph(graph, seed=seed)
     trained = train(with_added(split, graph.edges_of(added)), TrainingConfig(seed=seed))
     report = evaluate_links(trained, split, seed=seed).report
-    return {"added": added.height, **mean_metrics(report["edge_types"].values())}
+    return {"added": added.height, **mean_metrics(report.edge_types.values())}
 
 
-def mean_metrics(edge_types: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    found: dict[str, list[float]] = {name: [] for name in COLUMNS}
-    for told in edge_types:
-        parts = {name: part["model"].get("mrr") for name, part in told["slices"].items()}
+def mean_metrics(edge_types: Iterable[EdgeTypeReport]) -> dict[str, float]:
+    values: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    for row in edge_types:
+        measured = {"mrr": row.model.mrr, "recall@20": row.model.recall_at_20}
+        measured |= {name: part.model.mrr for name, part in row.slices.items()}
         for name in COLUMNS:
-            value = told["model"].get(name, parts.get(name))
+            value = measured.get(name)
             if value is not None:
-                found[name].append(value)
-    return {name: statistics.mean(values) for name, values in found.items() if values}
+                values[name].append(value)
+    return {name: statistics.mean(of) for name, of in values.items() if of}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ What is measured is the validation part of each of the data; the test part is no
 
 import argparse
 import statistics
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,12 +73,21 @@ def measure(graph: Graph, config: TrainingConfig) -> dict[str, float]:
     """Means over edge types of the model's figures on held-out links."""
     split = split_graph(graph, seed=config.seed)
     report = evaluate_links(train(split.train, config), split, seed=config.seed).report
-    rows = report["edge_types"].values()
+    rows = report.edge_types.values()
     return {
-        "mrr": statistics.mean(row["model"]["mrr"] for row in rows),
-        "mrr new": statistics.mean(row["slices"]["new"]["model"]["mrr"] for row in rows),
-        "auc": statistics.mean(row["model"]["auc"] for row in rows),
+        "mrr": mean_of(row.model.mrr for row in rows),
+        "mrr new": mean_of(row.slices["new"].model.mrr for row in rows),
+        "auc": mean_of(row.model.auc for row in rows),
     }
+
+
+def mean_of(figures: Iterable[float | None]) -> float:
+    """Raises: ValueError if a figure was not measured."""
+    values = list(figures)
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        raise ValueError(f"figures are {values}, expected each to be measured")
+    return statistics.mean(known)
 
 
 def main() -> None:

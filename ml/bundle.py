@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.version import VersionMetrics
 from ml.contracts.schema import GraphSchema
 from ml.fusion.background import Background, content_id, matrices
 from ml.fusion.evidence import AttributeEncoder, Evidence
@@ -57,7 +59,7 @@ class ModelBundle:
     background: Background
     training: Mapping[str, Any]
     cuts: tuple[int, int] | None
-    metrics: Mapping[str, Any]
+    metrics: VersionMetrics
     data_hash: str
     rule_revision: int = 0
     lineage: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +105,7 @@ def save_bundle(bundle: ModelBundle, folder: Path) -> dict[str, Any]:
         "attributes.json": profile.encoder.to_dict(),
         "decoder.json": bundle.decoder.to_dict(),
         "rules.json": [asdict(rule) for rule in profile.rules],
-        "metrics.json": dict(bundle.metrics),
+        "metrics.json": bundle.metrics.to_dict(),
     }
     for name, content in parts.items():
         (folder / name).write_text(json.dumps(content, indent=1, allow_nan=False))
@@ -153,7 +155,7 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> ModelBundle:
         background=background,
         training=config["training"],
         cuts=None if config["cuts"] is None else (config["cuts"][0], config["cuts"][1]),
-        metrics=_json(folder / "metrics.json"),
+        metrics=_metrics(folder),
         data_hash=config["data_hash"],
         rule_revision=config["rule_revision"],
         lineage=config["lineage"],
@@ -161,6 +163,13 @@ def load_bundle(folder: Path, *, device: str = "cpu") -> ModelBundle:
         now=config.get("now", 0),
         horizon_days=config.get("horizon_days", HORIZON_DAYS),
     )
+
+
+def _metrics(folder: Path) -> VersionMetrics:
+    try:
+        return VersionMetrics.from_dict(_json(folder / "metrics.json"))
+    except ReportError as error:
+        raise BundleError(f"metrics.json: {error}") from error
 
 
 def check_bundle(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.platform.runs.models import RunStatus
 from controlcenter.serving.profiles.models import Profile
+from ml.contracts.reports.dataset import MadeBy
 
 Iteration = tuple[uuid.UUID, int]
 """A task and one of its iterations."""
@@ -98,8 +99,9 @@ def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:
     return {str(pk) for pk in rows.values_list("pk", flat=True)}
 
 
-def made_by(told: Any) -> tuple[str, int] | None:
+def made_by(stored: object) -> tuple[str, int] | None:
     """Task and iteration, from ``made_by`` in the report of a derived dataset."""
-    if not isinstance(told, dict) or "task" not in told:
+    if stored is None:
         return None
-    return str(told["task"]), int(told.get("iteration", 0))
+    maker = MadeBy.from_dict(stored)
+    return maker.task, maker.iteration

@@ -32,6 +32,10 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.common.presenting import validated
 from controlcenter.platform.runs.commits import CHECKPOINT
 from controlcenter.serving.profiles.models import Profile
+from ml.contracts.reports.base import read
+from ml.contracts.reports.dataset import RowCounts
+from ml.contracts.reports.graph import GraphReport
+from ml.contracts.reports.suggestions import Suggestion
 
 DERIVED = "derived_dataset"
 """How a dataset that names its source is shown."""
@@ -121,10 +125,12 @@ def dataset_node(row: dict[str, Any], maker: tuple[str, int] | None, runs: Any) 
     )
 
 
-def rows_kept(tables: Any) -> dict[str, float]:
-    """Rows by table, from a quality report."""
-    told = tables if isinstance(tables, dict) else {}
-    return numbers(**{name: told.get(name, {}).get("rows_kept") for name in TABLES})
+def rows_kept(stored: object) -> dict[str, float]:
+    """Rows by table, from the report of a dataset; none before it has one."""
+    if stored is None:
+        return {}
+    tables = read(dict[str, RowCounts], stored, what="the report's tables")
+    return {name: tables[name].rows_kept for name in TABLES if name in tables}
 
 
 def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
@@ -147,14 +153,11 @@ def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
     ]
 
 
-def sizes(metrics: Any) -> dict[str, float]:
+def sizes(stored: object) -> dict[str, float]:
     """Nodes by type, and events, from the metrics of a building."""
-    told = metrics if isinstance(metrics, dict) else {}
-    nodes = told.get("nodes")
-    counts = {f"{name}_nodes": n for name, n in nodes.items()} if isinstance(nodes, dict) else {}
-    return numbers(
-        **counts, events=told.get("events"), events_of_the_log=told.get("events_of_the_log")
-    )
+    graph = GraphReport.from_dict(stored)
+    nodes = {f"{name}_nodes": count for name, count in graph.nodes.items()}
+    return numbers(**nodes, events=graph.events, events_of_the_log=graph.events_of_the_log)
 
 
 def versions(workspace_id: Any, ids: Ids) -> list[Node]:
@@ -213,11 +216,12 @@ def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
     ]
 
 
-def headline(metrics: Any, suggestions: Any) -> dict[str, float]:
+def headline(metrics: object, suggestions: object) -> dict[str, float]:
     """The metrics that people ask for first, and how much is suggested."""
-    told = metrics if isinstance(metrics, dict) else {}
-    first = {name: told.get(name) for name in ("links.mrr", "score.auc")}
-    return numbers(**first, suggestions=len(suggestions) if isinstance(suggestions, list) else None)
+    by_name = read(dict[str, float], metrics, what="the metrics of an evaluation")
+    first = {name: by_name.get(name) for name in ("links.mrr", "score.auc")}
+    suggested = read(list[Suggestion], suggestions, what="the suggestions of an evaluation")
+    return numbers(**first, suggestions=len(suggested))
 
 
 def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
@@ -290,10 +294,9 @@ def digest(files: list[Artifact]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def numbers(**told: Any) -> dict[str, float]:
-    """Those that are numbers."""
-    whole = (int, float)
-    return {n: v for n, v in told.items() if isinstance(v, whole) and not isinstance(v, bool)}
+def numbers(**values: float | None) -> dict[str, float]:
+    """Those that are known."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def texts(**told: str) -> dict[str, str]:

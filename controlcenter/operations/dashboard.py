@@ -12,8 +12,9 @@ from controlcenter.modelling.tasks.models import Task
 from controlcenter.operations import health, incremental, queries, resources
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.accounts.scope import visible_workspaces, workspace_of
-from controlcenter.platform.common.metric_tables import part
 from controlcenter.platform.common.presenting import badge
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.version import VersionMetrics
 
 RECENT_TASKS = 5
 NEWEST = 10_000
@@ -54,8 +55,16 @@ def facts(workspace: Workspace) -> dict[str, Any]:
         "stale_rows": sum(loop["backlog"]["rows"].values()),
         "recent": [(task, badge(task.state)) for task in recent[:RECENT_TASKS]],
         "version": version,
-        "score": part(version.metrics, "score") if version else {},
+        **(quality(version.metrics) if version else {}),
     }
+
+
+def quality(stored: object) -> dict[str, Any]:
+    """The report of the active version's score, or why it cannot be read."""
+    try:
+        return {"score": VersionMetrics.from_dict(stored).score}
+    except ReportError as error:
+        return {"unreadable": str(error)}
 
 
 def events_in_last_minute(workspace: Workspace) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from ml.contracts.reports.dataset import FileRead, RejectedEntry, TableCounts, UploadReport
+
 LINE = "line number"
 """Column of a batch with the line (CSV) or row (Parquet, from 1) that each row began at."""
 SHOWN_CHARACTERS = 200
@@ -55,16 +57,16 @@ class TableQuality:
     def rows_rejected(self) -> int:
         return sum(self.reasons.values())
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "rows_read": self.rows_read,
-            "rows_kept": self.rows_kept,
-            "rows_rejected": self.rows_rejected,
-            "values_rejected": sum(self.value_reasons.values()),
-            "reasons": dict(self.reasons),
-            "value_reasons": dict(self.value_reasons),
-            "blanks": dict(self.blanks),
-        }
+    def report(self) -> TableCounts:
+        return TableCounts(
+            rows_read=self.rows_read,
+            rows_kept=self.rows_kept,
+            rows_rejected=self.rows_rejected,
+            values_rejected=sum(self.value_reasons.values()),
+            reasons=dict(self.reasons),
+            value_reasons=dict(self.value_reasons),
+            blanks=dict(self.blanks),
+        )
 
 
 @dataclass
@@ -110,7 +112,7 @@ class QualityReport:
     created: Counter[str] = field(default_factory=Counter)
     made_events: int = 0
     times_without_zone: int = 0
-    files: list[dict[str, Any]] = field(default_factory=list)
+    files: list[FileRead] = field(default_factory=list)
     time_range: tuple[str, str] | None = None
     label: dict[str, int] | None = None
     label_values: Counter[str] = field(default_factory=Counter)
@@ -180,34 +182,47 @@ class QualityReport:
         if len(self.rejected) < self.shown:
             self.rejected.append(entry)
 
+    def report(self) -> UploadReport:
+        """What was counted, as it is stored."""
+        return UploadReport(
+            tables={name: quality.report() for name, quality in self.tables.items()},
+            rows_read=sum(quality.rows_read for quality in self.tables.values()),
+            rows_kept=sum(quality.rows_kept for quality in self.tables.values()),
+            rows_rejected=sum(quality.rows_rejected for quality in self.tables.values()),
+            rejected=[_entry(one) for one in self.rejected],
+            duplicates=dict(self.duplicates),
+            dangling=dict(self.dangling),
+            created=dict(self.created),
+            created_users=self.created_users,
+            made_events=self.made_events,
+            times_without_zone=self.times_without_zone,
+            files=list(self.files),
+            time_range=self.time_range,
+            label=self.label,
+            label_values={_cut(value): n for value, n in self.label_values.most_common(10)},
+            warnings=list(self.warnings),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for JSON and for PostgreSQL."""
-        data = {
-            "tables": {name: quality.to_dict() for name, quality in self.tables.items()},
-            "rows_read": sum(quality.rows_read for quality in self.tables.values()),
-            "rows_kept": sum(quality.rows_kept for quality in self.tables.values()),
-            "rows_rejected": sum(quality.rows_rejected for quality in self.tables.values()),
-            "rejected": [{**entry.__dict__, "value": _cut(entry.value)} for entry in self.rejected],
-            "duplicates": dict(self.duplicates),
-            "dangling": dict(self.dangling),
-            "created": dict(self.created),
-            "created_users": self.created_users,
-            "made_events": self.made_events,
-            "times_without_zone": self.times_without_zone,
-            "files": list(self.files),
-            "time_range": list(self.time_range) if self.time_range else None,
-            "label": self.label,
-            "label_values": {_cut(value): n for value, n in self.label_values.most_common(10)},
-            "warnings": list(self.warnings),
-        }
-        stored: dict[str, Any] = _storable(data)
+        """The report as plain data, ready for JSON and for PostgreSQL."""
+        stored: dict[str, Any] = _storable(self.report().to_dict())
         return stored
 
 
-def _cut(value: str | None) -> str | None:
-    if value is None or len(value) <= SHOWN_CHARACTERS:
-        return value
-    return f"{value[:SHOWN_CHARACTERS]}…"
+def _entry(one: Rejected) -> RejectedEntry:
+    return RejectedEntry(
+        table=one.table,
+        file=one.file,
+        line=one.line,
+        column=one.column,
+        value=None if one.value is None else _cut(one.value),
+        reason=one.reason,
+        effect=one.effect,
+    )
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}…"
 
 
 def _storable(data: Any) -> Any:

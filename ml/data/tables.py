@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from ml.contracts.columns import Mapping, TableMapping
+from ml.contracts.reports.dataset import FileRead
 from ml.data.checks import Place, event_rows, node_rows, product_columns
 from ml.data.files import DatasetError, Limits, Source, find, open_upload
 from ml.data.frames import (
@@ -237,13 +238,13 @@ def _layout(job: Job, mapped: TableMapping, source: Source) -> Layout:
     if layout.encoding in ("cp1252", "latin-1") and mapped.encoding is None:
         job.report.warn(f"{source.name} is not UTF-8 and was read as {layout.encoding}")
     job.report.files.append(
-        {
-            "name": source.name,
-            "table": mapped.table,
-            "encoding": layout.encoding,
-            "delimiter": layout.delimiter,
-            "columns": columns[:100],
-        }
+        FileRead(
+            name=source.name,
+            table=mapped.table,
+            encoding=layout.encoding,
+            delimiter=layout.delimiter,
+            columns=columns[:100],
+        )
     )
     return layout
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.contracts.reports.links import EdgeTypeReport, LinkReport
 from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.metrics import Ints, Neighbours, Scorer
 from ml.evaluation.queries import Queries
@@ -45,7 +45,7 @@ class Answers:
 def answer(
     split: Split,
     model: Mapping[EdgeKey, Scorer],
-    measured: Mapping[str, Any],
+    measured: LinkReport,
     *,
     on_progress: OnProgress | None = None,
 ) -> list[Answers]:
@@ -64,10 +64,10 @@ def answer(
     """
     found = []
     edges = len(split.observed.schema.edges)
-    for number, (edge, queries) in enumerate(all_queries(split, seed=measured["seed"])):
+    for number, (edge, queries) in enumerate(all_queries(split, seed=measured.seed)):
         if on_progress is not None:
             on_progress(number / edges, f"asking for held-out links of {edge.name}")
-        _check(edge, queries, measured["edge_types"].get(edge.name, {}))
+        _check(edge, queries, measured.edge_types.get(edge.name))
         targets = split.observed.num_nodes[edge.target]
         if not len(queries) or targets < 2:
             continue
@@ -97,9 +97,10 @@ def count_candidates(queries: Queries, targets: int, *, without_self: bool) -> I
     return count
 
 
-def _check(edge: EdgeType, queries: Queries, row: Mapping[str, Any]) -> None:
-    if queries.held_out != row.get("held_out"):
+def _check(edge: EdgeType, queries: Queries, row: EdgeTypeReport | None) -> None:
+    held_out = None if row is None else row.held_out
+    if queries.held_out != held_out:
         raise OtherData(
             f"{edge.name} has {queries.held_out} held-out pairs, the model was measured on "
-            f"{row.get('held_out')}: evaluate it on the graph it was trained on"
+            f"{held_out}: evaluate it on the graph it was trained on"
         )

@@ -1,6 +1,6 @@
 """How sure an AUC is, and a difference of two: a bootstrap over users."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,6 @@ class Difference:
     high: float
     level: float
     resamples: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

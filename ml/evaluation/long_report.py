@@ -1,16 +1,17 @@
 """The long report of a trained version: metrics, slices, worst cases, suggestions."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ml.contracts.reports.evaluation import Evaluation, Slices, WorstCases
+from ml.contracts.reports.links import LinkReport
+from ml.contracts.reports.version import VersionMetrics
 from ml.contracts.schema import EdgeKey
 from ml.evaluation.answers import Answers, OnProgress, answer
 from ml.evaluation.intervals import LEVEL
 from ml.evaluation.metrics import Scorer
-from ml.evaluation.named import flat_metrics
 from ml.evaluation.slices import link_slices, user_slices
 from ml.evaluation.suggestions import suggest
 from ml.evaluation.worst_links import worst_links
@@ -29,13 +30,13 @@ NO_ANSWERS = "no single users: this version was trained before answers to held-o
 def long_report(
     split: Split,
     model: Mapping[EdgeKey, Scorer],
-    metrics: Mapping[str, Any],
+    metrics: VersionMetrics,
     held_out: pl.DataFrame | None,
     facts: pl.DataFrame,
     *,
     seed: int = 0,
     on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """What a version can do, where it fails, and what may help. The same for the same input.
 
     What the training measured is taken over as it is; the model is asked about the held-out pairs
@@ -44,49 +45,42 @@ def long_report(
     Args:
         split: Of the graph it was trained on, as the training split it.
         model: Scores by edge type, from what was known at the test cut.
-        metrics: Of the version: the reports ``links`` and ``score``.
+        metrics: Of the version.
         held_out: Of ``ml.bundle.Artifact``.
         facts: Of ``ml.fusion.facts.user_facts``, of the graph that the score knew.
         seed: Of the intervals.
         on_progress: Told what share is done, from 0 to 1, and what comes next.
-
-    Returns:
-        ``format``, ``metrics`` (flat), ``links`` and ``score`` (of the training), ``slices``
-        (``links``, ``users``), ``worst`` (``links``, ``users``), ``suggestions``, ``notes``,
-        ``intervals``, ``seed``. JSON-ready.
 
     Raises:
         ml.evaluation.answers.OtherData: if the split holds out other pairs than the training did.
     """
     tell = on_progress or (lambda share, message: None)
     answers = answer(
-        split, model, metrics["links"], on_progress=lambda share, message: tell(share / 2, message)
+        split, model, metrics.links, on_progress=lambda share, message: tell(share / 2, message)
     )
     tell(0.5, "slices")
     users = facts.head(0) if held_out is None else _of(facts, held_out)
     answered = pl.DataFrame() if held_out is None else held_out
-    slices = {
-        "links": link_slices(answers, metrics["links"]),
-        "users": user_slices(answered, users, seed=seed),
-    }
+    slices = Slices(
+        links=link_slices(answers, metrics.links),
+        users=user_slices(answered, users, seed=seed),
+    )
     tell(0.8, "worst cases and suggestions")
-    return {
-        "format": FORMAT,
-        "metrics": flat_metrics(metrics),
-        "links": metrics["links"],
-        "score": metrics["score"],
-        "slices": slices,
-        "worst": {
-            "links": [row for found in answers for row in worst_links(split.observed, found)],
-            "users": worst_users(answered, users),
-        },
-        "suggestions": suggest(
-            slices["links"], slices["users"], metrics["score"], _without(split, answers)
+    return Evaluation(
+        format=FORMAT,
+        metrics=metrics.by_name(),
+        links=metrics.links,
+        score=metrics.score,
+        slices=slices,
+        worst=WorstCases(
+            links=[row for found in answers for row in worst_links(split.observed, found)],
+            users=worst_users(answered, users),
         ),
-        "notes": [*_drift(answers, metrics["links"]), *([NO_ANSWERS] if held_out is None else [])],
-        "intervals": INTERVALS,
-        "seed": seed,
-    }
+        suggestions=suggest(slices, metrics.score, _without(split, answers)),
+        notes=[*_drift(answers, metrics.links), *([NO_ANSWERS] if held_out is None else [])],
+        intervals=INTERVALS,
+        seed=seed,
+    )
 
 
 def _of(facts: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
@@ -105,13 +99,13 @@ def _without(split: Split, answers: list[Answers]) -> dict[str, int]:
     }
 
 
-def _drift(answers: list[Answers], measured: Mapping[str, Any]) -> list[str]:
+def _drift(answers: list[Answers], measured: LinkReport) -> list[str]:
     """Where the model answers otherwise than in the training, as on another machine."""
     notes = []
     for found in answers:
         now = float((1 / found.ranks).mean())
-        then = measured["edge_types"][found.edge.name]["model"]["mrr"]
-        if abs(now - then) > DRIFT:
+        then = measured.edge_types[found.edge.name].model.mrr
+        if then is not None and abs(now - then) > DRIFT:
             notes.append(
                 f"{found.edge.name}: MRR {now:.4f} when asked again, {then:.4f} in the training; "
                 "another device or machine answers a little otherwise"

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.contracts.reports.score import ReliabilityBin
+
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
@@ -78,23 +80,21 @@ def brier(target: npt.NDArray[Any], p: Floats) -> float:
     return float(np.mean((np.asarray(p, np.float64) - np.asarray(target, np.float64)) ** 2))
 
 
-def reliability(
-    target: npt.NDArray[Any], p: Floats, *, bins: int = BINS
-) -> list[dict[str, float | int]]:
+def reliability(target: npt.NDArray[Any], p: Floats, *, bins: int = BINS) -> list[ReliabilityBin]:
     """Mean probability and observed share in bins of equal width over [0, 1]; empty ones out."""
     place = np.clip((np.asarray(p) * bins).astype(int), 0, bins - 1)
-    table: list[dict[str, float | int]] = []
+    table = []
     for number in range(bins):
         inside = place == number
         if inside.any():
             table.append(
-                {
-                    "from": number / bins,
-                    "to": (number + 1) / bins,
-                    "count": int(inside.sum()),
-                    "predicted": float(np.mean(np.asarray(p)[inside])),
-                    "observed": float(np.mean(np.asarray(target)[inside])),
-                }
+                ReliabilityBin(
+                    low=number / bins,
+                    high=(number + 1) / bins,
+                    count=int(inside.sum()),
+                    predicted=float(np.mean(np.asarray(p)[inside])),
+                    observed=float(np.mean(np.asarray(target)[inside])),
+                )
             )
     return table
 
@@ -102,10 +102,8 @@ def reliability(
 def calibration_error(target: npt.NDArray[Any], p: Floats, *, bins: int = BINS) -> float:
     """Expected calibration error: |predicted - observed| of each bin, weighted by its size."""
     table = reliability(target, p, bins=bins)
-    total = sum(row["count"] for row in table)
-    return float(
-        sum(row["count"] * abs(row["predicted"] - row["observed"]) for row in table) / total
-    )
+    total = sum(row.count for row in table)
+    return float(sum(row.count * abs(row.predicted - row.observed) for row in table) / total)
 
 
 def _both_classes(positive: npt.NDArray[np.bool_]) -> int:

@@ -1,10 +1,11 @@
 """Held-out links: the model beside the baselines, edge type by edge type."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ml.contracts.reports.links import EdgeTypeReport, LinkReport, LinkSlice, Methods
+from ml.contracts.reports.metrics import LinkMetrics
 from ml.contracts.schema import EdgeKey, EdgeType
 from ml.evaluation.baselines import EaseConfig, ease, item_knn, popularity, repeat
 from ml.evaluation.link_notes import link_notes
@@ -15,6 +16,7 @@ from ml.graph.splits import Split
 
 MAX_EVALUATED = 5000
 MAX_SCORES = 1_000_000_000
+MODEL = "model"
 BASELINES = ("popularity", "repeat", "item_knn", "ease")
 PROTOCOL = (
     "each held-out pair is ranked among all nodes of the target type without the source's other "
@@ -39,29 +41,26 @@ def link_report(
     *,
     max_evaluated: int = MAX_EVALUATED,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> LinkReport:
     """Metrics of the test part by name of the edge type, and their unweighted mean.
 
     Args:
         model: Scores by edge type, from what was known at the test cut.
         max_evaluated: Beyond so many distinct held-out pairs of one type, or ``MAX_SCORES`` over
             the number of targets, sources are drawn (seeded), each with all of its pairs.
-
-    Returns:
-        ``{"edge_types": {name: {"model": {...}, "popularity": ..., "repeat": ..., "item_knn": ...,
-        "ease": ..., "slices": {"repeat"|"new"|"cold ...": {method: {...}, "evaluated"}},
-        "left_out", "held_out", "evaluated", "historical", "split"}}, "mean": ..., "notes":
-        [sentences where a baseline is better than the model], "protocol", "negatives", "seed"}``.
     """
     types = {
         edge.name: _edge_report(split, edge, model[edge.key], queries)
         for edge, queries in all_queries(split, max_evaluated=max_evaluated, seed=seed)
     }
-    measured = [row for row in types.values() if row["evaluated"]]
-    mean = {method: _mean([row[method] for row in measured]) for method in ("model", *BASELINES)}
-    notes = [note for name, row in types.items() for note in link_notes(name, row, BASELINES)]
-    about = {"notes": notes, "protocol": PROTOCOL, "negatives": NEGATIVES, "seed": seed}
-    return {"edge_types": types, "mean": mean if measured else {}, **about}
+    return LinkReport(
+        edge_types=types,
+        mean=_mean([row for row in types.values() if row.evaluated]),
+        notes=[note for name, row in types.items() for note in link_notes(name, row)],
+        protocol=PROTOCOL,
+        negatives=NEGATIVES,
+        seed=seed,
+    )
 
 
 def all_queries(
@@ -75,46 +74,61 @@ def all_queries(
         yield edge, draw_queries(split, edge, limit=limit, generator=generator)
 
 
-def _edge_report(split: Split, edge: EdgeType, model: Scorer, queries: Queries) -> dict[str, Any]:
+def _edge_report(split: Split, edge: EdgeType, model: Scorer, queries: Queries) -> EdgeTypeReport:
     nodes = split.observed.num_nodes
     sources, targets = nodes[edge.source], nodes[edge.target]
-    about = {
-        "split": split.method[edge.key],
-        "held_out": queries.held_out,
-        "evaluated": 0,
-        "historical": 0,
-        "left_out": {},
-    }
+    how = split.method[edge.key]
     if not len(queries) or targets < 2:
-        return {**{key: {} for key in ("model", *BASELINES)}, "slices": {}, **about}
+        return EdgeTypeReport(
+            split=how,
+            held_out=queries.held_out,
+            evaluated=0,
+            slices={},
+            model=LinkMetrics(),
+            popularity=LinkMetrics(),
+            repeat=LinkMetrics(),
+            item_knn=LinkMetrics(),
+            ease=LinkMetrics(),
+        )
     known = queries.known
     scorers: dict[str, Scorer | None] = {
-        "model": model,
+        MODEL: model,
         "popularity": popularity(known, targets),
         "repeat": repeat(known, sources, targets),
         "item_knn": item_knn(known, sources, targets),
         "ease": ease(known, sources, targets),
     }
-    report: dict[str, Any] = {}
-    slices: dict[str, Any] = {
-        name: {"evaluated": int(rows.sum())} for name, rows in queries.slices.items()
+    measures = {
+        name: _measure(score, queries, without_self=edge.source == edge.target)
+        for name, score in scorers.items()
+        if score is not None
     }
-    for name, score in scorers.items():
-        if score is None:
-            report[name] = {}
-            continue
-        whole, parts = _measure(score, queries, without_self=edge.source == edge.target)
-        report[name] = whole
-        for part, values in parts.items():
-            slices[part][name] = values
-    about["left_out"] = _left_out(targets, len(known))
-    about |= {"evaluated": len(queries), "historical": int(queries.has_historical.sum())}
-    return {**report, "slices": slices, **about}
+    slices = {
+        part: LinkSlice(
+            evaluated=int(rows.sum()),
+            **{name: by_slice[part] for name, (_, by_slice) in measures.items()},
+        )
+        for part, rows in queries.slices.items()
+    }
+    whole = {name: metrics for name, (metrics, _) in measures.items()}
+    return EdgeTypeReport(
+        split=how,
+        held_out=queries.held_out,
+        evaluated=len(queries),
+        historical=int(queries.has_historical.sum()),
+        left_out=_left_out(targets, len(known)),
+        slices=slices,
+        model=whole[MODEL],
+        popularity=whole["popularity"],
+        repeat=whole["repeat"],
+        item_knn=whole["item_knn"],
+        ease=whole.get("ease", LinkMetrics()),
+    )
 
 
 def _measure(
     score: Scorer, queries: Queries, *, without_self: bool
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+) -> tuple[LinkMetrics, dict[str, LinkMetrics]]:
     """All metrics of one scorer, and those of each slice."""
     found = rank_queries(
         score, queries.src, queries.dst, removed=queries.removed, without_self=without_self,
@@ -131,14 +145,27 @@ def _measure(
     parts = {}
     for name, rows in queries.slices.items():
         of = found.places["new"].ranks if name == "new" else ranks
-        parts[name] = rank_metrics(of[rows])
-    return whole, parts
+        parts[name] = LinkMetrics.from_dict(rank_metrics(of[rows]))
+    return LinkMetrics.from_dict(whole), parts
 
 
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Unweighted mean of the metrics that every row has."""
-    names = [name for name in (rows[0] if rows else {}) if all(name in row for row in rows)]
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+def _mean(rows: Sequence[EdgeTypeReport]) -> Methods:
+    """The unweighted mean of each method's metrics, of those that every row has."""
+    if not rows:
+        return Methods()
+    measured = [row.measured() for row in rows]
+    return Methods(
+        **{
+            method: _mean_metrics([row.get(method, LinkMetrics()) for row in measured])
+            for method in (MODEL, *BASELINES)
+        }
+    )
+
+
+def _mean_metrics(rows: Sequence[LinkMetrics]) -> LinkMetrics:
+    values = [row.known() for row in rows]
+    names = [name for name in values[0] if all(name in row for row in values)]
+    return LinkMetrics(**{name: float(np.mean([row[name] for row in values])) for name in names})
 
 
 def _left_out(targets: int, pairs: int) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """Quality of links and of the score by slice, with intervals."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ml.contracts.reports.evaluation import LinkSliceQuality, UserSliceQuality
+from ml.contracts.reports.links import LinkReport, Methods
 from ml.evaluation.answers import Answers
 from ml.evaluation.bootstrap import auc_interval
 from ml.evaluation.intervals import share_of
@@ -21,48 +22,45 @@ EDGES = {"under 5 edges": (0, 4), "5-19 edges": (5, 19), "20+ edges": (20, None)
 """Distinct neighbours of a user by name of the slice; both ends included."""
 
 
-def link_slices(answers: Sequence[Answers], measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+def link_slices(answers: Sequence[Answers], measured: LinkReport) -> list[LinkSliceQuality]:
     """Recall@20 of the model by edge type and slice, with its interval, beside the baselines.
 
     Args:
         measured: The link report of the training, for the baselines.
-
-    Returns:
-        Rows of ``edge_type``, ``source`` (node type), ``slice`` (``all``, ``repeat``, ``new``,
-        ``cold …``), ``pairs``, ``sources``, ``effective`` (how many cases they count for),
-        ``recall_at_20``, ``low``, ``high``, ``baselines``.
     """
     rows = []
     for found in answers:
-        of_type = measured["edge_types"][found.edge.name]
+        of_type = measured.edge_types[found.edge.name]
         everything = {WHOLE: np.ones(len(found.queries), bool), **found.queries.slices}
         for name, inside in everything.items():
             if not inside.any():
                 continue
             ranks = found.ranks_new if name == "new" else found.ranks
             share = share_of(ranks[inside] <= K, found.queries.src[inside])
-            methods = of_type if name == WHOLE else of_type["slices"].get(name, {})
+            methods = of_type if name == WHOLE else of_type.slices.get(name, Methods())
             rows.append(
-                {
-                    "edge_type": found.edge.name, "source": found.edge.source, "slice": name,
-                    "pairs": share.cases, "sources": share.groups, "effective": share.effective,
-                    f"recall_at_{K}": share.value, "low": share.low, "high": share.high,
-                    "baselines": baselines_of(methods),
-                }
+                LinkSliceQuality(
+                    edge_type=found.edge.name, source=found.edge.source, slice=name,
+                    pairs=share.cases, sources=share.groups, effective=share.effective,
+                    recall_at_20=share.value, low=share.low, high=share.high,
+                    baselines=baselines_of(methods),
+                )
             )  # fmt: skip
     return rows
 
 
-def baselines_of(methods: Mapping[str, Any]) -> dict[str, float]:
+def baselines_of(methods: Methods) -> dict[str, float]:
     """Recall@20 of every method but the model."""
     return {
-        name: values[f"recall@{K}"]
-        for name, values in methods.items()
-        if name != "model" and isinstance(values, Mapping) and f"recall@{K}" in values
+        name: metrics.recall_at_20
+        for name, metrics in methods.measured().items()
+        if name != "model" and metrics.recall_at_20 is not None
     }
 
 
-def user_slices(held_out: pl.DataFrame, facts: pl.DataFrame, *, seed: int) -> list[dict[str, Any]]:
+def user_slices(
+    held_out: pl.DataFrame, facts: pl.DataFrame, *, seed: int
+) -> list[UserSliceQuality]:
     """Quality of the score on held-out users, by what is known of them.
 
     Args:
@@ -71,10 +69,7 @@ def user_slices(held_out: pl.DataFrame, facts: pl.DataFrame, *, seed: int) -> li
         seed: Of the intervals.
 
     Returns:
-        Rows of ``about`` (``edges``, ``attributes``, ``rules``), ``slice``, ``users``,
-        ``positives``, ``predicted`` and ``observed`` (shares), ``observed_low``,
-        ``observed_high``, ``brier``, ``calibration_error``, and, with ``MIN_CLASS`` users of each
-        outcome, ``auc`` with ``low`` and ``high`` and ``boosting_auc``.
+        Those that have users; an AUC where there are ``MIN_CLASS`` of each outcome.
     """
     if not held_out.height:
         return []
@@ -84,8 +79,8 @@ def user_slices(held_out: pl.DataFrame, facts: pl.DataFrame, *, seed: int) -> li
     for about, slices in _divisions(facts).items():
         for name, inside in slices.items():
             if inside.any():
-                quality = _quality(y[inside], p[inside], other[inside], seed)
-                rows.append({"about": about, "slice": name, **quality})
+                part = (y[inside], p[inside], other[inside])
+                rows.append(_quality(about, name, *part, seed=seed))
     return rows
 
 
@@ -106,21 +101,31 @@ def _divisions(facts: pl.DataFrame) -> dict[str, dict[str, npt.NDArray[np.bool_]
 
 
 def _quality(
-    y: npt.NDArray[Any], p: npt.NDArray[np.float64], other: npt.NDArray[np.float64], seed: int
-) -> dict[str, Any]:
+    about: str,
+    name: str,
+    y: npt.NDArray[Any],
+    p: npt.NDArray[np.float64],
+    other: npt.NDArray[np.float64],
+    *,
+    seed: int,
+) -> UserSliceQuality:
     observed = share_of(y > 0, np.arange(len(y)))
-    found: dict[str, Any] = {
-        "users": len(y),
-        "positives": int((y > 0).sum()),
-        "predicted": float(p.mean()),
-        "observed": observed.value,
-        "observed_low": observed.low,
-        "observed_high": observed.high,
-        "brier": brier(y, p),
-        "calibration_error": calibration_error(y, p),
-    }
-    if MIN_CLASS <= found["positives"] <= len(y) - MIN_CLASS:
-        area = asdict(auc_interval(y, p, seed=seed))
-        found |= {"auc": area["value"], "low": area["low"], "high": area["high"]}
-        found["boosting_auc"] = auc(y, other)
-    return found
+    positives = int((y > 0).sum())
+    comparable = MIN_CLASS <= positives <= len(y) - MIN_CLASS
+    area = auc_interval(y, p, seed=seed) if comparable else None
+    return UserSliceQuality(
+        about=about,
+        slice=name,
+        users=len(y),
+        positives=positives,
+        predicted=float(p.mean()),
+        observed=observed.value,
+        observed_low=observed.low,
+        observed_high=observed.high,
+        brier=brier(y, p),
+        calibration_error=calibration_error(y, p),
+        auc=area.value if area else None,
+        low=area.low if area else None,
+        high=area.high if area else None,
+        boosting_auc=auc(y, other) if area else None,
+    )

@@ -6,13 +6,13 @@ suggested on few cases, nor where the intervals of what is compared overlap.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from ml.contracts.reports.evaluation import LinkSliceQuality, Slices, UserSliceQuality
+from ml.contracts.reports.score import ScoreReport
+from ml.contracts.reports.suggestions import EvidenceCase, Suggestion, SuggestionEvidence
 from ml.evaluation.intervals import wilson
 from ml.evaluation.link_notes import NAMES
 from ml.evaluation.slices import MIN_CLASS, WHOLE, K
-
-AUGMENT, COLLECT, REVIEW = "augment", "collect", "review"
 
 MIN_PAIRS = 50
 MIN_SOURCES = 30
@@ -25,57 +25,59 @@ METRIC = f"recall_at_{K}"
 USUAL = {"edges": "20+ edges", "attributes": "none missing"}
 """The slice of users that the others of the same kind are compared with."""
 
-Row = Mapping[str, Any]
-Suggestion = dict[str, Any]
-
 
 def suggest(
-    links: Sequence[Row], users: Sequence[Row], score: Row, sources_without: Mapping[str, int]
+    slices: Slices, score: ScoreReport, sources_without: Mapping[str, int]
 ) -> list[Suggestion]:
     """All suggestions, those that can be carried out first, then by the size of the gap.
 
     Args:
-        links: Of ``ml.evaluation.slices.link_slices``.
-        users: Of ``ml.evaluation.slices.user_slices``.
-        score: The report of the score.
         sources_without: By edge type, how many sources had no edge of it at the test cut.
     """
     found = [
-        *_cold_sources(links, sources_without),
-        *_better_baselines(links),
-        *_weak_users(users),
-        *_off_the_mark(users),
+        *_cold_sources(slices.links, sources_without),
+        *_better_baselines(slices.links),
+        *_weak_users(slices.users),
+        *_off_the_mark(slices.users),
         *_off_bins(score),
         *_no_target(score),
     ]
-    return sorted(found, key=lambda one: (not one["automatic"], -one["evidence"].get("gap", 0.0)))
+    return sorted(found, key=lambda one: (not one.automatic, -(one.evidence.gap or 0.0)))
 
 
-def _cold_sources(links: Sequence[Row], without: Mapping[str, int]) -> Iterator[Suggestion]:
+def _cold_sources(
+    links: Sequence[LinkSliceQuality], without: Mapping[str, int]
+) -> Iterator[Suggestion]:
     """Sources with few edges far behind those with five or more: augment; without any: collect."""
-    by_type: dict[str, dict[str, Row]] = {}
+    by_type: dict[str, dict[str, LinkSliceQuality]] = {}
     for row in links:
-        by_type.setdefault(row["edge_type"], {})[row["slice"]] = row
+        by_type.setdefault(row.edge_type, {})[row.slice] = row
     for name, slices in by_type.items():
         warm = slices.get(WARM)
         if warm is None or not _enough(warm):
             continue
         cool, cold = slices.get(COOL), slices.get(COLD)
         if cool is not None and _behind(cool, warm):
-            yield {
-                "action": AUGMENT, "automatic": True, "edge_type": name,
-                "factor": factor(cool[METRIC], warm[METRIC]), "sources": "1-4",
-                "because": _against(cool, warm, f"{cool['source']}s with 1–4 edges"),
-                "evidence": _evidence(cool, warm),
-            }  # fmt: skip
+            yield Suggestion(
+                action="augment",
+                automatic=True,
+                edge_type=name,
+                factor=factor(cool.recall_at_20, warm.recall_at_20),
+                sources="1-4",
+                because=_against(cool, warm, f"{cool.source}s with 1–4 edges"),
+                evidence=_evidence(cool, warm),
+            )
         if cold is not None and _behind(cold, warm):
             many = without.get(name, 0)
-            yield {
-                "action": COLLECT, "automatic": False, "edge_type": name, "what": "events",
-                "because": _against(cold, warm, f"{cold['source']}s without edges")
-                + f"; {many:,} {cold['source']}s have none",
-                "evidence": {**_evidence(cold, warm), "sources_without": many},
-            }  # fmt: skip
+            yield Suggestion(
+                action="collect",
+                automatic=False,
+                edge_type=name,
+                what="events",
+                because=_against(cold, warm, f"{cold.source}s without edges")
+                + f"; {many:,} {cold.source}s have none",
+                evidence=_evidence(cold, warm, sources_without=many),
+            )
 
 
 def factor(value: float, against: float) -> int:
@@ -84,138 +86,162 @@ def factor(value: float, against: float) -> int:
     return high if value * high <= against else max(low, round(against / value))
 
 
-def _better_baselines(links: Sequence[Row]) -> Iterator[Suggestion]:
+def _better_baselines(links: Sequence[LinkSliceQuality]) -> Iterator[Suggestion]:
     """A baseline that needs no training clearly beats the model on a whole edge type."""
     for row in links:
-        if row["slice"] != WHOLE or not _enough(row) or not row["baselines"]:
+        if row.slice != WHOLE or not _enough(row) or not row.baselines:
             continue
-        best = max(row["baselines"], key=lambda name: (row["baselines"][name], name))
-        value = row["baselines"][best]
-        low, high = wilson(value, row["effective"])
-        if low <= row["high"]:
+        best = max(row.baselines, key=lambda name: (row.baselines[name], name))
+        value = row.baselines[best]
+        low, high = wilson(value, row.effective)
+        if low <= row.high:
             continue
-        yield {
-            "action": REVIEW, "automatic": False, "edge_type": row["edge_type"], "what": "model",
-            "because": f"the baseline {NAMES[best]} beats the model: Recall@{K} {short(value)} (at "
-            f"least {short(low)}) against {short(row[METRIC])} (at most {short(row['high'])}) on "
-            f"{row['pairs']:,} pairs",
-            "evidence": {
-                "metric": METRIC, "baseline": best, "gap": value - row[METRIC],
-                "slice": {"value": row[METRIC], "low": row["low"], "high": row["high"],
-                          "pairs": row["pairs"], "sources": row["sources"]},
-                "against": {"value": value, "low": low, "high": high},
-            },
-        }  # fmt: skip
+        yield Suggestion(
+            action="review",
+            automatic=False,
+            edge_type=row.edge_type,
+            what="model",
+            because=f"the baseline {NAMES[best]} beats the model: Recall@{K} {short(value)} (at "
+            f"least {short(low)}) against {short(row.recall_at_20)} (at most {short(row.high)}) on "
+            f"{row.pairs:,} pairs",
+            evidence=SuggestionEvidence(
+                metric=METRIC,
+                baseline=best,
+                gap=value - row.recall_at_20,
+                slice=EvidenceCase(
+                    value=row.recall_at_20, low=row.low, high=row.high, pairs=row.pairs,
+                    sources=row.sources,
+                ),
+                against=EvidenceCase(value=value, low=low, high=high),
+            ),
+        )  # fmt: skip
 
 
-def _weak_users(users: Sequence[Row]) -> Iterator[Suggestion]:
+def _weak_users(users: Sequence[UserSliceQuality]) -> Iterator[Suggestion]:
     """Users of whom little is known are scored worse: collect what they lack."""
     for about, usual in USUAL.items():
-        rows = {row["slice"]: row for row in users if row["about"] == about and "auc" in row}
-        best = rows.pop(usual, None)
-        if best is None or best["users"] < MIN_USERS:
+        areas = {row.slice: (row.users, _area(row)) for row in users if row.about == about}
+        many, best = areas.pop(usual, (0, None))
+        if best is None or many < MIN_USERS:
             continue
-        for name, row in rows.items():
-            if row["users"] < MIN_USERS or row["high"] >= best["low"]:
+        for name, (count, area) in areas.items():
+            if area is None or count < MIN_USERS or area.high >= best.low:
                 continue
-            yield {
-                "action": COLLECT, "automatic": False,
-                "what": "attributes" if about == "attributes" else "events",
-                "because": f"AUC {short(row['auc'])} (at most {short(row['high'])}) on "
-                f"{row['users']:,} users, {name}, against {short(best['auc'])} (at least "
-                f"{short(best['low'])}) on {best['users']:,} users, {usual}",
-                "evidence": {
-                    "metric": "auc", "gap": best["auc"] - row["auc"],
-                    "slice": _area(row), "against": _area(best),
-                },
-            }  # fmt: skip
+            yield Suggestion(
+                action="collect",
+                automatic=False,
+                what="attributes" if about == "attributes" else "events",
+                because=f"AUC {short(area.value)} (at most {short(area.high)}) on "
+                f"{count:,} users, {name}, against {short(best.value)} (at least "
+                f"{short(best.low)}) on {many:,} users, {usual}",
+                evidence=SuggestionEvidence(
+                    metric="auc", gap=best.value - area.value, slice=area, against=best
+                ),
+            )
 
 
-def _off_the_mark(users: Sequence[Row]) -> Iterator[Suggestion]:
+def _off_the_mark(users: Sequence[UserSliceQuality]) -> Iterator[Suggestion]:
     """Users whose mean probability is not what happened to them."""
     for row in users:
-        if row["about"] == "all" or row["users"] < MIN_USERS:
-            continue
-        low, high = wilson(row["observed"], row["users"], level=BIN_LEVEL)
-        if low <= row["predicted"] <= high:
-            continue
-        yield _review(f"users, {row['slice']}", row, low, high)
+        if row.about != "all":
+            yield from _review(
+                f"users, {row.slice}", row.slice, row.users, row.predicted, row.observed
+            )
 
 
-def _off_bins(score: Row) -> Iterator[Suggestion]:
+def _off_bins(score: ScoreReport) -> Iterator[Suggestion]:
     """Bins of the probability in which it does not hold."""
-    for row in score.get("reliability", []):
-        if row["count"] < MIN_USERS:
-            continue
-        low, high = wilson(row["observed"], row["count"], level=BIN_LEVEL)
-        if low <= row["predicted"] <= high:
-            continue
-        name = f"users scored {row['from']:.1f} to {row['to']:.1f}"
-        yield _review(name, {**row, "users": row["count"], "slice": name}, low, high)
+    for row in score.reliability:
+        name = f"users scored {row.low:.1f} to {row.high:.1f}"
+        yield from _review(name, name, row.count, row.predicted, row.observed)
 
 
-def _review(name: str, row: Row, low: float, high: float) -> Suggestion:
-    return {
-        "action": REVIEW, "automatic": False, "what": "calibration",
-        "because": f"{name}: predicted {short(row['predicted'], 3)}, observed "
-        f"{short(row['observed'], 3)} ({short(low, 3)} to {short(high, 3)}) of {row['users']:,}",
-        "evidence": {
-            "metric": "observed", "gap": abs(row["predicted"] - row["observed"]),
-            "slice": {"name": row["slice"], "predicted": row["predicted"], "users": row["users"],
-                      "value": row["observed"], "low": low, "high": high},
-        },
-    }  # fmt: skip
-
-
-def _no_target(score: Row) -> Iterator[Suggestion]:
-    """A score trained on the rules can be measured against nothing."""
-    if score.get("validated") is not False:
+def _review(
+    who: str, name: str, users: int, predicted: float, observed: float
+) -> Iterator[Suggestion]:
+    """That a mean probability lies outside the interval of what happened, where it does."""
+    if users < MIN_USERS:
         return
-    passed = "; ".join(score.get("passed_over", []))
-    yield {
-        "action": COLLECT, "automatic": False, "what": "label",
-        "because": f"the score is not validated: {passed}",
-        "evidence": {"min_users_of_each_class": MIN_CLASS, "users": score.get("users")},
-    }  # fmt: skip
-
-
-def _enough(row: Row) -> bool:
-    return bool(row["pairs"] >= MIN_PAIRS and row["sources"] >= MIN_SOURCES)
-
-
-def _behind(row: Row, reference: Row) -> bool:
-    return _enough(row) and bool(row["high"] < reference["low"])
-
-
-def _against(row: Row, reference: Row, who: str) -> str:
-    return (
-        f"Recall@{K} {short(row[METRIC])} (at most {short(row['high'])}) on {who} against "
-        f"{short(reference[METRIC])} (at least {short(reference['low'])}) on those with 5 or more: "
-        f"{_cases(row)}, {_cases(reference)}"
+    low, high = wilson(observed, users, level=BIN_LEVEL)
+    if low <= predicted <= high:
+        return
+    yield Suggestion(
+        action="review",
+        automatic=False,
+        what="calibration",
+        because=f"{who}: predicted {short(predicted, 3)}, observed {short(observed, 3)} "
+        f"({short(low, 3)} to {short(high, 3)}) of {users:,}",
+        evidence=SuggestionEvidence(
+            metric="observed",
+            gap=abs(predicted - observed),
+            slice=EvidenceCase(
+                name=name, predicted=predicted, users=users, value=observed, low=low, high=high
+            ),
+        ),
     )
 
 
-def _cases(row: Row) -> str:
-    return f"{row['pairs']:,} pairs of {row['sources']:,} {row['source']}s"
+def _no_target(score: ScoreReport) -> Iterator[Suggestion]:
+    """A score trained on the rules can be measured against nothing."""
+    if score.validated:
+        return
+    passed = "; ".join(score.passed_over)
+    yield Suggestion(
+        action="collect",
+        automatic=False,
+        what="label",
+        because=f"the score is not validated: {passed}",
+        evidence=SuggestionEvidence(min_users_of_each_class=MIN_CLASS, users=score.users),
+    )
 
 
-def _evidence(row: Row, reference: Row) -> dict[str, Any]:
-    parts = {"slice": row, "against": reference}
-    told = {
-        name: {
-            "name": one["slice"], "value": one[METRIC],
-            **{key: one[key] for key in ("low", "high", "pairs", "sources")},
-        }
-        for name, one in parts.items()
-    }  # fmt: skip
-    return {"metric": METRIC, "gap": reference[METRIC] - row[METRIC], **told}
+def _enough(row: LinkSliceQuality) -> bool:
+    return row.pairs >= MIN_PAIRS and row.sources >= MIN_SOURCES
 
 
-def _area(row: Row) -> dict[str, Any]:
-    return {
-        "name": row["slice"], "value": row["auc"],
-        **{key: row[key] for key in ("low", "high", "users", "positives")},
-    }  # fmt: skip
+def _behind(row: LinkSliceQuality, reference: LinkSliceQuality) -> bool:
+    return _enough(row) and row.high < reference.low
+
+
+def _against(row: LinkSliceQuality, reference: LinkSliceQuality, who: str) -> str:
+    return (
+        f"Recall@{K} {short(row.recall_at_20)} (at most {short(row.high)}) on {who} against "
+        f"{short(reference.recall_at_20)} (at least {short(reference.low)}) on those with 5 or "
+        f"more: {_cases(row)}, {_cases(reference)}"
+    )
+
+
+def _cases(row: LinkSliceQuality) -> str:
+    return f"{row.pairs:,} pairs of {row.sources:,} {row.source}s"
+
+
+def _evidence(
+    row: LinkSliceQuality, reference: LinkSliceQuality, sources_without: int | None = None
+) -> SuggestionEvidence:
+    return SuggestionEvidence(
+        metric=METRIC,
+        gap=reference.recall_at_20 - row.recall_at_20,
+        slice=_share(row),
+        against=_share(reference),
+        sources_without=sources_without,
+    )
+
+
+def _share(row: LinkSliceQuality) -> EvidenceCase:
+    return EvidenceCase(
+        name=row.slice, value=row.recall_at_20, low=row.low, high=row.high, pairs=row.pairs,
+        sources=row.sources,
+    )  # fmt: skip
+
+
+def _area(row: UserSliceQuality) -> EvidenceCase | None:
+    """The AUC of a slice with its interval; None where it was not measured."""
+    if row.auc is None or row.low is None or row.high is None:
+        return None
+    return EvidenceCase(
+        name=row.slice, value=row.auc, low=row.low, high=row.high, users=row.users,
+        positives=row.positives,
+    )  # fmt: skip
 
 
 def short(value: float, digits: int = 2) -> str:

@@ -1,10 +1,11 @@
 """The held-out pairs that the model ranked worst, and what sets them apart."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from ml.contracts.reports.evaluation import WorstLink
 from ml.evaluation.answers import Answers
 from ml.evaluation.metrics import Ints, Neighbours
 from ml.graph.graph import Graph
@@ -50,16 +51,11 @@ def degrees(graph: Graph, node_type: str) -> Ints:
     return found
 
 
-def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[dict[str, Any]]:
+def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[WorstLink]:
     """The pairs with the worst rank, none that came first; equal ones in the order of the nodes.
 
     Args:
         graph: What was known at the test cut.
-
-    Returns:
-        Rows of ``edge_type``, ``source``, ``target``, ``target_name``, ``rank`` of ``of``
-        candidates, ``known_before``, ``source_targets``, ``source_edges``, ``target_sources``,
-        ``target_place`` (by popularity), ``common``, ``why`` (sentences).
     """
     queries, known = answers.queries, Known.of(graph, answers)
     order = np.lexsort((queries.dst, queries.src, -answers.ranks))
@@ -67,31 +63,29 @@ def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[di
     return [_row(graph, answers, known, int(query)) for query in wrong[:most]]
 
 
-def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, Any]:
+def _row(graph: Graph, answers: Answers, known: Known, query: int) -> WorstLink:
     edge, queries = answers.edge, answers.queries
     source, target = int(queries.src[query]), int(queries.dst[query])
     popularity = np.diff(known.sources.start)
-    facts = {
-        "known_before": bool(queries.slices["repeat"][query]),
-        "source_targets": int(np.diff(known.targets.start)[source]),
-        "source_edges": int(known.degree[source]),
-        "target_sources": int(popularity[target]),
-        "target_place": int((popularity > popularity[target]).sum()) + 1,
-        "targets": graph.num_nodes[edge.target],
-        "common": common(known, source, target),
-    }
-    return {
-        "edge_type": edge.name,
-        "source_type": edge.source,
-        "source": graph.node_ids[edge.source][source],
-        "target_type": edge.target,
-        "target": graph.node_ids[edge.target][target],
-        "target_name": _name(graph, edge.target, target),
-        "rank": float(answers.ranks[query]),
-        "of": int(answers.candidates[query]),
-        **facts,
-        "why": reasons(facts, edge.source),
-    }
+    row = WorstLink(
+        edge_type=edge.name,
+        source_type=edge.source,
+        source=graph.node_ids[edge.source][source],
+        target_type=edge.target,
+        target=graph.node_ids[edge.target][target],
+        target_name=_name(graph, edge.target, target),
+        rank=float(answers.ranks[query]),
+        of=int(answers.candidates[query]),
+        known_before=bool(queries.slices["repeat"][query]),
+        source_targets=int(np.diff(known.targets.start)[source]),
+        source_edges=int(known.degree[source]),
+        target_sources=int(popularity[target]),
+        target_place=int((popularity > popularity[target]).sum()) + 1,
+        targets=graph.num_nodes[edge.target],
+        common=common(known, source, target),
+        why=[],
+    )
+    return replace(row, why=reasons(row))
 
 
 def common(known: Known, source: int, target: int) -> int:
@@ -102,28 +96,28 @@ def common(known: Known, source: int, target: int) -> int:
     return len(np.setdiff1d(np.intersect1d(mine, theirs), [target]))
 
 
-def reasons(facts: dict[str, Any], source_type: str) -> list[str]:
+def reasons(row: WorstLink) -> list[str]:
     """What sets a pair apart, in words."""
-    found = []
-    if not facts["source_edges"]:
-        found.append("the source has no edges at all")
-    elif facts["source_targets"] < FEW_EDGES:
-        found.append(f"the source has {_count(facts['source_targets'], 'edge')} of this type")
-    if not facts["target_sources"]:
-        found.append("the target is new: no edge of this type before")
-    elif facts["target_place"] > facts["targets"] / 2:
-        found.append(
-            f"the target is less popular: edges of {_count(facts['target_sources'], source_type)}, "
-            f"place {facts['target_place']:,} of {facts['targets']:,}"
+    why = []
+    if not row.source_edges:
+        why.append("the source has no edges at all")
+    elif row.source_targets < FEW_EDGES:
+        why.append(f"the source has {_count(row.source_targets, 'edge')} of this type")
+    if not row.target_sources:
+        why.append("the target is new: no edge of this type before")
+    elif row.target_place > row.targets / 2:
+        why.append(
+            f"the target is less popular: edges of {_count(row.target_sources, row.source_type)}, "
+            f"place {row.target_place:,} of {row.targets:,}"
         )
-    if facts["source_targets"] and facts["target_sources"] and not facts["common"]:
-        found.append(
-            f"no common neighbours: no {source_type} with an edge to the target shares another "
-            "one with the source"
+    if row.source_targets and row.target_sources and not row.common:
+        why.append(
+            f"no common neighbours: no {row.source_type} with an edge to the target shares "
+            "another one with the source"
         )
-    if facts["known_before"]:
-        found.append("the pair was there before")
-    return found or ["nothing sets it apart: the source turned to something unlike its past"]
+    if row.known_before:
+        why.append("the pair was there before")
+    return why or ["nothing sets it apart: the source turned to something unlike its past"]
 
 
 def _count(number: int, word: str) -> str:

@@ -1,29 +1,28 @@
 """The held-out users whom the score got most wrong, and what was known of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
+from ml.contracts.reports.evaluation import WorstUser
+
 WORST = 10
 FEW_EDGES = 5
-MISSED, FALSE_ALARM = "missed", "false alarm"
+Kind = Literal["missed", "false alarm"]
+MISSED: Kind = "missed"
+FALSE_ALARM: Kind = "false alarm"
 
 
 def worst_users(
     held_out: pl.DataFrame, facts: pl.DataFrame, *, most: int = WORST
-) -> list[dict[str, Any]]:
+) -> list[WorstUser]:
     """The largest errors of both kinds, among users on the wrong side of the mean outcome.
 
     Args:
         held_out: ``user_id``, ``outcome`` and a probability by method.
         facts: Of the same users in the same order, see ``ml.fusion.facts``.
         most: Of each kind.
-
-    Returns:
-        Rows of ``kind`` (``missed``: it happened and the score was low; ``false alarm``),
-        ``user_id``, ``score``, ``outcome``, ``error``, ``rules`` and ``boosting`` (what these
-        said), ``edges`` (by type), ``missing``, ``rule_hits``, ``rule_score``, ``why``.
     """
     if not held_out.height:
         return []
@@ -42,26 +41,26 @@ def worst_users(
     ]
 
 
-def _row(kind: str, row: Mapping[str, Any], mean: float) -> dict[str, Any]:
+def _row(kind: Kind, row: Mapping[str, Any], mean: float) -> WorstUser:
     degree = {
         name.removeprefix("edges "): count
         for name, count in row.items()
         if name.startswith("edges ") and count
     }
-    return {
-        "kind": kind,
-        "user_id": row["user_id"],
-        "score": row["fused"],
-        "outcome": row["outcome"],
-        "error": abs(row["outcome"] - row["fused"]),
-        "rules": row["rules"],
-        "boosting": row["boosting"],
-        "edges": degree,
-        "missing": row["missing"],
-        "rule_hits": row["rule_hits"],
-        "rule_score": row["rule_score"],
-        "why": reasons(kind, row, mean),
-    }
+    return WorstUser(
+        kind=kind,
+        user_id=row["user_id"],
+        score=row["fused"],
+        outcome=row["outcome"],
+        error=abs(row["outcome"] - row["fused"]),
+        rules=row["rules"],
+        boosting=row["boosting"],
+        edges=degree,
+        missing=row["missing"],
+        rule_hits=row["rule_hits"],
+        rule_score=row["rule_score"],
+        why=reasons(kind, row, mean),
+    )
 
 
 def reasons(kind: str, row: Mapping[str, Any], mean: float) -> list[str]:

@@ -14,7 +14,9 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from ml.contracts.reports.explanation import Contribution, ExplanationReport, Scalar
 from ml.explanation.flat import PAIRS, feature_names, flat_game
 from ml.explanation.game import Weights, group_game, mixed_game, rule_side
 from ml.explanation.players import EmbedCoalitions, Kinds, in_words
@@ -46,6 +48,15 @@ HELD_FIXED = (
 
 
 @dataclass(frozen=True)
+class Player:
+    """Something that a part of the score is given to; its fields as of ``Contribution``."""
+
+    name: str
+    kind: str
+    value: Scalar | dict[str, Scalar] = None
+
+
+@dataclass(frozen=True)
 class Subject:
     """The user to be explained.
 
@@ -72,7 +83,7 @@ def explain_evidence(
     *,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> ExplanationReport:
     """Contributions of every rule, the attributes and each type of event.
 
     Args:
@@ -80,11 +91,6 @@ def explain_evidence(
         permutations: Random orders, half of them reverses, where there are more than 8 kinds or
             all coalitions are too many; a rule on which the user and a row of the background
             agree does not count in that row.
-
-    Returns:
-        view, base, score, scale, contributions (largest first; player, kind, value,
-        contribution), summary, additivity_error, standard_error, method, background, drift,
-        notes, warnings. The contributions add up to score - base.
     """
     kinds, user = Kinds.of(model.schema), subject.evidence
     rules = len(model.rules)
@@ -111,15 +117,17 @@ def explain_evidence(
         method = f"Shapley values from {len(walks)} antithetic permutations, seed {seed}"
     rows = [_rule(model, subject, i) for i in range(rules)]
     known = {f.name: subject.values.get(f.name) for f in model.schema.user.features}
-    rows.append({"player": kinds.names[0], "kind": "attributes", "value": known})
+    rows.append(Player(kinds.names[0], "attributes", known))
     for event, word in zip(kinds.events, kinds.words, strict=True):
         count = subject.values.get(f"{COUNT_PREFIX}{event}") or 0
-        rows.append({"player": word, "kind": "events", "value": count})
-    found = _answer("evidence", rows, shares, subject, background, method)
-    return {**found, "notes": [*HELD_FIXED, *found["notes"]]}
+        rows.append(Player(word, "events", count))
+    answer = _answer("evidence", rows, shares, subject, background, method)
+    return replace(answer, notes=[*HELD_FIXED, *answer.notes])
 
 
-def explain_groups(model: ProfileModel, subject: Subject, background: Background) -> dict[str, Any]:
+def explain_groups(
+    model: ProfileModel, subject: Subject, background: Background
+) -> ExplanationReport:
     """Every rule, the rule score, the embedding as a whole and the attributes as a whole, each on
     its own; the embedding out of play is the background's. Same answer as ``explain_evidence``.
     """
@@ -133,9 +141,9 @@ def explain_groups(model: ProfileModel, subject: Subject, background: Background
         method = f"Shapley values from {len(walks)} antithetic permutations, seed 0"
     rows = [_rule(model, subject, i) for i in range(len(model.rules))]
     rows.append(_rule_score(subject))
-    rows.append({"player": "embedding", "kind": "embedding", "value": None})
+    rows.append(Player("embedding", "embedding"))
     if subject.evidence.attributes.shape[1]:
-        rows.append({"player": "attributes and counts", "kind": "attributes", "value": None})
+        rows.append(Player("attributes and counts", "attributes"))
     return _answer("groups", rows, shares, subject, background, method)
 
 
@@ -146,7 +154,7 @@ def explain_flat(
     *,
     pairs: int = PAIRS,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> ExplanationReport:
     """Every rule, the rule score, each element of the embedding and each attribute on its own.
 
     Args:
@@ -170,25 +178,27 @@ def explain_flat(
     rows.append(_rule_score(subject))
     for name, kind in feature_names(width, list(columns)):
         value = subject.values.get(name) if kind == "attribute" else None
-        rows.append({"player": name, "kind": kind, "value": value})
+        rows.append(Player(name, kind, value))
     return _answer("flat", rows, shares, subject, background, method)
 
 
 def _answer(
     view: str,
-    players: Sequence[dict[str, Any]],
+    players: Sequence[Player],
     shares: Shares,
     subject: Subject,
     background: Background,
     method: str,
-) -> dict[str, Any]:
+) -> ExplanationReport:
     rows = [
-        {**player, "contribution": float(part)}
+        Contribution(
+            player=player.name, kind=player.kind, value=player.value, contribution=float(part)
+        )
         for player, part in zip(players, shares.phi, strict=True)
     ]
-    rows.sort(key=lambda row: -abs(row["contribution"]))
+    rows.sort(key=lambda row: -abs(row.contribution))
     stored = subject.stored_score
-    drift = 0.0 if stored is None else stored - shares.score
+    drift = 0.0 if stored is None else float(stored - shares.score)
     notes = []
     error = float(shares.error.max(initial=0.0))
     if error > 0.0:
@@ -199,28 +209,26 @@ def _answer(
             f"{shares.score:.6f}: events or neighbours changed in between. The contributions are "
             "of the latter."
         )
-    return {
-        "view": view,
-        "base": shares.base,
-        "score": shares.score,
-        "scale": "probability",
-        "contributions": rows,
-        "summary": in_words(rows),
-        "additivity_error": shares.additivity_error,
-        "standard_error": error if isfinite(error) else None,
-        "method": method,
-        "background": background.about(),
-        "drift": drift,
-        "notes": notes,
-        "warnings": [ZERO_WARNING] if background.kind == "zero" else [],
-    }
+    return ExplanationReport(
+        view=view,
+        base=shares.base,
+        score=shares.score,
+        scale="probability",
+        contributions=rows,
+        summary=in_words(rows),
+        additivity_error=shares.additivity_error,
+        standard_error=error if isfinite(error) else None,
+        method=method,
+        background=background.about(),
+        drift=drift,
+        notes=notes,
+        warnings=[ZERO_WARNING] if background.kind == "zero" else [],
+    )
 
 
-def _rule(model: ProfileModel, subject: Subject, position: int) -> dict[str, Any]:
-    hit = bool(subject.evidence.hits[0, position] > 0)
-    return {"player": model.rules[position].name, "kind": "rule", "value": hit}
+def _rule(model: ProfileModel, subject: Subject, position: int) -> Player:
+    return Player(model.rules[position].name, "rule", bool(subject.evidence.hits[0, position] > 0))
 
 
-def _rule_score(subject: Subject) -> dict[str, Any]:
-    value = float(subject.evidence.rule_score[0])
-    return {"player": "rule score", "kind": "rule score", "value": value}
+def _rule_score(subject: Subject) -> Player:
+    return Player("rule score", "rule score", float(subject.evidence.rule_score[0]))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ml.contracts.reports.explanation import NeighbourEffect, NeighbourEffects
 from ml.contracts.schema import USER
 from ml.explanation.players import Kinds
 from ml.explanation.virtual import VirtualUser
@@ -36,7 +37,7 @@ def strongest_neighbours(
     *,
     most: int = STRONGEST,
     tried: int = TRIED,
-) -> list[dict[str, Any]]:
+) -> list[NeighbourEffects]:
     """For each kind of events: the neighbours without which the score changes most.
 
     Args:
@@ -44,8 +45,7 @@ def strongest_neighbours(
         frame: The user's profile frame, one row.
 
     Returns:
-        player, neighbours (how many there are), tried, strongest: type, id, name, events,
-        contribution. Kinds without neighbours are left out.
+        Of the kinds that have neighbours.
     """
     kinds = Kinds.of(model.schema)
     found, acted = _by_kind(user)
@@ -64,14 +64,14 @@ def strongest_neighbours(
             for (of_kind, neighbour), part in zip(candidates, parts, strict=True)
             if of_kind == kind
         ]
-        rows.sort(key=lambda row: -abs(row["contribution"]))
+        rows.sort(key=lambda row: -abs(row.contribution))
         answer.append(
-            {
-                "player": kinds.names[kind],
-                "neighbours": len(found[kind]),
-                "tried": len(rows),
-                "strongest": rows[:most],
-            }
+            NeighbourEffects(
+                player=kinds.names[kind],
+                neighbours=len(found[kind]),
+                tried=len(rows),
+                strongest=rows[:most],
+            )
         )
     return answer
 
@@ -123,13 +123,13 @@ def _contributions(
     return [float(final[0] - without) for without in final[1:]]
 
 
-def _row(graph: Graph, neighbour: Neighbour, events: int, part: float) -> dict[str, Any]:
+def _row(graph: Graph, neighbour: Neighbour, events: int, part: float) -> NeighbourEffect:
     node_type, index = neighbour
     named = node_type != USER and "name" in graph.schema.node(node_type).names("categorical")
-    return {
-        "type": node_type,
-        "id": graph.node_ids[node_type][index],
-        "name": graph.features[node_type]["name"][index] if named else None,
-        "events": events,
-        "contribution": part,
-    }
+    return NeighbourEffect(
+        type=node_type,
+        id=graph.node_ids[node_type][index],
+        name=graph.features[node_type]["name"][index] if named else None,
+        events=events,
+        contribution=part,
+    )

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ml.contracts.reports.explanation import Contribution
 from ml.contracts.schema import EdgeKey, GraphSchema
 from ml.explanation.game import Columns
 from ml.explanation.shapley import Coalitions
@@ -72,13 +72,13 @@ class Kinds:
         return np.array(kinds, np.int64)
 
 
-def in_words(contributions: Sequence[dict[str, Any]], *, most: int = 5) -> str:
+def in_words(contributions: Sequence[Contribution], *, most: int = 5) -> str:
     """The largest contributions as people say them, like ``calls -0.12, orders +0.05``."""
     said = []
     for row in contributions[:most]:
-        name = f"rule {row['player']}" if row["kind"] == "rule" else row["player"]
-        if abs(row["contribution"]) >= 0.005:
-            said.append(f"{name} {signed(row['contribution'])}")
+        name = f"rule {row.player}" if row.kind == "rule" else row.player
+        if abs(row.contribution) >= 0.005:
+            said.append(f"{name} {signed(row.contribution)}")
     return ", ".join(said) or "no part moves the score by .005 or more"
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ml.contracts.reports.explanation import BackgroundSample
 from ml.fusion.evidence import Evidence
 
 BACKGROUND = 50
@@ -38,9 +39,9 @@ class Background:
     def __len__(self) -> int:
         return len(self.evidence)
 
-    def about(self) -> dict[str, Any]:
-        """What an answer says of it: id, kind, size and seed."""
-        return {"id": self.id, "kind": self.kind, "size": len(self), "seed": self.seed}
+    def about(self) -> BackgroundSample:
+        """What an answer says of it."""
+        return BackgroundSample(id=self.id, kind=self.kind, size=len(self), seed=self.seed)
 
 
 def draw_background(

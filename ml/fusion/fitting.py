@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ml.contracts.reports.score import ScoreReport
 from ml.contracts.schema import USER
 from ml.fusion.background import BACKGROUND, Background, draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
@@ -33,7 +34,7 @@ class FittedProfile:
 
     model: ProfileModel
     background: Background
-    report: dict[str, Any]
+    report: ScoreReport
     held_out: pl.DataFrame
 
 

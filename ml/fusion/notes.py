@@ -1,11 +1,11 @@
 """What the numbers of a score's report mean, in plain sentences."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.contracts.reports.score import Comparison
 from ml.fusion.leaks import SUSPICIOUS
 
 CHANCE = 0.55
@@ -26,9 +26,9 @@ ALONE = {
 
 
 def score_notes(
-    methods: Mapping[str, Mapping[str, float]],
+    areas: Mapping[str, float],
     y: npt.NDArray[np.float64],
-    comparison: Mapping[str, Any],
+    comparison: Comparison,
     alone: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Sentences on a validated score, where its numbers deserve one.
@@ -36,16 +36,15 @@ def score_notes(
     Numbers are compared as they are shown, with three digits.
 
     Args:
-        methods: Measures of ``fused``, ``without_embedding`` and the parts alone.
+        areas: AUC of ``fused``, ``without_embedding`` and the parts alone.
         y: What was predicted, 0 or 1. Shape: [n].
-        comparison: The fused score beside the best part alone: ``best_part``, ``value``, ``low``,
-            ``high``, ``level``.
+        comparison: The fused score beside the best part alone.
         alone: AUC of each attribute by itself.
     """
-    area = {name: round(measures["auc"], 3) for name, measures in methods.items()}
+    area = {name: round(value, 3) for name, value in areas.items()}
     fused, bare = area["fused"], area["without_embedding"]
     notes = []
-    if comparison["low"] <= 0:
+    if comparison.low <= 0:
         notes.append(_beside(area, comparison))
     if fused <= bare:
         does = "adds nothing" if fused == bare else f"costs {bare - fused:.3f}"
@@ -72,14 +71,14 @@ def score_notes(
     return notes
 
 
-def _beside(area: Mapping[str, float], comparison: Mapping[str, Any]) -> str:
+def _beside(area: Mapping[str, float], comparison: Comparison) -> str:
     """That the fused score does not beat its best part, and how sure that is."""
-    best = comparison["best_part"]
+    best = comparison.best_part
     numbers = (
-        f"AUC {area['fused']:.3f} against {area[best]:.3f}, difference {comparison['value']:+.4f}, "
-        f"{comparison['level']:.0%} of resamples of the users from {comparison['low']:+.4f} to "
-        f"{comparison['high']:+.4f}"
+        f"AUC {area['fused']:.3f} against {area[best]:.3f}, difference {comparison.value:+.4f}, "
+        f"{comparison.level:.0%} of resamples of the users from {comparison.low:+.4f} to "
+        f"{comparison.high:+.4f}"
     )
-    if comparison["high"] < 0:
+    if comparison.high < 0:
         return f"the fused score is worse than {ALONE[best]}: {numbers}"
     return f"the fused score does not clearly beat {ALONE[best]}: {numbers}"

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.contracts.reports.score import TargetKind
 from ml.contracts.schema import USER, EdgeType
 from ml.graph.graph import Graph
 
-TargetKind = Literal["label", "future behaviour", "rules"]
 Known = npt.NDArray[np.bool_]
 
 MIN_CLASS = 20
@@ -46,16 +46,10 @@ class Target:
         """Whether it says something that the rules do not say themselves."""
         return self.kind != "rules"
 
-    def about(self) -> dict[str, Any]:
-        """What a report says of it."""
-        return {
-            "target": self.kind,
-            "validated": self.validated,
-            "what": self.what,
-            "passed_over": list(self.passed_over),
-            "cut": None if self.cut is None else _date(self.cut),
-            "horizon_days": self.horizon_days,
-        }
+    @property
+    def since(self) -> str | None:
+        """The cut as a date."""
+        return None if self.cut is None else _date(self.cut)
 
 
 def choose_target(

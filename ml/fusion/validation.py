@@ -1,13 +1,21 @@
 """How good the fused score is on users it has not seen, beside its parts on the same folds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ml.contracts.reports.metrics import ScoreMetrics
+from ml.contracts.reports.score import (
+    Calibration,
+    Comparison,
+    GateSpread,
+    ScoreMethods,
+    ScoreReport,
+)
 from ml.evaluation.baselines import boosting
 from ml.evaluation.bootstrap import auc_difference
 from ml.evaluation.metrics import (
@@ -25,7 +33,6 @@ from ml.fusion.notes import NOT_VALIDATED, SINGLE, score_notes
 from ml.fusion.targets import Target
 
 METHODS = ("fused", "rules", "embedding", "boosting", "without_embedding")
-PARTS = METHODS[1:]
 CALIBRATION = (
     "Platt scaling, fitted for each fold on users that are in neither the training nor the test "
     f"part; calibration error over {BINS} bins of equal width"
@@ -39,13 +46,12 @@ class Validation:
     """What the cross validation found.
 
     Args:
-        report: Measures, see ``validate_fusion``.
         held_out: What was said of each user by fits that never saw its target: ``row`` (in the
             evidence), ``outcome`` (0 or 1) and a probability by method (``fused``, ``rules``,
             ``embedding``, ``boosting``, ``without_embedding``). No rows where nothing is measured.
     """
 
-    report: dict[str, Any]
+    report: ScoreReport
     held_out: pl.DataFrame
 
 
@@ -63,21 +69,11 @@ def validate_fusion(
     unsupervised and has seen everybody's features and edges, as it does in production.
 
     Returns:
-        The held-out probabilities, and a report with at least auc, ap, brier, ece, rules_auc,
-        embedding_auc, boosting_auc, without_embedding_auc (rules and attributes fused: what is
-        left without the graph), comparison (fused beside the best of rules, embedding and
-        boosting alone, with an interval over resampled users), calibration (with the measures
-        before it), reliability, gate, folds, users, notes (sentences), and what is said of the
-        target. Against the rules as target nothing is measured (None).
+        The held-out probabilities, and a report. Against the rules as target nothing is measured.
     """
-    about = {**target.about(), "folds": config.folds}
     rows = np.flatnonzero(target.known)
     if not target.validated:
-        measures = ("auc", "ap", "brier", "ece", *(f"{name}_auc" for name in PARTS))
-        empty = dict.fromkeys(measures)
-        nothing: dict[str, Any] = {"methods": {}, "gate": {}, "reliability": []}
-        said = [f"{NOT_VALIDATED}. {'; '.join(target.passed_over)}".rstrip(". ")]
-        report = {**empty, **about, "users": len(rows), **nothing, "notes": said}
+        report = _unmeasured(target, config, users=len(rows))
         return Validation(report, held_out_frame(rows[:0], np.empty(0), dict.fromkeys(METHODS)))
     if len(rows) > config.max_validated:
         drawn = np.random.default_rng(config.seed).choice(
@@ -88,32 +84,70 @@ def validate_fusion(
     raw, categorical = encoder.raw(frame[rows])
     p, gate = _out_of_fold(part, y, raw, categorical, config)
     before = p.pop("uncalibrated")
+    area = {name: auc(y, values) for name, values in p.items()}
+    single = telling(raw, y, stratified_folds(y, config.folds, config.seed))
+    alone = dict(zip(encoder.raw_names, single.tolist(), strict=False))
+    comparison = _compared(y, p, area, seed=config.seed)
     methods = {name: _quality(y, values) for name, values in p.items()}
-    areas = telling(raw, y, stratified_folds(y, config.folds, config.seed))
-    alone = dict(zip(encoder.raw_names, areas.tolist(), strict=False))
-    comparison = _compared(y, p, methods, seed=config.seed)
-    report = {
-        **{name: methods["fused"][name] for name in ("auc", "ap", "brier", "ece")},
-        **{f"{name}_auc": methods[name]["auc"] for name in PARTS},
-        **about,
-        "users": len(rows),
-        "positive_share": float(y.mean()),
-        "methods": methods,
-        "comparison": comparison,
-        "notes": score_notes(methods, y, comparison, alone),
-        "calibration": {
-            "method": CALIBRATION,
-            "bins": BINS,
-            "brier_before": brier(y, before),
-            "ece_before": calibration_error(y, before),
-        },
-        "reliability": reliability(y, p["fused"]),
-        "gate": {
-            "mean": float(gate.mean()),
+    fused = methods["fused"]
+    report = ScoreReport(
+        auc=fused.auc,
+        average_precision=fused.average_precision,
+        brier=fused.brier,
+        calibration_error=fused.calibration_error,
+        rules_auc=area["rules"],
+        embedding_auc=area["embedding"],
+        boosting_auc=area["boosting"],
+        without_embedding_auc=area["without_embedding"],
+        target=target.kind,
+        validated=target.validated,
+        what=target.what,
+        passed_over=list(target.passed_over),
+        cut=target.since,
+        horizon_days=target.horizon_days,
+        folds=config.folds,
+        users=len(rows),
+        positive_share=float(y.mean()),
+        methods=ScoreMethods(**methods),
+        comparison=comparison,
+        notes=score_notes(area, y, comparison, alone),
+        calibration=Calibration(
+            method=CALIBRATION,
+            bins=BINS,
+            brier_before=brier(y, before),
+            calibration_error_before=calibration_error(y, before),
+        ),
+        reliability=reliability(y, p["fused"]),
+        gate=GateSpread(
+            mean=float(gate.mean()),
             **{f"p{q}": float(np.quantile(gate, q / 100)) for q in (5, 25, 50, 75, 95)},
-        },
-    }
+        ),
+    )
     return Validation(report, held_out_frame(rows, y, p))
+
+
+def _unmeasured(target: Target, config: FusionConfig, *, users: int) -> ScoreReport:
+    """What can be said of a score that is trained on the rules."""
+    return ScoreReport(
+        auc=None,
+        average_precision=None,
+        brier=None,
+        calibration_error=None,
+        rules_auc=None,
+        embedding_auc=None,
+        boosting_auc=None,
+        target=target.kind,
+        validated=target.validated,
+        what=target.what,
+        passed_over=list(target.passed_over),
+        cut=target.since,
+        horizon_days=target.horizon_days,
+        folds=config.folds,
+        users=users,
+        methods=ScoreMethods(),
+        notes=[f"{NOT_VALIDATED}. {'; '.join(target.passed_over)}".rstrip(". ")],
+        gate=GateSpread(),
+    )
 
 
 def held_out_frame(
@@ -128,14 +162,14 @@ def held_out_frame(
 def _compared(
     y: npt.NDArray[np.float64],
     p: Probabilities,
-    methods: dict[str, dict[str, float]],
+    area: Mapping[str, float],
     *,
     seed: int,
-) -> dict[str, Any]:
+) -> Comparison:
     """The fused score beside the best part alone, on the same users of the same folds."""
-    best = max(SINGLE, key=lambda name: methods[name]["auc"])
-    found = auc_difference(y, p["fused"], p[best], seed=seed)
-    return {"best_part": best, **found.to_dict()}
+    best = max(SINGLE, key=lambda name: area[name])
+    difference = auc_difference(y, p["fused"], p[best], seed=seed)
+    return Comparison(best_part=best, **asdict(difference))
 
 
 def _out_of_fold(
@@ -198,10 +232,10 @@ def _logistic(
     return np.asarray(model.predict_proba(scaled[test])[:, 1], np.float64)
 
 
-def _quality(y: npt.NDArray[np.float64], p: npt.NDArray[np.float64]) -> dict[str, float]:
-    return {
-        "auc": auc(y, p),
-        "ap": average_precision(y, p),
-        "brier": brier(y, p),
-        "ece": calibration_error(y, p),
-    }
+def _quality(y: npt.NDArray[np.float64], p: npt.NDArray[np.float64]) -> ScoreMetrics:
+    return ScoreMetrics(
+        auc=auc(y, p),
+        average_precision=average_precision(y, p),
+        brier=brier(y, p),
+        calibration_error=calibration_error(y, p),
+    )

@@ -1,8 +1,8 @@
 """From a trained model to its decoder and its report on held-out links."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from ml.contracts.reports.links import LinkReport
 from ml.evaluation.report import MAX_EVALUATED, link_report
 from ml.graph.splits import Split
 from ml.hgt.decoder import Decoder, fit_decoder
@@ -12,10 +12,10 @@ from ml.hgt.training.loop import Trained
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The fitted decoder and the report of ``ml.evaluation.report.link_report``."""
+    """The fitted decoder and the report on held-out links."""
 
     decoder: Decoder
-    report: dict[str, Any]
+    report: LinkReport
 
 
 def evaluate_links(

@@ -7,16 +7,17 @@ from typing import Any
 
 import polars as pl
 
+from ml.contracts.reports.dataset import RowChange
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import Tables
-from ml.optimizing.steps import Change, changes_of
+from ml.optimizing.steps import changes_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 """How far a clock may be ahead, as in the checks of an upload."""
 
 
-def clean(tables: Tables, *, now: datetime) -> tuple[Tables, tuple[Change, ...]]:
+def clean(tables: Tables, *, now: datetime) -> tuple[Tables, tuple[RowChange, ...]]:
     """The tables without rows that cannot be.
 
     Nodes go first: an event at a node that was removed is a dangling edge. A row that is wrong in
@@ -25,7 +26,7 @@ def clean(tables: Tables, *, now: datetime) -> tuple[Tables, tuple[Change, ...]]
     Args:
         now: With a zone. The future begins a day later.
     """
-    changes: list[Change] = []
+    changes: list[RowChange] = []
     frames: dict[str, Any] = {}
     for node in tables.schema.nodes:
         frame = tables.nodes(node.name)

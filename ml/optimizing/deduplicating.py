@@ -5,19 +5,20 @@ from typing import Any
 
 import polars as pl
 
+from ml.contracts.reports.dataset import RowChange
 from ml.data.frames import Tables
 from ml.optimizing.cleaning import blank
-from ml.optimizing.steps import Change, changes_of
+from ml.optimizing.steps import changes_of
 
 FACT = ("type", "actor", "target", "target_type", "timestamp")
 
 
-def deduplicate(tables: Tables) -> tuple[Tables, tuple[Change, ...]]:
+def deduplicate(tables: Tables) -> tuple[Tables, tuple[RowChange, ...]]:
     """The tables with each node id, each event id and each timed fact once; the first is kept.
 
     Two events without a time are two events: nothing says that they are the same one.
     """
-    changes: list[Change] = []
+    changes: list[RowChange] = []
     frames: dict[str, Any] = {}
     for node in tables.schema.nodes:
         again = ~pl.col(node.id_column).is_first_distinct()

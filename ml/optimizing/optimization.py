@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from msgspec import structs
 
+from ml.contracts.reports.dataset import OptimizingStep, RowChange
 from ml.data.frames import Tables
 from ml.graph.graph import build_graph
 from ml.graph.splits import Split, split_graph
@@ -16,7 +18,7 @@ from ml.optimizing.added import separate
 from ml.optimizing.augmenting import augment
 from ml.optimizing.cleaning import clean
 from ml.optimizing.deduplicating import deduplicate
-from ml.optimizing.steps import Change, Step, changes_of, count_rows
+from ml.optimizing.steps import changes_of, count_rows
 
 
 def optimize(
@@ -27,7 +29,7 @@ def optimize(
     now: datetime,
     split: Split | None = None,
     progress: Callable[[float, str], object] = lambda share, message: None,
-) -> tuple[Tables, tuple[Step, ...]]:
+) -> tuple[Tables, tuple[OptimizingStep, ...]]:
     """Derived tables and what was done, step by step; the given tables stay as they are.
 
     The same arguments give the same tables.
@@ -63,14 +65,18 @@ def optimize(
 
 def _augmented(
     tables: Tables, split: Split, action: Augment, generator: np.random.Generator
-) -> tuple[Tables, Step]:
+) -> tuple[Tables, OptimizingStep]:
     added = augment(tables, split, action, generator)
     more = replace(tables, events=pl.concat([tables.events, added]))
     reason = f"{action.edge.name}: drawn from what similar sources had"
     changes = changes_of("added", "events", added.with_columns(reason=pl.lit(reason)), "event_id")
     step = _step("augment", tables, more, changes)
-    return more, replace(step, parameters=action.parameters, because=action.because)
+    return more, structs.replace(step, parameters=action.parameters, because=action.because)
 
 
-def _step(name: str, before: Tables, after: Tables, changes: tuple[Change, ...]) -> Step:
-    return Step(name, count_rows(before), count_rows(after), changes)
+def _step(
+    name: str, before: Tables, after: Tables, changes: tuple[RowChange, ...]
+) -> OptimizingStep:
+    return OptimizingStep(
+        name=name, before=count_rows(before), after=count_rows(after), changes=list(changes)
+    )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ml.bundle import BundleError, ModelBundle, check_bundle, load_bundle, save_bundle
+from ml.contracts.reports.version import VersionMetrics
 from ml.explanation.explanation import Subject, explain_flat
 from ml.fusion.scoring import score_users
 from ml.hgt.model import embed
@@ -20,7 +21,7 @@ def artifact(fitted):
         background=fitted.profile.background,
         training=fitted.config.to_dict(),
         cuts=fitted.split.cuts,
-        metrics={"links": fitted.links.report, "score": fitted.profile.report},
+        metrics=VersionMetrics(links=fitted.links.report, score=fitted.profile.report),
         data_hash="ab" * 32,
         rule_revision=3,
         lineage={"task": "one"},
@@ -46,7 +47,7 @@ def test_what_it_says_of_itself_comes_back(artifact, tmp_path):
     loaded = load_bundle(tmp_path)
     assert loaded.schema == artifact.schema
     assert loaded.cuts == artifact.cuts
-    assert loaded.metrics == json.loads(json.dumps(dict(artifact.metrics)))
+    assert loaded.metrics == artifact.metrics
     assert (loaded.data_hash, loaded.rule_revision) == (artifact.data_hash, 3)
     assert loaded.profile.rules == artifact.profile.rules
     assert loaded.decoder == artifact.decoder

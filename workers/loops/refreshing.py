@@ -67,7 +67,7 @@ class Refresher:
         self.engine = start.engine
         self.seen = start.seen
         self.waiting: dict[str, float] = dict(start.waiting)
-        self.basis = str(self.model.metrics["score"]["target"])
+        self.basis = self.model.metrics.score.target
         self.stale_from: float | None = None
         self.ticks = 0
         self.unsaved = False

@@ -19,6 +19,7 @@ from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.log.edges import COLUMNS, edges_between
 from controlcenter.platform.log.positions import LogPosition, current_position
 from controlcenter.platform.runs.commits import Commit
+from ml.contracts.reports.graph import GraphReport
 from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
 from ml.data.linking import link_events
 from ml.data.quality import LINE, QualityReport
@@ -81,14 +82,14 @@ def work(execution: Execution) -> None:
         added.write_parquet(out / ADDED)
     execution.progress(0.8, "storing the graph")
     files = execution.put_folder(out)
-    metrics = {
-        "nodes": graph.num_nodes,
-        "events": graph.num_events,
-        "events_of_the_log": log.height,
-        "added_events": added.height,
-        "dropped_events": graph.dropped_events,
-        "pairs": {edge.name: len(graph.pairs(edge.key)) for edge in graph.schema.edges},
-    }
+    metrics = GraphReport(
+        nodes=dict(graph.num_nodes),
+        events=graph.num_events,
+        events_of_the_log=log.height,
+        added_events=added.height,
+        dropped_events=graph.dropped_events,
+        pairs={edge.name: len(graph.pairs(edge.key)) for edge in graph.schema.edges},
+    ).to_dict()
 
     def effect(commit: Commit) -> None:
         for stored, name in files:

@@ -17,7 +17,6 @@ from controlcenter.platform.runs.commits import Commit
 from controlcenter.serving.profiles.merging import EmbeddedItem, ScoredUser, merge
 from ml.bundle import ModelBundle
 from ml.contracts.schema import USER
-from ml.evaluation.named import flat_metrics
 from ml.fusion.evidence import COUNT_PREFIX, profile_frame
 from ml.fusion.scoring import score_users
 from ml.graph.graph import Graph
@@ -81,7 +80,7 @@ def work(execution: Execution) -> None:
         users = merge(
             workspace_id=task.workspace_id,
             version=version,
-            basis=str(model.metrics["score"]["target"]),
+            basis=model.metrics.score.target,
             users=scored_users(table, model),
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
@@ -109,8 +108,13 @@ def best_so_far(task: Task, model: ModelBundle) -> bool:
     earlier = looping.best(looping.scores(task))
     if earlier is None:
         return True
-    value = flat_metrics(model.metrics).get(looping.metric_of(task))
+    value = value_of(model, looping.metric_of(task))
     return value is not None and value > earlier.value
+
+
+def value_of(model: ModelBundle, metric: str) -> float | None:
+    """What a model reached in a metric; None where that was not measured."""
+    return model.metrics.by_name().get(metric)
 
 
 def register_alone(
@@ -136,7 +140,7 @@ def trained_from(
         rule_revision=about["rule_revision"],
         rules=about["rules"],
         rules_sitting_out=about["rules_sitting_out"],
-        metrics=dict(model.metrics),
+        metrics=model.metrics.to_dict(),
         code_version=about["code_version"],
         files=files,
         graph_files=graph_files,

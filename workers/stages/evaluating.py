@@ -1,7 +1,6 @@
 """Evaluate what was trained: the long report, with worst cases and suggestions."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
@@ -9,6 +8,7 @@ from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.runs.commits import Commit
 from ml.bundle import ModelBundle
+from ml.contracts.reports.evaluation import Evaluation
 from ml.contracts.schema import EdgeKey
 from ml.evaluation.answers import OtherData
 from ml.evaluation.long_report import long_report
@@ -39,12 +39,15 @@ def work(execution: Execution) -> None:
 
     def effect(commit: Commit) -> None:
         record_report(commit, report=report, version_id=version)
-        commit.metrics = {"metrics": report["metrics"], "suggestions": report["suggestions"]}
+        commit.metrics = {
+            "metrics": report.metrics,
+            "suggestions": [suggestion.to_dict() for suggestion in report.suggestions],
+        }
 
     execution.commit(effect)
 
 
-def report_on(execution: Execution, model: ModelBundle, graphs: Graphs) -> dict[str, Any]:
+def report_on(execution: Execution, model: ModelBundle, graphs: Graphs) -> Evaluation:
     """The report of a model on the graphs that it was made of.
 
     Raises:
@@ -76,6 +79,6 @@ def scorers_of(model: ModelBundle, split: Split) -> Mapping[EdgeKey, Scorer]:
 
 def facts_of(model: ModelBundle, graph: Graph) -> pl.DataFrame:
     """What was known of the users when they were scored."""
-    foretells = model.metrics["score"]["target"] == FUTURE
+    foretells = model.metrics.score.target == FUTURE
     known = before(graph, model.cuts[1]) if foretells and model.cuts is not None else graph
     return user_facts(known, model.profile.rule_set)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+from msgspec import structs
 
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
@@ -26,6 +27,7 @@ from controlcenter.serving.profiles.models import (
     Profile,
 )
 from ml.bundle import ModelBundle
+from ml.contracts.reports.explanation import ExplanationReport
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import EVENT_COLUMNS
 from ml.explanation.explanation import Subject, explain_evidence, explain_flat, explain_groups
@@ -101,10 +103,10 @@ def explained(explanation: Explanation, graph: GraphFiles) -> Explained:
         lost = f"The graph of {explanation.model_version} is gone: train a new version."
         return Explained(explanation.pk, None, lost)
     result = result_of(explanation, profile, graph)
-    return Explained(explanation.pk, result, revision=profile.revision)
+    return Explained(explanation.pk, result.to_dict(), revision=profile.revision)
 
 
-def result_of(explanation: Explanation, profile: Profile, graph: GraphFiles) -> dict[str, Any]:
+def result_of(explanation: Explanation, profile: Profile, graph: GraphFiles) -> ExplanationReport:
     model = model_of(explanation.model_version_id)
     frame = frame_of(profile, model.schema)
     evidence = gather_evidence(
@@ -133,7 +135,7 @@ def by_evidence(
     subject: Subject,
     frame: pl.DataFrame,
     background: Background,
-) -> dict[str, Any]:
+) -> ExplanationReport:
     """Rules and kinds of evidence, and the strongest neighbours.
 
     The user's edges are those of the graph and of the events that the score knows since;
@@ -153,15 +155,16 @@ def by_evidence(
     neighbours = strongest_neighbours(
         model.profile, user, world.index.graph, subject.evidence, frame
     )
-    sizes = {row["player"]: -abs(row["contribution"]) for row in result["contributions"]
-             if row["kind"] == "events"}  # fmt: skip
-    neighbours.sort(key=lambda entry: sizes[entry["player"]])
-    notes = [*result["notes"], METHOD]
+    sizes = {
+        row.player: -abs(row.contribution) for row in result.contributions if row.kind == "events"
+    }
+    neighbours.sort(key=lambda effects: sizes[effects.player])
+    notes = [*result.notes, METHOD]
     if around.unknown:
         notes.append(
             f"{around.unknown} neighbours came after the graph of these scores and are left out."
         )
-    return {**result, "neighbours": neighbours, "notes": notes}
+    return structs.replace(result, neighbours=neighbours, notes=notes)
 
 
 def known_until(profile: Profile) -> datetime | None:

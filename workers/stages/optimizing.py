@@ -13,6 +13,7 @@ from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.runs.commits import Commit
 from controlcenter.platform.runs.models import Run, RunStatus
+from ml.contracts.reports.dataset import MadeBy
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import load_tables, save_tables
 from ml.graph.splits import Split, split_graph
@@ -54,7 +55,6 @@ def work(execution: Execution) -> None:
     out = execution.folder / "out"
     save_tables(derived, out)
     stored = execution.put_folder(out)
-    told = [step.to_dict() for step in steps]
 
     def effect(commit: Commit) -> None:
         dataset = commit_derived(
@@ -63,8 +63,8 @@ def work(execution: Execution) -> None:
             files=stored,
             schema=derived.schema.to_dict(),
             schema_hash=derived.schema.hash,
-            steps=told,
-            made_by={"task": str(task.pk), "iteration": task.iteration},
+            steps=steps,
+            made_by=MadeBy(task=str(task.pk), iteration=task.iteration),
             account=task_of(commit).created_by,
         )
         commit.metrics = {

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from msgspec import structs
+
 from controlcenter.modelling.rules.queries import applicable, current_revision
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
@@ -17,6 +19,7 @@ from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common.code_version import code_version
 from controlcenter.platform.runs.commits import Commit
 from ml.bundle import ModelBundle, save_bundle
+from ml.contracts.reports.version import EpochLoss, VersionMetrics
 from ml.fusion.fitting import FittedProfile, check_users, fit_profile
 from ml.fusion.fusion import FusionConfig
 from ml.fusion.targets import HORIZON_DAYS
@@ -80,7 +83,7 @@ def work(execution: Execution) -> None:
     about |= {"version_id": str(uuid.uuid4()), "code_version": code_version()}
     (out / ABOUT).write_text(json.dumps(about))
     files = execution.put_folder(out)
-    metrics = dict(artifact.metrics)
+    metrics = artifact.metrics.to_dict()
 
     def effect(commit: Commit) -> None:
         for stored, name in files:
@@ -140,10 +143,10 @@ def train_all(
     horizon_days = task.parameters.get("horizon_days", HORIZON_DAYS)
     fitted = fit(graphs.whole, rules, trained, task, split.cuts, horizon_days)
     losses = [
-        {"epoch": p.epoch, "loss": p.loss, "by_edge_type": p.losses_by_edge_type}
+        EpochLoss(epoch=p.epoch, loss=p.loss, by_edge_type=p.losses_by_edge_type)
         for p in trained.history
     ]
-    metrics = {"links": links.report, "score": fitted.report, "losses": losses}
+    metrics = VersionMetrics(links=links.report, score=fitted.report, losses=losses)
     return ModelBundle(
         model=trained.model,
         encoder=trained.encoder,
@@ -224,7 +227,7 @@ def fuse_anew(
     execution.progress(0.3, "fusing rules and embedding")
     horizon_days = task.parameters.get("horizon_days", base.horizon_days)
     fitted = fit(graph, rules, base, task, base.cuts, horizon_days)
-    metrics = {**base.metrics, "score": fitted.report}
+    metrics = structs.replace(base.metrics, score=fitted.report)
     return replace(
         base, profile=fitted.model, background=fitted.background, metrics=metrics,
         held_out=fitted.held_out, now=graph.latest(), horizon_days=horizon_days,

@@ -18,6 +18,7 @@ from controlcenter.modelling.datasets import mapping_text, services
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.datasets.report_tables import report_tables
 from controlcenter.modelling.datasets.serializers import SynthesisSerializer
+from controlcenter.modelling.reports.cells import unreadable
 from controlcenter.platform.accounts.console import (
     Done,
     Operation,
@@ -28,6 +29,8 @@ from controlcenter.platform.accounts.console import (
 from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.common.presenting import NONE, badge, number, pretty, when
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.dataset import DerivationReport, dataset_report
 
 HEAVY = ("report", "mapping", "schema")
 
@@ -212,12 +215,9 @@ class DatasetAdmin(ScopedAdmin):
         return pretty(dataset.schema)
 
     def panels(self, request: HttpRequest, row: Dataset) -> dict[str, Any]:
-        report = row.report if isinstance(row.report, dict) else {}
         working = {DatasetState.GENERATING, DatasetState.VALIDATING}
         return {
-            "report": report,
-            "tables": report_tables(report),
-            "made_by": report.get("made_by"),
+            **report_panels(row.report),
             "working": row.state in working,
             "state_badge": badge(row.state),
         }
@@ -252,3 +252,17 @@ class DatasetAdmin(ScopedAdmin):
     def run_delete(self, request: HttpRequest, row: Dataset, data: dict[str, Any]) -> Done:
         services.delete(dataset=row, account=account_of(request))
         return Done(f"The objects of {row} are gone.")
+
+
+def report_panels(stored: object) -> dict[str, Any]:
+    """What is known of the rows, or why that cannot be read; nothing before there is a report."""
+    if not stored:
+        return {}
+    try:
+        report = dataset_report(stored)
+    except ReportError as error:
+        return {"tables": [unreadable(error)]}
+    tables = report_tables(report)
+    if isinstance(report, DerivationReport):
+        return {"tables": tables, "made_by": report.made_by}
+    return {"tables": tables, "warnings": report.warnings}

@@ -10,6 +10,7 @@ from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.artifacts.store import Stored
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.runs.commits import Commit
+from ml.contracts.reports.dataset import DerivationReport, DerivedTable, MadeBy, OptimizingStep
 
 TABLES = ("users", "products", "apps", "events")
 NAME_LENGTH = 180
@@ -22,8 +23,8 @@ def commit_derived(
     files: Sequence[tuple[Stored, str]],
     schema: dict[str, Any],
     schema_hash: str,
-    steps: list[dict[str, Any]],
-    made_by: dict[str, Any],
+    steps: Sequence[OptimizingStep],
+    made_by: MadeBy,
     account: Account | None,
 ) -> Dataset:
     """Within a run's transaction: the derived dataset is there, ready to be read.
@@ -31,7 +32,7 @@ def commit_derived(
     Args:
         source: What it was made from; its row and its objects stay as they are.
         files: The tables as they were stored, with their names.
-        steps: As ``ml.optimizing.steps.Step.to_dict`` gives them, one at least.
+        steps: One at least.
         made_by: The task and its iteration, for the report.
         account: Who made it.
     """
@@ -48,14 +49,14 @@ def commit_derived(
         size=sum(stored.size for stored, _ in files),
         schema=schema,
         schema_hash=schema_hash,
-        report=report_of(steps, made_by),
+        report=report_of(steps, made_by).to_dict(),
         source=source,
         checked_run_id=commit.run.pk,
         checked_epoch=commit.claim.epoch,
         created_by=account,
         validated_at=Now(),
     )
-    details = {"source": str(source.pk), "task": made_by["task"], "name": derived.name}
+    details = {"source": str(source.pk), "task": made_by.task, "name": derived.name}
     record(
         account=account,
         workspace=commit.run.workspace,
@@ -66,22 +67,31 @@ def commit_derived(
     return derived
 
 
-def report_of(steps: list[dict[str, Any]], made_by: dict[str, Any]) -> dict[str, Any]:
-    """The quality report of a derived dataset: the steps, and their sums by table.
+def report_of(steps: Sequence[OptimizingStep], made_by: MadeBy) -> DerivationReport:
+    """The report of a derived dataset: the steps, and their sums by table.
 
     For each table ``rows_read - rows_rejected + rows_added = rows_kept``.
     """
-    tables = {}
-    for name in TABLES:
-        changes = [c for step in steps for c in step["changes"] if c["table"] == name]
-        removed = [c for c in changes if c["what"] == "removed"]
-        tables[name] = {
-            "rows_read": steps[0]["before"][name],
-            "rows_kept": steps[-1]["after"][name],
-            "rows_rejected": sum(c["rows"] for c in removed),
-            "rows_added": sum(c["rows"] for c in changes if c["what"] == "added"),
-            "reasons": {c["reason"]: c["rows"] for c in removed},
-        }
-    names = ("rows_read", "rows_kept", "rows_rejected", "rows_added")
-    sums = {name: sum(table[name] for table in tables.values()) for name in names}
-    return {"tables": tables, **sums, "steps": steps, "made_by": made_by}
+    tables = {name: table_of(steps, name) for name in TABLES}
+    return DerivationReport(
+        tables=tables,
+        rows_read=sum(table.rows_read for table in tables.values()),
+        rows_kept=sum(table.rows_kept for table in tables.values()),
+        rows_rejected=sum(table.rows_rejected for table in tables.values()),
+        rows_added=sum(table.rows_added for table in tables.values()),
+        steps=list(steps),
+        made_by=made_by,
+    )
+
+
+def table_of(steps: Sequence[OptimizingStep], name: str) -> DerivedTable:
+    """What all steps did to one table."""
+    changes = [change for step in steps for change in step.changes if change.table == name]
+    removed = [change for change in changes if change.what == "removed"]
+    return DerivedTable(
+        rows_read=steps[0].before[name],
+        rows_kept=steps[-1].after[name],
+        rows_rejected=sum(change.rows for change in removed),
+        rows_added=sum(change.rows for change in changes if change.what == "added"),
+        reasons={change.reason: change.rows for change in removed},
+    )

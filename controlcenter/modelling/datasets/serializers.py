@@ -6,6 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
+from ml.contracts.reports.base import read
+from ml.contracts.reports.dataset import RowCounts
 
 
 class ChangeSerializer(serializers.Serializer[Any]):
@@ -73,10 +75,11 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 
     @extend_schema_field(serializers.DictField(child=serializers.IntegerField(), allow_null=True))
     def get_rows(self, dataset: Dataset) -> dict[str, int] | None:
-        tables = (dataset.report or {}).get("tables")
-        if tables is None:
+        stored = (dataset.report or {}).get("tables")
+        if stored is None:
             return None
-        return {name: table["rows_kept"] for name, table in tables.items()}
+        tables = read(dict[str, RowCounts], stored, what="the report's tables")
+        return {name: rows.rows_kept for name, rows in tables.items()}
 
     @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, dataset: Dataset) -> list[dict[str, Any]]:

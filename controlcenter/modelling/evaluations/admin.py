@@ -10,11 +10,11 @@ from django.utils.safestring import SafeString
 
 from controlcenter.modelling.evaluations import queries, tables
 from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.reports.cells import sentences, unreadable
+from controlcenter.modelling.reports.metric_tables import metric_tables
+from controlcenter.modelling.reports.reliability import reliability
 from controlcenter.modelling.tasks import looping
 from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
-from controlcenter.platform.common.link_tables import metric_tables
-from controlcenter.platform.common.metric_tables import sentences
-from controlcenter.platform.common.plots import reliability
 from controlcenter.platform.common.presenting import (
     NONE,
     Table,
@@ -25,6 +25,8 @@ from controlcenter.platform.common.presenting import (
     scored,
     when,
 )
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.evaluation import Evaluation
 
 
 @admin.register(EvaluationReport)
@@ -81,21 +83,14 @@ class EvaluationReportAdmin(ScopedAdmin):
         return pretty(report.metrics)
 
     def panels(self, request: HttpRequest, row: EvaluationReport) -> dict[str, Any]:
-        told = row.report
-        keys = queries.profiles_of(row.task.workspace_id, tables.users_named(told))
         siblings = queries.iterations(row.task)
         metric = looping.metric_of(row.task)
         scores = queries.scores(siblings, metric)
         return {
             "links": page_links(row),
-            "notes": sentences(told),
-            "suggestions": tables.suggestions_table(told),
             "plot": tables.iterations_plot(metric, scores),
             "iterations": self.iterations_table(row, siblings, metric, looping.best(scores)),
-            "metrics": metric_tables(told),
-            "reliability": reliability(told),
-            "slices": [tables.link_slices_table(told), tables.user_slices_table(told)],
-            "worst": [tables.worst_users_table(told, keys), tables.worst_links_table(told, keys)],
+            **report_panels(row),
         }
 
     def iterations_table(
@@ -120,6 +115,30 @@ class EvaluationReportAdmin(ScopedAdmin):
         shown = rows if len(rows) > 1 else []
         columns = ["iteration", *names, ""]
         return Table("Iterations of this task", columns, shown, numeric=range(1, 1 + len(names)))
+
+
+def report_panels(row: EvaluationReport) -> dict[str, Any]:
+    """What the report says, or why it cannot be read."""
+    try:
+        report = Evaluation.from_dict(row.report)
+    except ReportError as error:
+        return {"metrics": [unreadable(error)]}
+    keys = queries.profiles_of(row.task.workspace_id, tables.users_named(report.worst))
+    worst = report.worst
+    return {
+        "notes": sentences(report.notes),
+        "suggestions": tables.suggestions_table(report.suggestions),
+        "metrics": metric_tables(report.links, report.score),
+        "reliability": reliability(report.score),
+        "slices": [
+            tables.link_slices_table(report.slices.links, report.intervals),
+            tables.user_slices_table(report.slices.users),
+        ],
+        "worst": [
+            tables.worst_users_table(worst.users, keys),
+            tables.worst_links_table(worst.links, keys),
+        ],
+    }
 
 
 def measured(report: Any, name: str) -> SafeString | str:

@@ -1,21 +1,21 @@
 """Record what an evaluation found."""
 
 import uuid
-from typing import Any
+
+from msgspec import structs
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks.stages import task_of
 from controlcenter.platform.runs.commits import Commit
+from ml.contracts.reports.evaluation import Evaluation
 
 
-def record_report(
-    commit: Commit, *, report: dict[str, Any], version_id: uuid.UUID
-) -> EvaluationReport:
+def record_report(commit: Commit, *, report: Evaluation, version_id: uuid.UUID) -> EvaluationReport:
     """Keep the report of the run's task and iteration, in the transaction that ends the run.
 
     Args:
-        report: Of ``ml.evaluation.long_report``; its ``metrics`` get a column of their own.
+        report: Its ``metrics`` get a column of their own.
         version_id: Of the evaluated version; the report names it where it is registered.
 
     Raises:
@@ -27,6 +27,6 @@ def record_report(
         task=task_of(commit),
         iteration=commit.run.iteration,
         model_version=registered.first(),
-        metrics=report["metrics"],
-        report={name: part for name, part in report.items() if name != "metrics"},
+        metrics=report.metrics or {},
+        report=structs.replace(report, metrics=None).to_dict(),
     )

@@ -8,16 +8,22 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from controlcenter.modelling.reports.link_tables import METHODS
 from controlcenter.modelling.tasks.curves import Curve, curve
 from controlcenter.modelling.tasks.looping import Score
-from controlcenter.platform.common.link_tables import METHODS
-from controlcenter.platform.common.metric_tables import part, rows_of
 from controlcenter.platform.common.presenting import NONE, Table, badge, link, number
+from ml.contracts.reports.evaluation import (
+    LinkSliceQuality,
+    UserSliceQuality,
+    WorstCases,
+    WorstLink,
+    WorstUser,
+)
+from ml.contracts.reports.suggestions import Suggestion
+from ml.contracts.schema import USER
 
 Keys = Mapping[str, Any]
 """Key of a user's row by user id."""
-
-ABOUT_PARAMETERS = {"edge_type": "", "what": "", "factor": "factor ", "sources": "sources with "}
 
 
 @dataclass(frozen=True)
@@ -51,65 +57,68 @@ def iterations_plot(metric: str, found: Sequence[Score]) -> Iterations | None:
     return Iterations(metric, drawn, dots)
 
 
-def suggestions_table(report: Any) -> Table:
+def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
     """What may help, with the evidence."""
-    rows = [
+    rows: list[list[Any]] = [
         [
-            badge("active" if one.get("automatic") else "idle", str(one.get("action"))),
-            "carried out by the next iteration" if one.get("automatic") else "for people",
+            badge("active" if one.automatic else "idle", one.action),
+            "carried out by the next iteration" if one.automatic else "for people",
             parameters_of(one),
-            one.get("because"),
+            one.because,
         ]
-        for one in rows_of(report, "suggestions")
+        for one in suggestions
     ]
     columns = ["action", "who", "on what", "because"]
     return Table("Suggestions", columns, rows, wide=True)
 
 
-def parameters_of(suggestion: Mapping[str, Any]) -> str:
-    told = [
-        f"{before}{suggestion[name]}{' edges' if name == 'sources' else ''}"
-        for name, before in ABOUT_PARAMETERS.items()
-        if suggestion.get(name) is not None
+def parameters_of(suggestion: Suggestion) -> str:
+    parts = [
+        suggestion.edge_type,
+        suggestion.what,
+        None if suggestion.factor is None else f"factor {suggestion.factor}",
+        None if suggestion.sources is None else f"sources with {suggestion.sources} edges",
     ]
-    return ", ".join(told) or NONE
+    return ", ".join(part for part in parts if part is not None) or NONE
 
 
-def link_slices_table(report: Any) -> Table:
-    """Recall@20 by slice with its interval, beside the best baseline."""
-    rows = []
-    for row in rows_of(part(report, "slices"), "links"):
-        baselines = part(row, "baselines")
-        best = max(baselines, key=lambda name: (baselines[name], name), default=None)
-        told = f"{METHODS.get(best, best)} {number(baselines[best])}" if best else NONE
-        rows.append(
-            [
-                row["edge_type"], row["slice"], number(row["pairs"]), number(row["sources"]),
-                number(row["recall_at_20"]), span(row["low"], row["high"]), told,
-            ]
-        )  # fmt: skip
+def link_slices_table(slices: Sequence[LinkSliceQuality], intervals: str) -> Table:
+    """Recall@20 by slice with its interval, beside the best baseline.
+
+    Args:
+        intervals: How they were made.
+    """
+    rows: list[list[Any]] = [
+        [
+            row.edge_type, row.slice, number(row.pairs), number(row.sources),
+            number(row.recall_at_20), span(row.low, row.high), best_baseline(row.baselines),
+        ]
+        for row in slices
+    ]  # fmt: skip
     columns = ["edge type", "slice", "pairs", "sources", "Recall@20", "interval", "best baseline"]
     return Table(
         "Held-out links by slice: Recall@20 with its interval", columns, rows,
-        numeric=[2, 3, 4, 5], note=f"Intervals: {report.get('intervals', NONE)}.", wide=True,
+        numeric=[2, 3, 4, 5], note=f"Intervals: {intervals}.", wide=True,
     )  # fmt: skip
 
 
-def user_slices_table(report: Any) -> Table:
+def best_baseline(baselines: Mapping[str, float]) -> str:
+    best = max(baselines, key=lambda name: (baselines[name], name), default=None)
+    return NONE if best is None else f"{METHODS.get(best, best)} {number(baselines[best])}"
+
+
+def user_slices_table(slices: Sequence[UserSliceQuality]) -> Table:
     """Quality of the score by what is known of the users."""
-    rows = []
-    for row in rows_of(part(report, "slices"), "users"):
-        interval = f"{row['low']:.3f} to {row['high']:.3f}" if "auc" in row else NONE
-        observed = (
-            f"{row['observed']:.3f} ({row['observed_low']:.3f} to {row['observed_high']:.3f})"
-        )
-        rows.append(
-            [
-                row["slice"], number(row["users"]), number(row["positives"]),
-                number(row.get("auc")), interval, number(row.get("boosting_auc")),
-                number(row["predicted"]), observed, number(row["calibration_error"]),
-            ]
-        )  # fmt: skip
+    rows: list[list[Any]] = [
+        [
+            row.slice, number(row.users), number(row.positives), number(row.auc),
+            NONE if row.low is None or row.high is None else span(row.low, row.high),
+            number(row.boosting_auc), number(row.predicted),
+            f"{row.observed:.3f} ({span(row.observed_low, row.observed_high)})",
+            number(row.calibration_error),
+        ]
+        for row in slices
+    ]  # fmt: skip
     columns = [
         "users", "number", "outcome 1", "AUC", "interval", "boosting AUC", "predicted", "observed",
         "calibration error",
@@ -121,15 +130,15 @@ def span(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
-def worst_users_table(report: Any, keys: Keys) -> Table:
+def worst_users_table(users: Sequence[WorstUser], keys: Keys) -> Table:
     """The most confident errors, each with what was known of the user."""
-    rows = [
+    rows: list[list[Any]] = [
         [
-            user_link(row["user_id"], keys), row["kind"], number(row["score"]), row["outcome"],
-            number(row["rules"]), number(row["boosting"]), edges_of(row),
-            ", ".join(row["rule_hits"]) or NONE, "; ".join(row["why"]),
+            user_link(user.user_id, keys), user.kind, number(user.score), user.outcome,
+            number(user.rules), number(user.boosting), edges_of(user.edges),
+            ", ".join(user.rule_hits) or NONE, "; ".join(user.why),
         ]
-        for row in rows_of(part(report, "worst"), "users")
+        for user in users
     ]  # fmt: skip
     columns = ["user", "error", "score", "outcome", "rules", "boosting", "edges", "rules that hit",
                "why"]  # fmt: skip
@@ -139,37 +148,38 @@ def worst_users_table(report: Any, keys: Keys) -> Table:
     )  # fmt: skip
 
 
-def edges_of(row: Mapping[str, Any]) -> SafeString | str:
+def edges_of(edges: Mapping[str, int]) -> SafeString | str:
     """How many neighbours the user had, by type behind a click."""
-    found = part(row, "edges")
-    told = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-    if not told:
+    counts = sorted(edges.items(), key=lambda item: (-item[1], item[0]))
+    if not counts:
         return "0"
     return format_html(
         '<details class="ups-more"><summary>{}</summary>{}</details>',
-        number(sum(found.values())),
-        format_html_join("", "{} {}<br>", told),
+        number(sum(edges.values())),
+        format_html_join("", "{} {}<br>", counts),
     )
 
 
-def worst_links_table(report: Any, keys: Keys) -> Table:
+def worst_links_table(links: Sequence[WorstLink], keys: Keys) -> Table:
     """The held-out pairs that the model ranked worst, by edge type."""
-    rows = [
+    rows: list[list[Any]] = [
         [
-            row["edge_type"], end_of(row, "source", keys), end_of(row, "target", keys),
-            f"{row['rank']:,.0f} of {row['of']:,}", "; ".join(row["why"]),
+            row.edge_type,
+            node(row.source_type, row.source, keys),
+            node(row.target_type, row.target, keys, name=row.target_name),
+            f"{row.rank:,.0f} of {row.of:,}",
+            "; ".join(row.why),
         ]
-        for row in rows_of(part(report, "worst"), "links")
-    ]  # fmt: skip
+        for row in links
+    ]
     columns = ["edge type", "source", "target", "rank", "why"]
     return Table("Worst edges: held-out pairs ranked last", columns, rows, numeric=[3], wide=True)
 
 
-def end_of(row: Mapping[str, Any], end: str, keys: Keys) -> SafeString | str:
-    if row.get(f"{end}_type") == "user":
-        return user_link(row[end], keys)
-    name = row.get(f"{end}_name")
-    return f"{row[end]} ({name})" if name and name != row[end] else str(row[end])
+def node(node_type: str, node_id: str, keys: Keys, name: str | None = None) -> SafeString | str:
+    if node_type == USER:
+        return user_link(node_id, keys)
+    return f"{node_id} ({name})" if name and name != node_id else node_id
 
 
 def user_link(user_id: str, keys: Keys) -> SafeString | str:
@@ -179,10 +189,10 @@ def user_link(user_id: str, keys: Keys) -> SafeString | str:
     return link(reverse("admin:profiles_profile_change", args=[keys[user_id]]), user_id)
 
 
-def users_named(report: Any) -> set[str]:
+def users_named(worst: WorstCases) -> set[str]:
     """Every user that the worst cases name."""
-    worst = part(report, "worst")
-    named = {row["user_id"] for row in rows_of(worst, "users")}
-    for row in rows_of(worst, "links"):
-        named |= {row[end] for end in ("source", "target") if row.get(f"{end}_type") == "user"}
+    named = {user.user_id for user in worst.users}
+    for row in worst.links:
+        ends = ((row.source_type, row.source), (row.target_type, row.target))
+        named |= {node_id for node_type, node_id in ends if node_type == USER}
     return named

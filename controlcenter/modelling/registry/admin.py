@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
+from controlcenter.modelling.reports.cells import unreadable
+from controlcenter.modelling.reports.metric_tables import metric_tables
+from controlcenter.modelling.reports.reliability import reliability
 from controlcenter.platform.accounts.console import (
     ScopedAdmin,
     WorkspaceFilter,
 )
-from controlcenter.platform.common.link_tables import metric_tables
-from controlcenter.platform.common.metric_tables import part
-from controlcenter.platform.common.plots import reliability
 from controlcenter.platform.common.presenting import (
     NONE,
     NOT_VALIDATED,
@@ -27,8 +27,12 @@ from controlcenter.platform.common.presenting import (
     pretty,
     when,
 )
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.score import ScoreReport
+from ml.contracts.reports.version import VersionMetrics
 
 HEAVY = ("schema", "rules", "rules_sitting_out")
+UNREADABLE = "cannot be read"
 
 
 class ModelVersionAdmin(ScopedAdmin):
@@ -81,28 +85,27 @@ class ModelVersionAdmin(ScopedAdmin):
     def created(self, version: ModelVersion) -> str:
         return when(version.created_at)
 
-    @staticmethod
-    def score(version: ModelVersion, name: str) -> str:
-        return number(part(version.metrics, "score").get(name))
-
     @admin.display(description="score predicts")
     def target(self, version: ModelVersion) -> SafeString | str:
-        score = part(version.metrics, "score")
-        if score.get("validated") is False:
-            return badge("invalid", NOT_VALIDATED)
-        return str(score.get("target", NONE))
+        score = score_of(version)
+        if score is None:
+            return badge("invalid", UNREADABLE)
+        return score.target if score.validated else badge("invalid", NOT_VALIDATED)
 
     @admin.display(description="AUC")
     def auc(self, version: ModelVersion) -> str:
-        return self.score(version, "auc")
+        score = score_of(version)
+        return number(score.auc if score else None)
 
     @admin.display(description="boosting AUC")
     def boosting(self, version: ModelVersion) -> str:
-        return self.score(version, "boosting_auc")
+        score = score_of(version)
+        return number(score.boosting_auc if score else None)
 
     @admin.display(description="calibration error")
     def calibration(self, version: ModelVersion) -> str:
-        return self.score(version, "ece")
+        score = score_of(version)
+        return number(score.calibration_error if score else None)
 
     @admin.display(description="schema")
     def schema_text(self, version: ModelVersion) -> SafeString:
@@ -120,9 +123,28 @@ class ModelVersionAdmin(ScopedAdmin):
         pointer = ActiveVersion.objects.filter(version=row).first()
         files = [[file.name, filesizeformat(file.size), file.sha256] for file in row.files.all()]
         return {
-            "metrics": metric_tables(row.metrics),
-            "reliability": reliability(row.metrics),
-            "unproven": part(row.metrics, "score").get("validated") is False,
+            **metric_panels(row.metrics),
             "files": Table("Files", ["file", "size", "SHA-256"], files),
             "pointer": pointer,
         }
+
+
+def score_of(version: ModelVersion) -> ScoreReport | None:
+    """The report of a version's score; None where it cannot be read: its page says why."""
+    try:
+        return VersionMetrics.from_dict(version.metrics).score
+    except ReportError:
+        return None
+
+
+def metric_panels(stored: object) -> dict[str, Any]:
+    """Tables and drawing of a version's metrics, and whether its score is not validated."""
+    try:
+        metrics = VersionMetrics.from_dict(stored)
+    except ReportError as error:
+        return {"metrics": [unreadable(error)]}
+    return {
+        "metrics": metric_tables(metrics.links, metrics.score),
+        "reliability": reliability(metrics.score),
+        "unproven": not metrics.score.validated,
+    }

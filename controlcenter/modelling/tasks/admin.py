@@ -10,6 +10,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.reports.cells import unreadable
+from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.tasks import curves, looping, services, states, workflows
 from controlcenter.modelling.tasks.admin_forms import TaskForm
 from controlcenter.modelling.tasks.links import links_of
@@ -25,9 +27,10 @@ from controlcenter.platform.accounts.console import (
     account_of,
 )
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.link_tables import metric_tables
 from controlcenter.platform.common.presenting import Table, badge, bar, duration, pretty, when
 from controlcenter.platform.runs.models import LIVE, RunStatus
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.version import TaskMetrics
 
 HEAVY = ("payload", "metrics", "traceback")
 
@@ -131,7 +134,6 @@ class TaskAdmin(ScopedAdmin):
     def panels(self, request: HttpRequest, row: Task) -> dict[str, Any]:
         runs = list(row.runs.defer("payload"))
         live = next((run for run in runs if run.status == RunStatus.RUNNING), None)
-        found = curves.losses(row)
         version = kept_version(row)
         stream = reverse("tasks-events", args=[row.pk])
         return {
@@ -147,12 +149,11 @@ class TaskAdmin(ScopedAdmin):
             "followed": row.state not in states.FINAL,
             "stream": f"{stream}?workspace={row.workspace.slug}",
             "last_event": row.events.aggregate(last=Max("pk"))["last"] or 0,
-            "curve": curves.curve(found),
             "waiting": waits(row),
             "takes_over": taken_over(runs),
             "transitions": transitions_table(row),
-            "metrics": metric_tables(row.metrics or (version.metrics if version else {})),
             "links": [*version_links(version), *links_of(row)],
+            **trained_panels(row, row.metrics or (version.metrics if version else {})),
         }
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
@@ -194,6 +195,17 @@ class TaskAdmin(ScopedAdmin):
         task = services.cancel(task=row, account=account_of(request))
         over = task.state == states.CANCELLED
         return Done(f"Task {row} is cancelled." if over else f"Task {row} is being cancelled.")
+
+
+def trained_panels(task: Task, stored: object) -> dict[str, Any]:
+    """The curve of the losses, and the tables of the metrics."""
+    try:
+        metrics = TaskMetrics.from_dict(stored)
+        losses = curves.losses(task, metrics.losses)
+    except ReportError as error:
+        return {"metrics": [unreadable(error)]}
+    tables = metric_tables(metrics.links, metrics.score)
+    return {"curve": curves.curve(losses), "metrics": tables}
 
 
 def waits(task: Task) -> str:

@@ -1,7 +1,7 @@
 """What a task's page draws: the stages with their attempts, and the curve of the loss."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from controlcenter.modelling.tasks import states, workflows
 from controlcenter.modelling.tasks.models import StageRun, Task, TaskEvent
 from controlcenter.platform.common.presenting import duration
 from controlcenter.platform.runs.models import RunStatus
+from ml.contracts.reports.version import EpochLoss
 
 WIDTH, HEIGHT, MARGIN = 640.0, 220.0, 46.0
 MAX_EVENTS = 5000
@@ -35,32 +36,25 @@ class Stage:
     runs: list[StageRun]
 
 
-def losses(task: Task) -> dict[int, float]:
-    """Loss by epoch: all of them once the training is done, until then those it reported.
+def losses(task: Task, done: Sequence[EpochLoss] | None) -> dict[int, float]:
+    """Loss by epoch, where it is a number. Of an epoch that a retry repeated the last counts.
 
-    Of an epoch that a retry repeated the last counts.
+    Args:
+        done: Of the training once it is over; None: those that it reported so far.
     """
-    rows: Any = task.metrics.get("losses") if isinstance(task.metrics, dict) else None
-    return by_epoch(rows if isinstance(rows, list) else reported(task))
+    epochs = reported(task) if done is None else done
+    known = {one.epoch: one.loss for one in epochs if math.isfinite(one.loss)}
+    return dict(sorted(known.items()))
 
 
-def reported(task: Task) -> list[Any]:
+def reported(task: Task) -> list[EpochLoss]:
     """The progress that carried a loss, oldest first."""
     rows = (
         TaskEvent.objects.filter(task=task, kind="progress", data__has_keys=["epoch", "loss"])
         .order_by("-id")
         .values_list("data", flat=True)[:MAX_EVENTS]
     )
-    return list(reversed(rows))
-
-
-def by_epoch(rows: list[Any]) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for row in rows:
-        epoch, loss = row.get("epoch"), row.get("loss")
-        if isinstance(epoch, int) and isinstance(loss, int | float) and math.isfinite(loss):
-            found[epoch] = float(loss)
-    return dict(sorted(found.items()))
+    return [EpochLoss.from_dict(row) for row in reversed(rows)]
 
 
 def curve(found: dict[int, float]) -> Curve | None:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from controlcenter.platform.common.presenting import NOT_VALIDATED
+from ml.contracts.reports.explanation import ExplanationReport
+from ml.contracts.reports.links import LinkReport
+from ml.contracts.reports.score import ScoreReport
 
 BAR = 24
-METHODS = ("model", "popularity", "repeat", "item_knn", "ease")
-MEASURES = ("mrr", "hits@10", "auc")
+MEASURES = {"mrr": "mrr", "hits_at_10": "hits@10", "auc": "auc"}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -22,7 +24,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(head), "  ".join("─" * width for width in widths), *map(line, rows)])
 
 
-def number(value: Any, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
@@ -33,50 +35,53 @@ def stages(seconds: dict[str, float]) -> str:
     return table(["stage", "time"], rows)
 
 
-def links(report: dict[str, Any]) -> str:
+def links(report: LinkReport) -> str:
     """Held-out links by edge type, the model beside the baselines, and what is to be said."""
-    metrics = report["edge_types"]
-    head = ["edge type", *(f"{m} {k}" for k in MEASURES for m in ("model", "best baseline"))]
+    head = [
+        "edge type",
+        *(f"{m} {k}" for k in MEASURES.values() for m in ("model", "best baseline")),
+    ]
     rows = []
-    for name, row in metrics.items():
+    for name, row in report.edge_types.items():
         cells = [name]
+        measured = {method: figures.known() for method, figures in row.measured().items()}
+        model = measured.pop("model", {})
         for measure in MEASURES:
-            best, method = max(
-                ((row[m][measure], m) for m in METHODS[1:] if row[m]), default=(None, "")
-            )
-            cells.append(number(row["model"].get(measure)))
+            values = [
+                (value[measure], method) for method, value in measured.items() if measure in value
+            ]
+            best, method = max(values, default=(None, ""))
+            cells.append(number(model.get(measure)))
             cells.append(f"{number(best)} {method}".strip())
         rows.append(cells)
-    return "\n".join([table(head, rows), *(f"note: {one}" for one in report["notes"])])
+    return "\n".join([table(head, rows), *(f"note: {one}" for one in report.notes)])
 
 
-def score(metrics: dict[str, Any]) -> str:
+def score(report: ScoreReport) -> str:
     """The fused score beside its parts, on the same folds."""
+    fused = (report.auc, report.calibration_error, report.brier)
     parts = [
-        ["rules alone", number(metrics["rules_auc"]), "", ""],
-        ["rules, attributes", number(metrics["without_embedding_auc"]), "", ""],
-        ["embedding alone", number(metrics["embedding_auc"]), "", ""],
-        ["gradient boosting", number(metrics["boosting_auc"]), "", ""],
-        ["fused", *(number(metrics[name]) for name in ("auc", "ece", "brier"))],
+        ["rules alone", number(report.rules_auc), "", ""],
+        ["rules, attributes", number(report.without_embedding_auc), "", ""],
+        ["embedding alone", number(report.embedding_auc), "", ""],
+        ["gradient boosting", number(report.boosting_auc), "", ""],
+        ["fused", *map(number, fused)],
     ]
-    note = (
-        f"target: {metrics['target']} ({metrics['what']}), {metrics['folds']} folds, "
-        f"{metrics['users']} users"
-    )
-    gate = metrics.get("gate") or {}
-    spread = ", ".join(f"{name} {number(value, 2)}" for name, value in gate.items())
+    note = f"target: {report.target} ({report.what}), {report.folds} folds, {report.users} users"
+    spread = ", ".join(f"{name} {number(value, 2)}" for name, value in report.gate.known().items())
     whole = table(["score", "AUC", "calibration error", "Brier"], parts)
     lines = [whole, note, f"gate (share of the rules): {spread or '–'}"]
-    return "\n".join([*lines, *(f"note: {one}" for one in metrics["notes"])])
+    return "\n".join([*lines, *(f"note: {one}" for one in report.notes)])
 
 
-def warning(told: dict[str, Any]) -> str:
+def warning(validated: bool | None) -> str:
     """What follows a score that nothing validated."""
-    return f", {NOT_VALIDATED}" if told["score_validated"] is False else ""
+    return f", {NOT_VALIDATED}" if validated is False else ""
 
 
 def profile(user: dict[str, Any]) -> str:
     """One user in a few lines."""
+    unproven = warning(user["score_validated"])
     hits = [name for name, hit in (user["rule_hits"] or {}).items() if hit]
     lines = [
         ("user", user["user_id"]),
@@ -88,7 +93,7 @@ def profile(user: dict[str, Any]) -> str:
         (
             "score",
             f"{number(user['final_score'])} (rules {number(user['rule_score'])}, model "
-            f"{number(user['model_score'])}, gate {number(user['gate'], 2)}){warning(user)}",
+            f"{number(user['model_score'])}, gate {number(user['gate'], 2)}){unproven}",
         ),
     ]
     return "\n".join(f"  {name:<17} {value}" for name, value in lines)
@@ -102,21 +107,21 @@ def offers(recommendations: list[dict[str, Any]], limit: int = 5) -> str:
     )
 
 
-def bars(explanation: dict[str, Any], limit: int = 12) -> str:
+def bars(explanation: ExplanationReport, *, validated: bool | None, limit: int = 12) -> str:
     """Contributions as bars around a middle line."""
-    rows = explanation["contributions"][:limit]
-    largest = max((abs(row["contribution"]) for row in rows), default=0.0) or 1.0
-    width = max((len(row["player"]) for row in rows), default=0)
+    rows = explanation.contributions[:limit]
+    largest = max((abs(row.contribution) for row in rows), default=0.0) or 1.0
+    width = max((len(row.player) for row in rows), default=0)
     lines = [
-        f"  {explanation['summary']}",
-        f"  base                   {number(explanation['base'])}",
+        f"  {explanation.summary}",
+        f"  base                   {number(explanation.base)}",
     ]
     for row in rows:
-        length = round(abs(row["contribution"]) / largest * BAR)
+        length = round(abs(row.contribution) / largest * BAR)
         bar = "█" * length
-        left, right = (bar.rjust(BAR), "") if row["contribution"] < 0 else (" " * BAR, bar)
+        left, right = (bar.rjust(BAR), "") if row.contribution < 0 else (" " * BAR, bar)
         lines.append(
-            f"  {row['player']:<{width}} {left}│{right:<{BAR}} {row['contribution']:+.3f}".rstrip()
+            f"  {row.player:<{width}} {left}│{right:<{BAR}} {row.contribution:+.3f}".rstrip()
         )
-    lines.append(f"  score of the user      {number(explanation['score'])}{warning(explanation)}")
+    lines.append(f"  score of the user      {number(explanation.score)}{warning(validated)}")
     return "\n".join(lines)

@@ -35,9 +35,11 @@ from controlcenter.platform.common.presenting import (
     when,
 )
 from controlcenter.serving.profiles import explanations, queries
-from controlcenter.serving.profiles.contributions import Bars, bars
+from controlcenter.serving.profiles.contributions import bars
 from controlcenter.serving.profiles.models import ExplanationState, Item, Profile
 from controlcenter.serving.profiles.reading import Reading, marked
+from ml.contracts.reports.base import ReportError
+from ml.contracts.reports.explanation import ExplanationReport
 from ml.rules.rule_set import RuleError
 
 LOOKALIKES = 10
@@ -170,8 +172,11 @@ class ProfileAdmin(ScopedAdmin):
             return {"unexplained": "No score yet: the next refresh of the workspace gives one."}
         explanation = explanations.current(row)
         if explanation is not None and explanation.state == ExplanationState.READY:
-            shown: Bars = bars(explanation.result or {})
-            return {"bars": shown}
+            try:
+                report = ExplanationReport.from_dict(explanation.result)
+            except ReportError as error:
+                return {"unexplained": f"This explanation cannot be shown. {error}."}
+            return {"bars": bars(report)}
         if not self.allowed(request, Role.ANALYST, row):
             return {"unexplained": "Not computed yet; an analyst may ask for it."}
         try:

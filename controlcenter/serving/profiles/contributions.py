@@ -1,9 +1,17 @@
 """An explanation as bars to the left and right of the mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from controlcenter.platform.common.presenting import NONE, Table, number, plain
+from ml.contracts.reports.explanation import (
+    BackgroundSample,
+    Contribution,
+    ExplanationReport,
+    NeighbourEffects,
+    Scalar,
+)
 
 WIDTH = 200.0
 MIDDLE = WIDTH / 2
@@ -52,59 +60,56 @@ class Bars:
     notes: list[str]
 
 
-def bars(result: dict[str, Any]) -> Bars:
+def bars(explanation: ExplanationReport) -> Bars:
     """Bars of the largest contributions; what the others add is said in ``rest``."""
-    found = [one for one in result.get("contributions", []) if isinstance(one, dict)]
-    found.sort(key=lambda one: -abs(float(one["contribution"])))
-    largest = max((abs(float(one["contribution"])) for one in found), default=0.0) or 1.0
-    others = found[SHOWN:]
+    rows = sorted(explanation.contributions, key=lambda row: -abs(row.contribution))
+    largest = max((abs(row.contribution) for row in rows), default=0.0) or 1.0
+    others = rows[SHOWN:]
     rest = ""
     if others:
-        total = sum(float(one["contribution"]) for one in others)
+        total = sum(row.contribution for row in others)
         rest = f"{len(others)} smaller contributions add {total:+.4f}."
     return Bars(
-        rows=[bar(one, largest) for one in found[:SHOWN]],
-        base=number(result.get("base")),
-        score=number(result.get("score")),
-        scale=str(result.get("scale", "")),
-        method=str(result.get("method", "")),
+        rows=[bar(row, largest) for row in rows[:SHOWN]],
+        base=number(explanation.base),
+        score=number(explanation.score),
+        scale=explanation.scale,
+        method=explanation.method,
         rest=rest,
-        summary=str(result.get("summary", "")),
-        background=background(result.get("background")),
-        neighbours=neighbours(result.get("neighbours") or []),
-        warnings=[str(one) for one in result.get("warnings") or []],
-        notes=[str(one) for one in result.get("notes") or []],
+        summary=explanation.summary,
+        background=background(explanation.background),
+        neighbours=neighbours(explanation.neighbours or []),
+        warnings=explanation.warnings,
+        notes=explanation.notes,
     )
 
 
-def background(about: Any) -> str:
+def background(sample: BackgroundSample | str) -> str:
     """Whom the user is compared with."""
-    if not isinstance(about, dict):
+    if isinstance(sample, str):
         return ""
-    if about.get("kind") == "zero":
-        return "zeros"
-    return f"{about.get('size')} users, sample {about.get('id')}"
+    return "zeros" if sample.kind == "zero" else f"{sample.size} users, sample {sample.id}"
 
 
-def neighbours(kinds: list[dict[str, Any]]) -> Table:
+def neighbours(kinds: Sequence[NeighbourEffects]) -> Table:
     """The strongest neighbours of all kinds, those of a kind together."""
     rows: list[list[Any]] = []
     for kind in kinds:
-        for one in kind["strongest"]:
-            known = f"{one['name']} ({one['id']})" if one["name"] else one["id"]
-            part = f"{float(one['contribution']):+.4f}"
-            rows.append([kind["player"], one["type"], known, number(one["events"]), part])
-    tried = [k for k in kinds if k["tried"] < k["neighbours"]]
-    told = "".join(
-        f" Of {number(k['neighbours'])} {k['player']} the {k['tried']} with most events were tried."
-        for k in tried
+        for one in kind.strongest:
+            known = f"{one.name} ({one.id})" if one.name else one.id
+            part = f"{one.contribution:+.4f}"
+            rows.append([kind.player, one.type, known, number(one.events), part])
+    tried = "".join(
+        f" Of {number(kind.neighbours)} {kind.player} the {kind.tried} with most events were tried."
+        for kind in kinds
+        if kind.tried < kind.neighbours
     )
-    note = f"The score minus the score without this one neighbour; they don't add up.{told}"
+    note = f"The score minus the score without this one neighbour; they don't add up.{tried}"
     columns = ["part", "type", "neighbour", "events", "contribution"]
     return Table("Strongest single neighbours", columns, rows, numeric=[3, 4], note=note)
 
 
-def shown(value: Any) -> str:
+def shown(value: Scalar | dict[str, Scalar]) -> str:
     """A player's value as people write it."""
     if isinstance(value, dict):
         known = [f"{name} {plain(one)}" for name, one in value.items() if one is not None]
@@ -112,13 +117,13 @@ def shown(value: Any) -> str:
     return "" if value is None else plain(value)
 
 
-def bar(one: dict[str, Any], largest: float) -> Bar:
-    part = float(one["contribution"])
+def bar(row: Contribution, largest: float) -> Bar:
+    part = row.contribution
     width = abs(part) / largest * (MIDDLE - 2)
     return Bar(
-        player=str(one.get("player", "")),
-        kind=str(one.get("kind", "")),
-        value=shown(one.get("value")),
+        player=row.player,
+        kind=row.kind,
+        value=shown(row.value),
         contribution=f"{part:+.4f}",
         x=f"{MIDDLE if part >= 0 else MIDDLE - width:.1f}",
         width=f"{width:.1f}",

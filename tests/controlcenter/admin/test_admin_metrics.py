@@ -1,12 +1,12 @@
 """What the pages say of a model's numbers: slices, comparison, reliability, not validated."""
 
 import pytest
+from controlcenter.platform.common.link_tables import metric_tables
+from controlcenter.platform.common.plots import reliability
 from django.urls import reverse
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.platform.common.link_tables import metric_tables
-from controlcenter.platform.common.plots import reliability
 from controlcenter.serving.profiles.models import Profile
 
 pytestmark = pytest.mark.django_db

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from admin_fixtures import METRICS
+from controlcenter.platform.common.link_tables import metric_tables
 from controlcenter_fixtures import make_dataset, make_task
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +17,6 @@ from controlcenter.modelling.rules.models import Rule
 from controlcenter.modelling.tasks import curves
 from controlcenter.modelling.tasks.models import Task, TaskEvent
 from controlcenter.platform.accounts.models import Account, Membership
-from controlcenter.platform.common.link_tables import metric_tables
 from controlcenter.platform.runs.models import Run
 from controlcenter.serving.profiles.contributions import bars
 from controlcenter.serving.profiles.models import Explanation, Profile

@@ -187,7 +187,7 @@ def test_delimiters_and_encodings_are_found(read, delimiter, encoding):
     text = "id,fee,plan,tv,churn\nu1,5,Zürich €,Yes,No\nu2,6,b,No,Yes\n".replace(",", delimiter)
     tables, report = read(text.encode(encoding))
     assert tables.users.rows() == [("u1", 5.0, "Zürich €", 0), ("u2", 6.0, "b", 1)]
-    assert report.files[0]["delimiter"] == delimiter
+    assert report.files[0].delimiter == delimiter
     assert any("is not UTF-8" in w for w in report.warnings) == (encoding == "cp1252")
 
 

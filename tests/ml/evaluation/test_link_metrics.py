@@ -77,7 +77,7 @@ def test_calibration_by_hand():
     p, y = np.array([0.05, 0.05, 0.95, 1.0]), np.array([0, 1, 1, 1])
     assert calibration_error(y, p) == pytest.approx(0.5 * 0.45 + 0.5 * 0.025)
     assert brier(y, p) == pytest.approx((0.05**2 + 0.95**2 + 0.05**2) / 4)
-    assert [row["count"] for row in reliability(y, p)] == [2, 2]
+    assert [row.count for row in reliability(y, p)] == [2, 2]
 
 
 PAIRS = distinct_pairs(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from drawn import ROWS, drawn_tables
 
+from ml.contracts.reports.links import EdgeTypeReport
 from ml.evaluation.link_notes import FEW, link_notes
 from ml.evaluation.report import BASELINES, link_report
 from ml.graph.graph import build_graph
@@ -11,7 +12,12 @@ from ml.graph.splits import split_graph
 def row(model, knn, slices=None, **others):
     mrr = {"model": model, "popularity": 0.2, "repeat": 0.1, "item_knn": knn}
     found = {name: {"mrr": value} for name, value in mrr.items()}
-    return {**found, "ease": {}, "evaluated": 9, "slices": slices or {}, **others}
+    about = {"split": "in time", "held_out": 9, "evaluated": 9, "slices": slices or {}}
+    return {**found, "ease": {}, **about, **others}
+
+
+def notes(found):
+    return link_notes("a", EdgeTypeReport.from_dict(found))
 
 
 @pytest.mark.parametrize(
@@ -28,14 +34,14 @@ def row(model, knn, slices=None, **others):
     ],
 )
 def test_a_baseline_that_ranks_better_is_said(model, knn, expected):
-    assert link_notes("a", row(model, knn), BASELINES) == expected
+    assert notes(row(model, knn)) == expected
 
 
 def test_each_metric_is_compared():
     found = row(0.4, 0.3)
     found["model"] |= {"auc": 0.7, "ap": 0.8, "ndcg@20": 0.5}
     found["item_knn"] |= {"auc": 0.75, "ap": 0.8, "ndcg@20": 0.6}
-    (note,) = link_notes("a", found, BASELINES)
+    (note,) = notes(found)
     assert note.endswith("model: NDCG@20 0.600 against 0.500, AUC 0.750 against 0.700")
 
 
@@ -43,21 +49,19 @@ def test_the_best_baseline_of_a_slice_is_said_where_there_are_enough_pairs():
     part = {name: {"mrr": value} for name, value in row(0.28, 0.31).items() if name in BASELINES[:3]
             for value in [row(0.28, 0.31)[name]["mrr"]]}  # fmt: skip
     part |= {"model": {"mrr": 0.28}, "evaluated": FEW}
-    (note,) = link_notes("a", row(0.5, 0.3, {"repeat": part}), BASELINES)
+    (note,) = notes(row(0.5, 0.3, {"repeat": part}))
     assert "among pairs that were there before the baseline item-kNN" in note
     assert "MRR 0.310 against 0.280" in note
-    assert (
-        link_notes("a", row(0.5, 0.3, {"repeat": part | {"evaluated": FEW - 1}}), BASELINES) == []
-    )
+    assert notes(row(0.5, 0.3, {"repeat": part | {"evaluated": FEW - 1}})) == []
 
 
 def test_nothing_evaluated_nothing_said():
-    assert link_notes("a", {"evaluated": 0, "model": {}}, BASELINES) == []
+    assert notes(row(0.2, 0.3, evaluated=0, held_out=0)) == []
 
 
 def test_what_was_left_out_is_said():
     left = {"ease": "of 7,000 targets the 6,000 most popular are fitted"}
-    (note,) = link_notes("a", row(0.5, 0.3, left_out=left), BASELINES)
+    (note,) = notes(row(0.5, 0.3, left_out=left))
     assert note == "a: EASE: of 7,000 targets the 6,000 most popular are fitted"
 
 
@@ -73,7 +77,9 @@ def lost():
 
     nodes = split.observed.num_nodes
     edges = split.observed.schema.edges
-    return link_report(split, {edge.key: first_is_worst(nodes[edge.target]) for edge in edges})
+    return link_report(
+        split, {edge.key: first_is_worst(nodes[edge.target]) for edge in edges}
+    ).to_dict()
 
 
 def test_the_report_says_where_a_model_loses(lost):

@@ -34,12 +34,12 @@ def test_shuffled_links_give_an_auc_of_one_half(split):
     size = 6000
     ends = generator.integers(0, users, (2, size))
     shuffled = replace(split, test={**split.test, CALLS: Edges(*ends, np.full(size, 2**40))})
-    row = link_report(shuffled, neighbours(split), max_evaluated=size)["edge_types"][
+    row = link_report(shuffled, neighbours(split), max_evaluated=size).to_dict()["edge_types"][
         "user-calls-user"
     ]
     for name in ("model", "popularity", "item_knn", "ease", "repeat"):
         assert abs(row[name]["auc"] - 0.5) < 0.03, name
-    real = link_report(split, neighbours(split))["edge_types"]["user-calls-user"]
+    real = link_report(split, neighbours(split)).to_dict()["edge_types"]["user-calls-user"]
     assert real["model"]["auc"] > 0.6
 
 
@@ -53,7 +53,7 @@ def test_scores_by_chance_rank_at_random(split):
             for edge in split.observed.schema.edges
         }
         scorers = {key: (lambda rows, table=table: table[rows]) for key, table in tables.items()}
-        for name, row in link_report(split, scorers, seed=seed)["edge_types"].items():
+        for name, row in link_report(split, scorers, seed=seed).to_dict()["edge_types"].items():
             found.setdefault(name, []).append((row["model"]["mrr"], row["model"]["auc"]))
     for name, measured in found.items():
         mrr, auc = np.mean(measured, axis=0)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stored_reports import stored
 
+from ml.contracts.reports.evaluation import Slices
+from ml.contracts.reports.score import ScoreReport
 from ml.contracts.schema import TELECOM
 from ml.evaluation.intervals import share_of
 from ml.evaluation.suggestions import factor, suggest
@@ -24,7 +27,10 @@ COOL = sliced("cold 1-4", 0.08, low=0.06, high=0.11)
 
 
 def told(links=(), users=(), score=None, without=None):
-    return suggest(list(links), list(users), score or {}, without or {})
+    slices = Slices.from_dict({"links": list(links), "users": list(users)})
+    measured = stored("version_by_label")["score"] | {"reliability": []} | (score or {})
+    found = suggest(slices, ScoreReport.from_dict(measured), without or {})
+    return [one.to_dict() for one in found]
 
 
 def test_cold_sources_far_behind_the_warm_ones_are_augmented():
@@ -86,7 +92,8 @@ def test_a_baseline_that_clearly_beats_the_model_is_named():
 def users_row(about, name, auc, **more):
     base = {
         "about": about, "slice": name, "users": 500, "positives": 100, "predicted": 0.2,
-        "observed": 0.2, "auc": auc, "low": auc - 0.03, "high": auc + 0.03,
+        "observed": 0.2, "observed_low": 0.1, "observed_high": 0.3, "brier": 0.1,
+        "calibration_error": 0.01, "auc": auc, "low": auc - 0.03, "high": auc + 0.03,
     }  # fmt: skip
     return base | more
 

@@ -5,6 +5,7 @@ import pytest
 import shap
 from games import exact_shapley, small, worth_by_hand
 
+from ml.contracts.reports.explanation import Contribution
 from ml.contracts.schema import TELECOM, EdgeType, GraphSchema, NodeType
 from ml.explanation.explanation import Subject, explain_evidence, explain_flat, explain_groups
 from ml.explanation.players import Kinds, in_words
@@ -13,7 +14,7 @@ from ml.fusion.fusion import score
 
 
 def explained(game, **more):
-    return explain_evidence(game.model, game.subject, game.background, game.embed, **more)
+    return explain_evidence(game.model, game.subject, game.background, game.embed, **more).to_dict()
 
 
 def parts(found):
@@ -110,7 +111,7 @@ def test_players_have_names_values_and_a_summary():
 
 def test_a_summary_reads_as_people_speak():
     rows = [("events", "calls", -0.123), ("rule", "loyal", 0.05), ("events", "orders", 0.001)]
-    said = [dict(zip(("kind", "player", "contribution"), row, strict=True)) for row in rows]
+    said = [Contribution(kind=k, player=p, contribution=c, value=None) for k, p, c in rows]
     assert in_words(said) == "calls \N{MINUS SIGN}0.12, rule loyal +0.05"
     assert in_words(said[2:]) == "no part moves the score by .005 or more"
 
@@ -166,9 +167,9 @@ def test_a_background_of_zeros_carries_a_warning(view):
     game = small()
     zero = zero_background(game.user)
     found = {
-        "evidence": lambda: explain_evidence(game.model, game.subject, zero, game.embed),
-        "groups": lambda: explain_groups(game.model, game.subject, zero),
-        "flat": lambda: explain_flat(game.model, game.subject, zero),
+        "evidence": lambda: explain_evidence(game.model, game.subject, zero, game.embed).to_dict(),
+        "groups": lambda: explain_groups(game.model, game.subject, zero).to_dict(),
+        "flat": lambda: explain_flat(game.model, game.subject, zero).to_dict(),
     }[view]()
     assert found["background"]["kind"] == "zero"
     assert "zeros" in found["warnings"][0]
@@ -179,7 +180,9 @@ def test_the_same_seed_gives_the_same_values():
     game = small(rules=60)
     assert explained(game) == explained(game)
     assert explained(game, seed=1)["contributions"] != explained(game)["contributions"]
-    flat = [explain_flat(game.model, game.subject, game.background, seed=s) for s in (3, 3, 4)]
+    flat = [
+        explain_flat(game.model, game.subject, game.background, seed=s).to_dict() for s in (3, 3, 4)
+    ]
     assert flat[0] == flat[1]
     assert flat[0]["contributions"] != flat[2]["contributions"]
 

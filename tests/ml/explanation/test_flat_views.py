@@ -98,7 +98,7 @@ def test_walks_agree_with_shaps_kernel():
 @pytest.mark.parametrize("attributes", [True, False])
 def test_groups_are_exact(attributes):
     game = small(attributes=attributes)
-    found = explain_groups(game.model, game.subject, game.background)
+    found = explain_groups(game.model, game.subject, game.background).to_dict()
     flat = flat_game(
         Weights.of(game.fusion), game.user, game.background.evidence,
         columns=list(game.model.encoder.columns.values()),
@@ -122,7 +122,7 @@ def test_groups_are_exact(attributes):
 
 def test_groups_of_many_rules_are_sampled_and_add_up():
     game = small(rules=60)
-    found = explain_groups(game.model, game.subject, game.background)
+    found = explain_groups(game.model, game.subject, game.background).to_dict()
     assert "antithetic" in found["method"]
     assert found["additivity_error"] < 1e-9
 
@@ -140,7 +140,7 @@ def test_groups_agree_with_shap():
 
 def test_the_flat_answer_names_every_feature():
     game = small()
-    found = explain_flat(game.model, game.subject, game.background, pairs=10)
+    found = explain_flat(game.model, game.subject, game.background, pairs=10).to_dict()
     kinds = [row["kind"] for row in found["contributions"]]
     assert sorted(set(kinds)) == ["attribute", "embedding", "rule", "rule score"]
     assert len(kinds) == 3 + 1 + 4 + 4

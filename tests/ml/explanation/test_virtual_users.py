@@ -77,6 +77,10 @@ def populated(population):
     return world_of(build_graph(population), RuleSet(EIGHT_RULES, TELECOM), background=6)
 
 
+def strongest(*given, **limits):
+    return [one.to_dict() for one in strongest_neighbours(*given, **limits)]
+
+
 def user_of(world, index, since=None):
     frame = world.frame[index]
     around = world.index.of(frame["user_id"][0], since)
@@ -153,7 +157,7 @@ def test_everybody_begins_at_the_same_base(world):
     for index in range(world.graph.num_nodes[USER]):
         subject = Subject(world.evidence.take(np.array([index])), {})
         embed_user = user_of(world, index).embed
-        found = explain_evidence(world.model, subject, world.background, embed_user)
+        found = explain_evidence(world.model, subject, world.background, embed_user).to_dict()
         bases.add(round(found["base"], 6))
     assert len(bases) == 1
 
@@ -191,7 +195,8 @@ def worth_by_hand(world, index):
 def shares_of(world, index):
     """What is said of a user; the contributions in the order of the players."""
     subject = Subject(world.evidence.take(np.array([index])), {})
-    found = explain_evidence(world.model, subject, world.background, user_of(world, index).embed)
+    embed_user = user_of(world, index).embed
+    found = explain_evidence(world.model, subject, world.background, embed_user).to_dict()
     assert found["method"].startswith("exact")
     said = {(r["kind"], r["player"]): r["contribution"] for r in found["contributions"]}
     names = [("rule", rule.name) for rule in world.model.rules]
@@ -307,7 +312,7 @@ def test_neighbours_are_left_out_one_by_one(world):
     for index in range(world.graph.num_nodes[USER]):
         evidence = world.evidence.take(np.array([index]))
         user, frame = user_of(world, index), world.frame[index]
-        found = strongest_neighbours(world.model, user, world.graph, evidence, frame)
+        found = strongest(world.model, user, world.graph, evidence, frame)
         whole = score(world.model.fusion, evidence).final[0]
         for entry in found:
             kind = KINDS.names.index(entry["player"])
@@ -329,7 +334,7 @@ def busy(world):
 
 def neighbours_of(world, user, **limits):
     evidence = world.evidence.take(np.array([0]))
-    return strongest_neighbours(world.model, user, world.graph, evidence, world.frame[0], **limits)
+    return strongest(world.model, user, world.graph, evidence, world.frame[0], **limits)
 
 
 def test_the_strongest_neighbours_come_first_and_have_names(world, busy):
@@ -386,11 +391,11 @@ def test_any_schema_can_be_explained(features, edges):
     )  # fmt: skip
     subject = Subject(evidence.take(np.array([0])), {}, score(fusion, evidence).final[0])
     background = draw_background(evidence, graph.node_ids[USER])
-    found = explain_evidence(model, subject, background, user.embed)
+    found = explain_evidence(model, subject, background, user.embed).to_dict()
     assert abs(found["drift"]) < 1e-6
     assert found["additivity_error"] < 1e-9
     assert len(found["contributions"]) == 1 + len(edges)
-    told = strongest_neighbours(model, user, graph, subject.evidence, known[0])
+    told = strongest(model, user, graph, subject.evidence, known[0])
     assert [entry["neighbours"] for entry in told] == [2] * len(edges)
     for view in (explain_groups, explain_flat):
         assert view(model, subject, background)["additivity_error"] < 1e-9

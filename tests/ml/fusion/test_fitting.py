@@ -54,7 +54,7 @@ def test_what_comes_after_the_horizon_changes_neither_report_nor_fusion(populati
     one, two = (
         fit_profile(known, rules, neighbours_counted, CONFIG, cut=cut) for known in (graph, planted)
     )
-    assert one.report["target"] == "future behaviour"
+    assert one.report.target == "future behaviour"
     assert one.report == two.report
     assert one.model.encoder == two.model.encoder
     weights = two.model.fusion.state_dict()
@@ -65,7 +65,7 @@ def test_what_comes_after_the_horizon_changes_neither_report_nor_fusion(populati
 def test_the_report_says_when_nothing_could_be_learned_from(population):
     graph = replace(build_graph(population, keep_timestamps=False), labels=None)
     rules = RuleSet(default_rules(graph.schema), graph.schema)
-    report = fit_profile(graph, rules, neighbours_counted, CONFIG, cut=None).report
+    report = fit_profile(graph, rules, neighbours_counted, CONFIG, cut=None).report.to_dict()
     assert (report["target"], report["validated"], report["auc"]) == ("rules", False, None)
     (note,) = report["notes"]
     assert note.startswith("NOT VALIDATED")
@@ -73,7 +73,7 @@ def test_the_report_says_when_nothing_could_be_learned_from(population):
 
 
 def test_what_was_said_of_held_out_users_is_what_was_measured(fitted):
-    held_out, report = fitted.profile.held_out, fitted.profile.report
+    held_out, report = fitted.profile.held_out, fitted.profile.report.to_dict()
     labels = dict(zip(fitted.graph.node_ids[USER], fitted.graph.labels.tolist(), strict=True))
     assert {user: labels[user] for user in held_out["user_id"]} == dict(
         held_out.select("user_id", "outcome").iter_rows()

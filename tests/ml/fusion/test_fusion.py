@@ -89,7 +89,7 @@ def test_too_few_users_are_refused():
 
 def report_of(evidence, y, frame, encoder):
     target = Target("label", y, np.ones(len(y), bool))
-    return validate_fusion(evidence, target, frame, encoder, CONFIG).report
+    return validate_fusion(evidence, target, frame, encoder, CONFIG).report.to_dict()
 
 
 def plain_frame(evidence):
@@ -193,14 +193,14 @@ def test_against_the_rules_nothing_is_measured(fitted):
     evidence = fitted.evidence
     target = Target("rules", np.full(len(evidence), 0.5), np.ones(len(evidence), bool))
     encoder = fitted.profile.model.encoder
-    report = validate_fusion(evidence, target, fitted.frame, encoder, CONFIG).report
+    report = validate_fusion(evidence, target, fitted.frame, encoder, CONFIG).report.to_dict()
     assert report["auc"] is None
     assert [note.startswith("NOT VALIDATED") for note in report["notes"]] == [True]
     assert report["validated"] is False
 
 
 def test_the_fused_score_of_the_population_beats_the_rules(fitted):
-    report = fitted.profile.report
+    report = fitted.profile.report.to_dict()
     assert report["target"] == "label"
     assert report["auc"] > report["rules_auc"] + 0.02
 

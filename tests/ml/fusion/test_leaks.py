@@ -55,7 +55,7 @@ def report_with(population, **columns):
     def nothing(part):
         return np.zeros((part.num_nodes["user"], 64), np.float32)
 
-    return fit_profile(graph, rules, nothing, FusionConfig(epochs=2), cut=None).report
+    return fit_profile(graph, rules, nothing, FusionConfig(epochs=2), cut=None).report.to_dict()
 
 
 def test_a_leak_is_named_in_the_report(population):

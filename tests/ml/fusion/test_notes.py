@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ml.contracts.reports.score import Comparison
 from ml.fusion.notes import ALONE, SINGLE, score_notes
 
 METHODS = {"rules": 0.7, "embedding": 0.71, "boosting": 0.72, "without_embedding": 0.73}
@@ -11,8 +12,10 @@ def notes(fused=0.8, positives=60, negatives=90, low=0.01, high=0.05, **others):
     y = np.r_[np.ones(positives), np.zeros(negatives)]
     best = max(SINGLE, key=lambda name: areas[name])
     value = fused - areas[best]
-    comparison = {"best_part": best, "value": value, "low": low, "high": high, "level": 0.95}
-    return score_notes({name: {"auc": area} for name, area in areas.items()}, y, comparison)
+    comparison = Comparison(
+        best_part=best, value=value, low=low, high=high, level=0.95, resamples=1000
+    )
+    return score_notes(areas, y, comparison)
 
 
 def test_good_numbers_need_no_sentence():

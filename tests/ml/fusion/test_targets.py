@@ -37,7 +37,7 @@ def test_then_who_falls_silent_and_it_says_why_not_the_label(population):
     assert target.passed_over == (
         "label churn: 5 users with and 25 without, 20 of each are needed",
     )
-    assert target.about()["horizon_days"] == 1.0
+    assert target.horizon_days == 1.0
     unlabelled = chosen(replace(graph, labels=np.full_like(few, -1)), cut)
     assert unlabelled.passed_over == ("label churn: no user has a value",)
     assert chosen(replace(graph, labels=None), cut).passed_over == ("label: the dataset has none",)

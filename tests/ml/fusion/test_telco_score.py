@@ -41,7 +41,7 @@ def test_the_fused_score_is_calibrated_and_beats_the_rules(tmp_path):
         FusionConfig(),
         cut=None,
     )
-    report = fitted.report
+    report = fitted.report.to_dict()
     assert (report["target"], report["users"], report["folds"]) == ("label", 7_043, 5)
     assert report["auc"] >= 0.840
     assert report["ece"] <= 0.03

@@ -56,11 +56,11 @@ def test_the_first_row_of_a_node_is_kept_and_examples_name_rows():
     rows = [(None, "use", day, "u9", "a1", "app"), ("e1", "use", day, "u9", "a1", "app")]
     tables, changes = clean(dirty(["u1", "", "u1"], rows), now=NOW)
     by_table = {change.table: change for change in changes}
-    assert by_table["users"].examples == ("''",)
-    assert by_table["events"].examples == ("u9 use a1", "e1")
+    assert by_table["users"].examples == ["''"]
+    assert by_table["events"].examples == ["u9 use a1", "e1"]
     tables, changes = deduplicate(tables)
     assert tables.users["monthly_fee"].to_list() == [0.0]
-    assert changes[0].examples == ("u1",)
+    assert changes[0].examples == ["u1"]
 
 
 def test_the_same_id_at_another_kind_of_target_is_another_fact():

@@ -15,6 +15,8 @@ from controlcenter.operations.demo import show
 from controlcenter.operations.demo.client import DemoClient, RequestFailed
 from controlcenter.platform.accounts.models import Account, Token, Workspace
 from controlcenter.platform.accounts.services import create_workspace, issue_token
+from ml.contracts.reports.explanation import ExplanationReport
+from ml.contracts.reports.version import VersionMetrics
 
 OPERATOR = "operator"
 TOKEN_NAME = "demo"  # noqa: S105 (a name, not a secret)
@@ -108,14 +110,14 @@ class Command(BaseCommand):
     def results(
         self, client: DemoClient, task: dict[str, Any], times: dict[str, float]
     ) -> dict[str, Any]:
-        links, score = task["metrics"]["links"], task["metrics"]["score"]
+        metrics = VersionMetrics.from_dict(task["metrics"])
         self.title("Stages")
         self.stdout.write(show.stages(times))
-        ways = {row["split"] for row in links["edge_types"].values()}
+        ways = {row.split for row in metrics.links.edge_types.values()}
         self.title(f"Links, held out: {', '.join(sorted(ways)) or 'there are none'}")
-        self.stdout.write(show.links(links))
+        self.stdout.write(show.links(metrics.links))
         self.title("Score")
-        self.stdout.write(show.score(score))
+        self.stdout.write(show.score(metrics.score))
         user_id = client.call("GET", "/users/", ordering="-final_score", page_size=1)["results"][0][
             "user_id"
         ]
@@ -127,10 +129,12 @@ class Command(BaseCommand):
         self.title("What to offer, and why")
         self.stdout.write(show.offers(offers))
         self.title(f"Why this score ({explanation['method']}, {explanation['scale']})")
-        self.stdout.write(show.bars(explanation))
+        validated = explanation["score_validated"]
+        report = ExplanationReport.from_dict(explanation)
+        self.stdout.write(show.bars(report, validated=validated))
         return {
-            "metrics": links["edge_types"],
-            "score": score,
+            "metrics": task["metrics"]["links"]["edge_types"],
+            "score": task["metrics"]["score"],
             "profile": user,
             "recommendations": offers,
             "explanation": explanation,

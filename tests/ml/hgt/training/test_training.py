@@ -36,7 +36,7 @@ def trained(split):
 
 @pytest.fixture(scope="module")
 def report(trained, split):
-    return evaluate_links(trained[0], split).report
+    return evaluate_links(trained[0], split).report.to_dict()
 
 
 def weights(trained):
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_identical_losses_weights_and_metrics(trained, split
     assert again.history == trained[0].history
     first, second = weights(trained[0]), weights(again)
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    assert evaluate_links(again, split).report == report
+    assert evaluate_links(again, split).report.to_dict() == report
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
@@ -95,7 +95,7 @@ def test_the_model_beats_popularity_and_repeat_edges_where_structure_is_planted(
 
 def test_without_planted_structure_new_links_are_at_chance(flat_population):
     flat = split_graph(build_graph(flat_population))
-    report = evaluate_links(train(flat.train, CONFIG), flat).report
+    report = evaluate_links(train(flat.train, CONFIG), flat).report.to_dict()
     for name, row in report["edge_types"].items():
         assert abs(row["model"]["auc"] - 0.5) < 0.06, name
 
@@ -120,7 +120,7 @@ def untrained_auc(seed, *, structure, scattered):
     similarity = Decoder({edge.name: LinkWeights(1.0) for edge in TELECOM.edges})
     z_dict = embed(model, encoder, split.observed)
     scorers = {edge.key: similarity.scorer(edge, split.observed, z_dict) for edge in TELECOM.edges}
-    rows = link_report(split, scorers)["edge_types"]
+    rows = link_report(split, scorers).to_dict()["edge_types"]
     return {name: row["model"]["auc"] for name, row in rows.items()}
 
 
@@ -189,7 +189,9 @@ def test_a_planted_future_edge_changes_nothing_that_is_learned(population, produ
 
 def test_untimed_data_is_split_at_random_and_says_so(population):
     untimed = split_graph(build_graph(population, keep_timestamps=False))
-    report = evaluate_links(train(untimed.train, replace(CONFIG, epochs=1)), untimed).report
+    report = evaluate_links(
+        train(untimed.train, replace(CONFIG, epochs=1)), untimed
+    ).report.to_dict()
     for row in report["edge_types"].values():
         assert row["split"] == AT_RANDOM
         assert row["slices"]["repeat"]["evaluated"] == 0
