@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.common.presenting import validated
 from controlcenter.platform.runs.commits import CHECKPOINT
 from controlcenter.serving.profiles.models import Profile
-from ml.contracts.reports.base import read
+from ml.contracts.reports.base import ReportError, read
 from ml.contracts.reports.dataset import RowCounts
 from ml.contracts.reports.graph import GraphReport
 from ml.contracts.reports.suggestions import Suggestion
@@ -43,6 +43,8 @@ DERIVED = "derived_dataset"
 TABLES = ("users", "products", "apps", "events")
 Ids = Collection[Any]
 Found = dict[Ref, "Node"]
+Numbers = dict[str, float]
+UNREADABLE = "its report cannot be read"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Node:
 
     Args:
         kind: As of its ref, and ``derived_dataset`` for a dataset that was made from another.
-        state: What its room says of it: ready, deleted, active; empty: nothing.
+        state: What its room says of it: ready, deleted, active; empty: nothing. Also that the
+            report behind its numbers cannot be read.
         run, task, iteration: Who made it; None where nobody wrote that down.
         exists: Whether it can still be had: objects that are there, profiles that are of it.
         numbers: Counts and metrics by name.
@@ -110,19 +113,28 @@ def dataset_node(row: dict[str, Any], maker: tuple[str, int] | None, runs: Any) 
     run = row["checked_run_id"]
     if run is None and maker is not None:
         run = runs.get((uuid.UUID(maker[0]), maker[1]))
+    state, kept = counted(row["state"], lambda: rows_kept(row["report__tables"]))
     return Node(
         ref=ref(DATASET, row["pk"]),
         kind=DERIVED if row["source"] else DATASET,
         name=row["name"],
         at=row["created_at"],
-        state=row["state"],
+        state=state,
         run=text(run),
         task=maker[0] if maker else None,
         iteration=maker[1] if maker else None,
         exists=row["state"] != DatasetState.DELETED,
-        numbers=rows_kept(row["report__tables"]) | numbers(bytes=row["size"]),
+        numbers=kept | numbers(bytes=row["size"]),
         hashes=texts(sha256=row["sha256"], schema=row["schema_hash"]),
     )
+
+
+def counted(state: str, count: Callable[[], Numbers]) -> tuple[str, Numbers]:
+    """The state of a thing and its numbers; a report that cannot be read is said in the state."""
+    try:
+        return state, count()
+    except ReportError:
+        return f"{state}, {UNREADABLE}" if state else UNREADABLE, {}
 
 
 def rows_kept(stored: object) -> dict[str, float]:
@@ -136,21 +148,24 @@ def rows_kept(stored: object) -> dict[str, float]:
 def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
     rows = StageRun.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
     files = files_of(ids)
-    return [
-        Node(
-            ref=ref(GRAPH, run.pk),
-            kind=GRAPH,
-            name=f"graph of {run.task}" + (f", iteration {run.iteration}" if run.iteration else ""),
-            at=run.finished_at,
-            run=text(run.pk),
-            task=text(run.task_id),
-            iteration=run.iteration,
-            exists=bool(files[run.pk]),
-            numbers=sizes(run.metrics) | files_size(files[run.pk]),
-            hashes=texts(files=digest(files[run.pk])),
-        )
-        for run in rows
-    ]
+    return [graph_node(run, files[run.pk]) for run in rows]
+
+
+def graph_node(run: StageRun, files: list[Artifact]) -> Node:
+    state, size = counted("", lambda: sizes(run.metrics))
+    return Node(
+        ref=ref(GRAPH, run.pk),
+        kind=GRAPH,
+        name=f"graph of {run.task}" + (f", iteration {run.iteration}" if run.iteration else ""),
+        at=run.finished_at,
+        state=state,
+        run=text(run.pk),
+        task=text(run.task_id),
+        iteration=run.iteration,
+        exists=bool(files),
+        numbers=size | files_size(files),
+        hashes=texts(files=digest(files)),
+    )
 
 
 def sizes(stored: object) -> dict[str, float]:
@@ -200,20 +215,23 @@ def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
         )
     )  # fmt: skip
     runs = facts.finished_runs(workspace_id, states.EVALUATING, {row["task"] for row in rows})
-    return [
-        Node(
-            ref=ref(EVALUATION, row["pk"]),
-            kind=EVALUATION,
-            name=f"evaluation of iteration {row['iteration']}",
-            at=row["created_at"],
-            run=text(runs.get((row["task"], row["iteration"]))),
-            task=text(row["task"]),
-            iteration=row["iteration"],
-            numbers=headline(row["metrics"], row["report__suggestions"]),
-            score_validated=row["score_validated"],
-        )
-        for row in rows
-    ]
+    return [evaluation_node(row, runs) for row in rows]
+
+
+def evaluation_node(row: dict[str, Any], runs: Any) -> Node:
+    state, first = counted("", lambda: headline(row["metrics"], row["report__suggestions"]))
+    return Node(
+        ref=ref(EVALUATION, row["pk"]),
+        kind=EVALUATION,
+        name=f"evaluation of iteration {row['iteration']}",
+        at=row["created_at"],
+        state=state,
+        run=text(runs.get((row["task"], row["iteration"]))),
+        task=text(row["task"]),
+        iteration=row["iteration"],
+        numbers=first,
+        score_validated=row["score_validated"],
+    )
 
 
 def headline(metrics: object, suggestions: object) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from rest_framework.test import APIClient
+from stored_reports import least_links, least_score
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.registry.models import ModelVersion
@@ -161,7 +162,7 @@ def model_version(workspace: Workspace) -> MakeVersion:
             "rule_revision": 1,
             "rules": [],
             "rules_sitting_out": {},
-            "metrics": {},
+            "metrics": {"links": least_links({}), "score": least_score()},
             "code_version": "test",
         }
         task = make_task(of, dataset, state="completed")

@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
+from stored_reports import stored
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.rules.models import Rule
@@ -98,7 +99,7 @@ def check(document, call, answer):
 def ids(workspace, team, owner, model_version, settings):
     """A row of everything, as full as can be."""
     settings.EXPLANATION_WAIT_SECONDS = 0
-    base = make_dataset(workspace, name="base", report={"tables": {"users": {"rows_kept": 3}}})
+    base = make_dataset(workspace, name="base", report=stored("quality_wide"))
     old, new = model_version(dataset=base), model_version(dataset=base)
     guest = Account.objects.create_user("guest")
     profile = Profile.objects.create(
@@ -130,18 +131,7 @@ def ids(workspace, team, owner, model_version, settings):
         rule_revision=1,
         profile_revision=1,
         state="ready",
-        result={
-            "base": 0.1,
-            "score": 0.4,
-            "scale": "probability",
-            "contributions": [
-                {"player": "loyal", "kind": "rule", "value": True, "contribution": 0.3}
-            ],
-            "additivity_error": 0.0,
-            "standard_error": 0.0,
-            "method": "exact",
-            "background": {"id": "bg-1", "kind": "sample", "size": 50, "seed": 7},
-        },
+        result=stored("explanation_evidence"),
     )
     for kind in ("product", "app"):
         Item.objects.create(workspace=workspace, type=kind, item_id="i1")
@@ -157,7 +147,7 @@ def ids(workspace, team, owner, model_version, settings):
     )
     report = EvaluationReport.objects.create(
         task_id=new.task_id, iteration=1, model_version=new, metrics={"links.mrr": 0.5},
-        report={"suggestions": [{"action": "augment", "factor": 2}]},
+        report=stored("evaluation"),
     )  # fmt: skip
     webhook, _ = webhooks.create(
         workspace=workspace,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from waiting import wait_until
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
@@ -18,6 +19,7 @@ from controlcenter.platform.artifacts.services import record
 from controlcenter.platform.artifacts.store import store
 from controlcenter.platform.runs.models import Run, RunStatus
 from ml.bundle import ModelBundle, save_bundle
+from ml.contracts.reports.version import VersionMetrics
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.fusion.facts import user_facts
 from ml.fusion.fitting import fit_profile
@@ -53,7 +55,7 @@ def model_of(graph: Graph) -> ModelBundle:
     return ModelBundle(
         model=trained.model, encoder=trained.encoder, decoder=links.decoder, profile=fitted.model,
         background=fitted.background, training=config.to_dict(), cuts=split.cuts,
-        metrics={"links": links.report, "score": fitted.report}, data_hash="ab" * 32,
+        metrics=VersionMetrics(links=links.report, score=fitted.report), data_hash="ab" * 32,
         held_out=fitted.held_out,
     )  # fmt: skip
 
@@ -113,9 +115,9 @@ def test_the_report_is_committed_with_the_run(run, task, model):
     assert execute(str(run.pk), evaluating.work) == "done"
     report = EvaluationReport.objects.get(task=task)
     assert (report.iteration, report.model_version) == (0, None)
-    mean = model.metrics["links"]["mean"]["model"]["mrr"]
+    mean = model.metrics.links.mean.model.mrr
     assert report.metrics["links.mrr"] == pytest.approx(mean)
-    assert report.metrics["score.auc"] == pytest.approx(model.metrics["score"]["auc"])
+    assert report.metrics["score.auc"] == pytest.approx(model.metrics.score.auc)
     assert report.report["notes"] == []
     assert report.report["worst"]["users"]
     assert len(report.report["worst"]["links"]) == 5 * len(model.schema.edges)
@@ -205,7 +207,8 @@ def test_a_stage_that_ran_twice_reports_once(run, task):
 
 
 def test_facts_are_of_the_time_of_the_score(graph, model):
-    foretells = {**model.metrics, "score": {"target": "future behaviour"}}
+    score = structs.replace(model.metrics.score, target="future behaviour")
+    foretells = structs.replace(model.metrics, score=score)
     early = facts_of(replace(model, metrics=foretells), graph)
     assert early.equals(user_facts(before(graph, model.cuts[1]), model.profile.rule_set))
     late = facts_of(model, graph)

@@ -1,6 +1,7 @@
 """The workflows standard and continuous, stage by stage as workers do them."""
 
 import pytest
+from msgspec import structs
 from rest_framework.test import APIClient
 
 from controlcenter.modelling.datasets.models import Dataset
@@ -13,6 +14,7 @@ from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.profiles.models import Profile
+from ml.contracts.reports.suggestions import Suggestion, SuggestionEvidence
 from workers.app import STAGES
 from workers.runtime.runner import execute
 from workers.stages import embedding, evaluating
@@ -79,19 +81,21 @@ def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
 
     def report_on(execution, model, graph):
         report = original(execution, model, graph)
-        report["metrics"]["links.mrr"] = values[execution.claim.iteration]
-        report["suggestions"] = [
-            {"action": "augment", "edge_type": "user-orders-product", "because": "x",
-             "factor": factors[execution.claim.iteration]}
-        ]  # fmt: skip
-        return report
+        iteration = execution.claim.iteration
+        metrics = {**report.metrics, "links.mrr": values[iteration]}
+        suggestion = Suggestion(
+            action="augment", automatic=True, edge_type="user-orders-product", because="x",
+            factor=factors[iteration], evidence=SuggestionEvidence(),
+        )  # fmt: skip
+        return structs.replace(report, metrics=metrics, suggestions=[suggestion])
 
-    def flat_metrics(metrics):
+    def value_of(model, metric):
+        assert metric == "links.mrr"
         done = Run.objects.filter(kind=states.EMBEDDING, status=RunStatus.DONE).count()
-        return {"links.mrr": values[done]}
+        return values[done]
 
     monkeypatch.setattr(evaluating, "report_on", report_on)
-    monkeypatch.setattr(training, "flat_metrics", flat_metrics)
+    monkeypatch.setattr(training, "value_of", value_of)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +164,9 @@ def test_without_a_suggestion_the_loop_ends(client, monkeypatch):
 
 def nothing_to_do(original):
     def report_on(execution, model, graph):
-        return original(execution, model, graph) | {
-            "suggestions": [{"action": "collect", "automatic": False, "because": "few"}]
-        }
+        advice = Suggestion(
+            action="collect", automatic=False, because="few", evidence=SuggestionEvidence()
+        )
+        return structs.replace(original(execution, model, graph), suggestions=[advice])
 
     return report_on

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from msgspec import structs
 from rest_framework.test import APIClient
 
 from controlcenter.modelling.datasets import deriving
@@ -25,6 +26,7 @@ from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.ingestion.services import ingest
+from ml.contracts.reports.suggestions import Suggestion
 from ml.data.frames import load_tables
 from ml.graph.splits import split_graph
 from ml.optimizing.added import separate
@@ -340,7 +342,9 @@ def test_baselines_measure_the_same_in_every_iteration(raw, monkeypatch):
     report_on = evaluating.report_on
 
     def suggesting(execution, model, graph):
-        return report_on(execution, model, graph) | {"suggestions": [ORDERS, USES]}
+        whole = {"automatic": True, "because": "x", "evidence": {}}
+        suggestions = [Suggestion.from_dict(whole | one) for one in (ORDERS, USES)]
+        return structs.replace(report_on(execution, model, graph), suggestions=suggestions)
 
     monkeypatch.setattr(evaluating, "report_on", suggesting)
     task = make_task(raw, epochs=1, fusion_epochs=5, max_iterations=2)

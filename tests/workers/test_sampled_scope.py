@@ -31,7 +31,7 @@ def test_scales_and_measures_are_of_the_features_that_are_scored(sampled, graphs
     """In a sample users have only the calls whose both ends are in it: other counts, other hits."""
     assert graphs.training.num_nodes[USER] == SYNTHESIS["users"] * SHARE
     model, frame = model_of(sampled.pk), profile_frame(graphs.whole)
-    assert model.metrics["score"]["target"] == "label"
+    assert model.metrics.score.target == "label"
     assert model.profile.encoder == AttributeEncoder.fit(graphs.whole.schema, frame)
     assert sampled.metrics["score"]["users"] == SYNTHESIS["users"]
     assert set(model.held_out["user_id"]) == set(graphs.whole.node_ids[USER])

@@ -70,7 +70,7 @@ def test_the_score_looks_as_far_into_the_future_as_it_is_told(task, graph):
     task.parameters |= {"fusion_epochs": 1}
     for told, looked_at in [(2, 2.0), (3, 3.0), (30, 20.0)]:
         report = fit(graph, rules, trained, task, (cut, cut), told).report
-        assert (report["target"], report["horizon_days"]) == ("future behaviour", looked_at)
+        assert (report.target, report.horizon_days) == ("future behaviour", looked_at)
 
 
 def test_a_killed_process_is_a_lost_attempt_and_the_next_goes_on(task, graph, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import structs
 from rest_framework.test import APIClient
 
 from controlcenter.modelling.datasets.models import Dataset
@@ -15,6 +16,7 @@ from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.runs.models import Run, RunStatus
+from ml.contracts.reports.suggestions import Suggestion, SuggestionEvidence
 from workers.app import STAGES
 from workers.runtime.runner import execute
 from workers.stages import evaluating
@@ -31,8 +33,11 @@ def do_queued():
 
 def with_a_suggestion(original):
     def report_on(execution, model, graph):
-        told = {"action": "augment", "edge_type": "user-orders-product", "factor": 2}
-        return original(execution, model, graph) | {"suggestions": [told | {"because": "x"}]}
+        suggestion = Suggestion(
+            action="augment", automatic=True, edge_type="user-orders-product", factor=2,
+            because="x", evidence=SuggestionEvidence(),
+        )  # fmt: skip
+        return structs.replace(original(execution, model, graph), suggestions=[suggestion])
 
     return report_on
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from controlcenter_fixtures import make_dataset, make_schedule, make_task
 from django.test import Client
+from stored_reports import least_evaluation, least_links, least_score
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.services import Trained
@@ -27,16 +28,16 @@ from controlcenter.serving.profiles.models import Item, Profile
 from ml.contracts.schema import TELECOM
 
 METRICS = {
-    "links": {
-        "edge_types": {
+    "links": least_links(
+        {
             "user-orders-product": {
                 "model": {"mrr": 0.4, "auc": 0.9},
                 "popularity": {"mrr": 0.1, "auc": 0.7},
                 "ease": {"mrr": 0.3, "auc": 0.8},
             }
         }
-    },
-    "score": {"auc": 0.85, "rules_auc": 0.75, "boosting_auc": 0.84, "validated": True},
+    ),
+    "score": least_score(auc=0.85, rules_auc=0.75, boosting_auc=0.84),
 }
 
 
@@ -107,7 +108,7 @@ def fill(workspace: Workspace, owner: Account, mark: str) -> Filled:
             iteration=0,
             model_version=old,
             metrics={"links.mrr": 0.4},
-            report={**METRICS, "notes": [mark]},
+            report=least_evaluation(**METRICS, notes=[mark]),
         ),
         "log.Event": Event.objects.create(
             workspace=workspace,

@@ -1,11 +1,13 @@
 """The page of an evaluation: what it says, draws and links to."""
 
+import html
 import re
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from stored_reports import least_evaluation, least_links, least_score, stored
 
 from controlcenter.modelling.evaluations import tables
 from controlcenter.modelling.evaluations.models import EvaluationReport
@@ -19,17 +21,13 @@ SLICE = {
     "sources": 250, "effective": 210.5, "recall_at_20": 0.08, "low": 0.06, "high": 0.11,
     "baselines": {"popularity": 0.02, "ease": 0.1},
 }  # fmt: skip
-REPORT = {
-    "links": {
-        "edge_types": {
-            "user-orders-product": {"model": {"mrr": 0.4}, "ease": {"mrr": 0.3}, "slices": {}}
-        }
-    },
-    "score": {
-        "auc": 0.85, "ece": 0.02, "validated": True,
-        "reliability": [{"from": 0, "to": 0.1, "count": 9, "predicted": 0.1, "observed": 0.2}],
-    },
-    "slices": {
+REPORT = least_evaluation(
+    links=least_links({"user-orders-product": {"model": {"mrr": 0.4}, "ease": {"mrr": 0.3}}}),
+    score=least_score(
+        auc=0.85, ece=0.02,
+        reliability=[{"from": 0, "to": 0.1, "count": 9, "predicted": 0.1, "observed": 0.2}],
+    ),
+    slices={
         "links": [SLICE],
         "users": [
             {
@@ -45,7 +43,7 @@ REPORT = {
             },
         ],
     },
-    "worst": {
+    worst={
         "users": [
             {
                 "kind": "missed", "user_id": "user-alphamark", "score": 0.01, "outcome": 1,
@@ -69,16 +67,19 @@ REPORT = {
             }
         ],
     },
-    "suggestions": [
+    suggestions=[
         {
             "action": "augment", "automatic": True, "edge_type": "user-orders-product",
             "factor": 2, "sources": "1-4", "because": "Recall@20 .08 against .31",
+            "evidence": {"metric": "recall_at_20", "gap": 0.23},
         },
-        {"action": "collect", "automatic": False, "what": "label", "because": "not validated"},
+        {
+            "action": "collect", "automatic": False, "what": "label", "because": "not validated",
+            "evidence": {"users": 90},
+        },
     ],
-    "notes": ["user-calls-user: MRR 0.1 when asked again"],
-    "intervals": "95%",
-}  # fmt: skip
+    notes=["user-calls-user: MRR 0.1 when asked again"],
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -177,11 +178,37 @@ def test_the_plot_has_a_point_an_iteration():
     assert tables.iterations_plot("m", [Score(0, 0.2)]) is None
 
 
-def test_a_report_of_an_odd_shape_is_shown_all_the_same(alpha, as_):
+@pytest.mark.parametrize(
+    ("odd", "place"),
+    [
+        ({}, "missing required field `format`"),
+        (REPORT | {"slices": {}}, "missing required field `links` - at `$.slices`"),
+        (REPORT | {"suggestions": {}}, "Expected `array`, got `object` - at `$.suggestions`"),
+        (REPORT | {"score": least_score(auc="high")}, "got `str` - at `$.score.auc`"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_said_and_hides_nothing_else(odd, place, alpha, as_):
     row = alpha.rows["evaluations.EvaluationReport"]
-    for odd in ({}, {"slices": {}, "worst": {}}, {"slices": [], "worst": [], "suggestions": {}}):
-        EvaluationReport.objects.filter(pk=row.pk).update(report=odd, model_version=None)
-        assert "Suggestions" in page(as_("viewer"), row.pk)
+    EvaluationReport.objects.create(task=row.task, iteration=1, metrics={}, report=REPORT)
+    EvaluationReport.objects.filter(pk=row.pk).update(report=odd, model_version=None)
+    shown = page(as_("viewer"), row.pk)
+    assert "This report cannot be shown. Evaluation cannot be read: " in shown
+    assert place in html.unescape(shown)
+    assert "Iterations of this task" in shown
+
+
+def test_a_stored_report_is_shown_with_all_its_cases(alpha, as_):
+    row, report = alpha.rows["evaluations.EvaluationReport"], stored("evaluation")
+    EvaluationReport.objects.filter(pk=row.pk).update(report=report)
+    shown = html.unescape(page(as_("viewer"), row.pk))
+    for one in report["suggestions"]:
+        assert one["because"] in shown
+    for case in [*report["worst"]["users"], *report["worst"]["links"]]:
+        assert "; ".join(case["why"]) in shown
+    for part in report["slices"]["links"]:
+        assert f"{part['low']:.3f} to {part['high']:.3f}" in shown
+    for part in report["slices"]["users"]:
+        assert f"{part['calibration_error']:.4f}" in shown
 
 
 def test_the_list_leaves_the_bodies_and_costs_the_same_however_long(alpha, as_):

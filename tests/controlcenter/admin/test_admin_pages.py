@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from admin_fixtures import METRICS
-from controlcenter.platform.common.link_tables import metric_tables
 from controlcenter_fixtures import make_dataset, make_task
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from stored_reports import least_score, stored
 
+from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.rules.models import Rule
 from controlcenter.modelling.tasks import curves
 from controlcenter.modelling.tasks.models import Task, TaskEvent
@@ -20,6 +22,9 @@ from controlcenter.platform.accounts.models import Account, Membership
 from controlcenter.platform.runs.models import Run
 from controlcenter.serving.profiles.contributions import bars
 from controlcenter.serving.profiles.models import Explanation, Profile
+from ml.contracts.reports.explanation import ExplanationReport
+from ml.contracts.reports.score import ScoreReport
+from ml.contracts.reports.version import EpochLoss, VersionMetrics
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"
@@ -118,9 +123,17 @@ def test_a_live_task_shows_timeline_progress_and_curve(trained_task, as_):
 
 
 def test_losses_take_the_last_of_a_repeated_epoch(trained_task):
-    assert curves.losses(trained_task) == {1: 2.5, 2: 1.25}
-    trained_task.metrics = {"losses": [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.0}]}
-    assert curves.losses(trained_task) == {1: 3.0, 2: 2.0}
+    assert curves.losses(trained_task, None) == {1: 2.5, 2: 1.25}
+    done = [EpochLoss(epoch=1, loss=3.0), EpochLoss(epoch=2, loss=2.0)]
+    assert curves.losses(trained_task, done) == {1: 3.0, 2: 2.0}
+    assert curves.losses(trained_task, []) == {}
+
+
+def test_metrics_of_a_task_that_cannot_be_read_are_said_and_hide_nothing_else(trained_task, as_):
+    Task.objects.filter(pk=trained_task.pk).update(metrics={"losses": [{"epoch": 1}]})
+    shown = page(as_("viewer"), "tasks_task_change", trained_task.pk)
+    assert "TaskMetrics cannot be read: Object missing required field `loss`" in shown
+    assert "epoch 2 of 4" in shown
 
 
 def test_the_curve_falls_from_the_top_left_to_the_bottom_right():
@@ -160,23 +173,29 @@ def test_a_finished_task_shows_metrics_beside_baselines(alpha, as_):
 
 
 def test_metric_tables_show_the_best_and_bear_what_is_absent():
-    links, score, about = metric_tables(METRICS)
+    metrics = VersionMetrics.from_dict(METRICS)
+    links, score, about = metric_tables(metrics.links, metrics.score)
     assert [str(cell) for cell in links.rows[0]] == [
         "user-orders-product", "model", "<b>0.4000</b>", "<b>0.9000</b>",
     ]  # fmt: skip
     assert [str(cell) for cell in score.rows[0]] == ["fused score", "<b>0.8500</b>"]
-    assert about.rows == [["validated", "yes"]]
-    for odd in (None, {}, [], "text", {"links": None, "score": []}, {"links": {"edge_types": 3}}):
-        assert metric_tables(odd) == []
-    unmeasured = dict.fromkeys(("auc", "rules_auc"), None) | {"validated": False, "methods": {}}
-    (only,) = metric_tables({"score": unmeasured | {"notes": ["not validated: by the rules"]}})
+    assert about.rows == [
+        ["target", "label"], ["validated", "yes"], ["evidence from before", "–"],
+        ["users", "100"], ["folds", "5"],
+    ]  # fmt: skip
+    assert metric_tables(None, None) == []
+    unmeasured = least_score(validated=False, notes=["not validated: by the rules"])
+    (only,) = metric_tables(None, ScoreReport.from_dict(unmeasured))
     assert only.notes == ["Not validated: by the rules."]
     assert only.warning == "This score is not validated."
 
 
 def test_a_dataset_shows_its_report(alpha, as_):
-    quality = {"rows_read": 3, "rows_kept": 2, "rows_rejected": 1, "reasons": {"no id": 1}}
-    report = {
+    quality = {
+        "rows_read": 3, "rows_kept": 2, "rows_rejected": 1, "values_rejected": 0,
+        "reasons": {"no id": 1}, "value_reasons": {}, "blanks": {},
+    }  # fmt: skip
+    report = stored("quality_wide") | {
         "tables": {"users": quality},
         "rows_read": 3, "rows_kept": 2, "rows_rejected": 1,
         "rejected": [{"file": "u.csv", "line": 4, "column": "id", "value": EVIL,
@@ -190,6 +209,10 @@ def test_a_dataset_shows_its_report(alpha, as_):
     for text in ("no id", "u.csv", "two columns were ignored", "2025-01-01 to", "1,234"):
         assert text in shown
     assert EVIL not in shown
+    Dataset.objects.filter(pk=dataset.pk).update(report=report | {"tables": {"users": {}}})
+    shown = page(as_("viewer"), "datasets_dataset_change", dataset.pk)
+    assert "UploadReport cannot be read: Object missing required field `rows_read`" in shown
+    assert "Lineage" in shown
 
 
 def test_a_profile_shows_what_is_known_and_asks_for_its_explanation(alpha, as_):
@@ -223,7 +246,7 @@ def test_a_cached_explanation_is_shown_at_once(alpha, as_):
         {"type": "product", "id": "p1", "name": "Phone", "events": 3, "contribution": 0.07},
         {"type": "user", "id": "u9", "name": None, "events": 1, "contribution": -0.02},
     ]
-    result = {
+    result = stored("explanation_evidence") | {
         "base": 0.4,
         "score": 0.5,
         "scale": "probability",
@@ -252,21 +275,33 @@ def test_a_cached_explanation_is_shown_at_once(alpha, as_):
     ):  # fmt: skip
         assert text in shown, text
     assert EVIL not in shown
+    Explanation.objects.filter(profile=profile).update(result={"base": 0.4})
+    shown = page(as_("viewer"), "profiles_profile_change", profile.pk)
+    assert "This explanation cannot be shown. ExplanationReport cannot be read: " in shown
+
+
+def explanation(rows, **more):
+    whole = {"base": 0.1, "score": 0.6, "scale": "probability", "additivity_error": 0.0}
+    about = {"method": "exact", "background": "bg-1"}
+    return ExplanationReport.from_dict({**whole, **about, "contributions": rows, **more})
 
 
 def test_bars_go_left_and_right_of_the_middle():
     parts = [("a", -0.5), ("b", 1.0), ("c", 0.0)]
-    rows = [{"player": name, "kind": "rule", "contribution": part} for name, part in parts]
-    found = bars({"contributions": rows, "base": 0.1, "score": 0.6})
+    rows = [
+        {"player": name, "kind": "rule", "value": True, "contribution": part}
+        for name, part in parts
+    ]
+    found = bars(explanation(rows))
     assert [(bar.player, bar.x, bar.width, bar.up) for bar in found.rows] == [
         ("b", "100.0", "98.0", True),
         ("a", "51.0", "49.0", False),
         ("c", "100.0", "0.0", True),
     ]
-    many = bars({"contributions": rows * 10})
+    many = bars(explanation(rows * 10))
     assert len(many.rows) == 25
     assert "5 smaller" in many.rest
-    assert bars({}).rows == []
+    assert bars(explanation([])).rows == []
 
 
 def test_a_version_shows_that_it_is_active_and_offers_the_others(alpha, as_):

@@ -6,6 +6,8 @@ import itertools
 import uuid
 from collections import defaultdict
 
+from stored_reports import least_evaluation
+
 from controlcenter.lineage.refs import Edge, ref
 from controlcenter.modelling.datasets.deriving import commit_derived
 from controlcenter.modelling.evaluations.services import record_report
@@ -23,6 +25,8 @@ from controlcenter.platform.runs.claims import claim
 from controlcenter.platform.runs.commits import committing, reuse
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.profiles.models import Profile
+from ml.contracts.reports.dataset import MadeBy, OptimizingStep
+from ml.contracts.reports.evaluation import Evaluation
 from ml.contracts.schema import TELECOM
 
 STEP = {
@@ -30,7 +34,10 @@ STEP = {
     "before": {"users": 5, "products": 2, "apps": 1, "events": 9},
     "after": {"users": 4, "products": 2, "apps": 1, "events": 6},
 }  # fmt: skip
-SUGGESTION = {"action": "augment", "edge_type": "user-orders-product", "factor": 2, "because": "x"}
+SUGGESTION = {
+    "action": "augment", "automatic": True, "edge_type": "user-orders-product", "factor": 2,
+    "because": "x", "evidence": {},
+}  # fmt: skip
 
 
 class History:
@@ -100,8 +107,8 @@ class History:
                 ],
                 schema=TELECOM.to_dict(),
                 schema_hash=TELECOM.hash,
-                steps=[STEP],
-                made_by={"task": str(task.pk), "iteration": task.iteration},
+                steps=[OptimizingStep.from_dict(STEP)],
+                made_by=MadeBy(task=str(task.pk), iteration=task.iteration),
                 account=task.created_by,
             )
             commit.metrics = {"dataset": str(derived.pk), "actions": []}
@@ -165,7 +172,8 @@ class History:
         metrics = {"links.mrr": 0.1 * held.iteration}
         with committing(held) as commit:
             told = {"metrics": metrics, "suggestions": [SUGGESTION]}
-            report = record_report(commit, report=told, version_id=version.pk)
+            whole = Evaluation.from_dict(least_evaluation(**told))
+            report = record_report(commit, report=whole, version_id=version.pk)
             commit.metrics = told
         self.add("version", version.pk, "evaluation", report.pk, "evaluated")
 

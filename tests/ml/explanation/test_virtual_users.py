@@ -398,4 +398,4 @@ def test_any_schema_can_be_explained(features, edges):
     told = strongest(model, user, graph, subject.evidence, known[0])
     assert [entry["neighbours"] for entry in told] == [2] * len(edges)
     for view in (explain_groups, explain_flat):
-        assert view(model, subject, background)["additivity_error"] < 1e-9
+        assert view(model, subject, background).additivity_error < 1e-9

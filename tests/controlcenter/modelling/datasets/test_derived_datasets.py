@@ -14,6 +14,8 @@ from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.runs.models import Run
+from ml.contracts.reports.base import read
+from ml.contracts.reports.dataset import MadeBy, OptimizingStep
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/datasets/"
@@ -40,6 +42,7 @@ STEPS = [
         ],
     },
 ]  # fmt: skip
+DONE = read(list[OptimizingStep], STEPS)
 
 
 def optimized(task, iteration=0, reuses=None):
@@ -50,7 +53,7 @@ def optimized(task, iteration=0, reuses=None):
 
 
 def made_by(task):
-    return {"task": str(task.pk), "iteration": task.iteration}
+    return MadeBy(task=str(task.pk), iteration=task.iteration)
 
 
 @pytest.fixture
@@ -67,12 +70,12 @@ def derived(task):
     )  # fmt: skip
     return make_dataset(
         task.workspace, name="telecom, optimized 1", source=task.dataset, checked_run_id=run.pk,
-        checked_epoch=run.epoch, report=report_of(STEPS, made_by(task)),
+        checked_epoch=run.epoch, report=report_of(DONE, made_by(task)).to_dict(),
     )  # fmt: skip
 
 
 def test_the_report_sums_the_steps_by_table(task):
-    report = report_of(STEPS, made_by(task))
+    report = report_of(DONE, made_by(task)).to_dict()
     for table in [*report["tables"].values(), report]:
         assert (
             table["rows_read"] - table["rows_rejected"] + table["rows_added"]

@@ -6,6 +6,7 @@ import pytest
 from controlcenter_fixtures import make_task
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from stored_reports import stored
 
 from controlcenter.modelling.evaluations import queries
 from controlcenter.modelling.evaluations.models import EvaluationReport
@@ -14,9 +15,10 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks.looping import Score
 from controlcenter.platform.runs.commits import Commit
 from controlcenter.platform.runs.models import Run
+from ml.contracts.reports.evaluation import Evaluation
 
 pytestmark = pytest.mark.django_db
-REPORT = {"format": 1, "metrics": {"links.mrr": 0.5, "score.auc": 0.8}, "suggestions": []}
+REPORT = Evaluation.from_dict(stored("evaluation"))
 
 
 @pytest.fixture
@@ -38,8 +40,9 @@ def test_a_report_is_of_the_runs_task_and_iteration(task, model_version):
     made = record_report(commit_of(task, iteration=2), report=REPORT, version_id=version.pk)
     found = EvaluationReport.objects.get(pk=made.pk)
     assert (found.task, found.iteration, found.model_version) == (task, 2, version)
-    assert found.metrics == REPORT["metrics"]
-    assert found.report == {"format": 1, "suggestions": []}
+    assert found.metrics == REPORT.metrics
+    assert {"metrics": found.metrics, **found.report} == stored("evaluation")
+    assert "metrics" not in found.report
     assert found.created_at is not None
 
 
