@@ -21,7 +21,7 @@ class ChangeSerializer(serializers.Serializer[Any]):
 
 
 class StepSerializer(serializers.Serializer[Any]):
-    """One step that made a derived dataset; its keys are those of ``ml.optimizing.steps``."""
+    """One step that made a derived dataset; keys as of ``ml.contracts.reports.dataset``."""
 
     name = serializers.CharField()
     parameters = serializers.JSONField()
@@ -138,7 +138,7 @@ class SynthesisSerializer(serializers.Serializer[Any]):
 
 
 class QualityReportSerializer(serializers.Serializer[Any]):
-    """What the validation found; its keys are those of ``ml.data.quality``."""
+    """What the validation found; its keys are those of ``ml.contracts.reports.dataset``."""
 
     dataset = serializers.UUIDField()
     state = serializers.ChoiceField(choices=DatasetState.choices)

@@ -1,98 +1,17 @@
-"""What the pages say of a model's numbers: slices, comparison, reliability, not validated."""
+"""What the pages say of a model's numbers: reliability, not validated, what cannot be read."""
 
 import pytest
 from django.urls import reverse
-from stored_reports import least_evaluation, least_links, least_score, stored
+from report_cases import LINKS, NO_LINKS, RULES, SCORE
+from stored_reports import least_evaluation, stored
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.reports.metric_tables import metric_tables
-from controlcenter.modelling.reports.reliability import reliability
 from controlcenter.serving.profiles.models import Profile
-from ml.contracts.reports.links import LinkReport
-from ml.contracts.reports.score import ScoreReport
 
 pytestmark = pytest.mark.django_db
 
-LINKS = least_links(
-    {
-        "user-calls-user": {
-            "model": {"ndcg@20": 0.2, "mrr": 0.3},
-            "ease": {"ndcg@20": 0.4, "mrr": 0.1},
-            "slices": {
-                "repeat": {"evaluated": 40, "model": {"mrr": 0.3}, "ease": {"mrr": 0.5}},
-                "cold 0": {"evaluated": 0},
-            },
-        }
-    },
-    notes=["user-calls-user: the baseline EASE is better than the model: NDCG@20 0.4"],
-    negatives={"random": "1 a pair", "historical": "1 a pair of the past"},
-)
-SCORE = least_score(
-    auc=0.8, ece=0.02, target="future behaviour",
-    what="no event in the 30 days from 2025-03-01 00:00 UTC",
-    passed_over=["label churn: no user has a value"],
-    comparison={
-        "best_part": "boosting", "value": 0.01, "low": -0.02, "high": 0.03, "level": 0.95,
-        "resamples": 1000,
-    },
-    calibration={"method": "Platt scaling", "bins": 10, "brier_before": 0.2, "ece_before": 0.1},
-    reliability=[
-        {"from": 0.0, "to": 0.1, "count": 400, "predicted": 0.05, "observed": 0.0},
-        {"from": 0.9, "to": 1.0, "count": 100, "predicted": 1.0, "observed": 0.5},
-    ],
-)  # fmt: skip
-RULES = least_score(validated=False, target="rules", notes=["NOT VALIDATED: so"])
-NO_LINKS = least_links({})
 BADGE = '<span class="ups-badge ups-bad">not validated</span>'
-
-
-def by_title(links=NO_LINKS, score=RULES):
-    tables = metric_tables(LinkReport.from_dict(links), ScoreReport.from_dict(score))
-    return {table.title.split(":")[0]: table for table in tables}
-
-
-def test_links_stand_beside_ease_and_the_protocol_is_said():
-    table = by_title(LINKS)["Held-out links"]
-    assert table.columns == ["edge type", "method", "mrr", "ndcg@20"]
-    assert [str(cell) for cell in table.rows[1]] == ["", "EASE", "0.1000", "<b>0.4000</b>"]
-    assert (
-        table.note
-        == "ranked among all; negatives: random: 1 a pair; historical: 1 a pair of the past"
-    )
-    assert table.notes[0].startswith("User-calls-user: the baseline EASE")
-
-
-def test_slices_without_pairs_are_left_out():
-    table = by_title(LINKS)["Held-out links by slice"]
-    (row,) = table.rows
-    assert [str(cell) for cell in row] == [
-        "user-calls-user", "repeat", "40", "0.3000", "–", "–", "–", "<b>0.5000</b>",
-    ]  # fmt: skip
-
-
-def test_the_score_says_what_it_predicts_and_how_it_compares():
-    tables = by_title(score=SCORE)
-    (note,) = tables["Score"].notes
-    assert "gradient boosting): +0.0100; 95% of 1,000 resamples" in note
-    about = dict(map(tuple, tables["How the score was measured"].rows))
-    assert about["what a 1 means"].startswith("no event in the 30 days")
-    assert about["calibration error before calibration"] == "0.1000"
-    assert tables["How the score was measured"].notes == ["Label churn: no user has a value."]
-    assert tables["Reliability"].rows[0] == ["0 to 0.1", "400", "0.0500", "0.0000"]
-    assert tables["Reliability"].note == "Platt scaling"
-
-
-def test_the_drawing_puts_what_holds_on_the_diagonal():
-    drawn = reliability(ScoreReport.from_dict(SCORE))
-    assert [(dot.x, dot.y, dot.r) for dot in drawn.dots] == [
-        ("56.0", "210.0", "9.0"),
-        ("246.0", "110.0", "6.0"),
-    ]
-    assert drawn.error == "0.0200"
-    bare = reliability(ScoreReport.from_dict(SCORE | {"ece": None}))
-    assert (bare.dots, bare.error) == (drawn.dots, "")
-    assert reliability(ScoreReport.from_dict(RULES)) is None
 
 
 def test_the_page_of_a_version_draws_the_reliability(alpha, as_):
