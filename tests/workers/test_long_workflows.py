@@ -77,7 +77,7 @@ def test_standard_passes_the_path_once(client):
 
 def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
     """Iterations that reach these values, as far as training and the report say."""
-    original, training = evaluating.report_on, embedding
+    original = evaluating.report_on
 
     def report_on(execution, model, graph):
         report = original(execution, model, graph)
@@ -95,7 +95,7 @@ def scored(monkeypatch, values, factors=(2, 3, 2, 3)):
         return values[done]
 
     monkeypatch.setattr(evaluating, "report_on", report_on)
-    monkeypatch.setattr(training, "value_of", value_of)
+    monkeypatch.setattr(embedding, "value_of", value_of)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.tasks.looping import Score
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.serving.profiles.models import Profile
+from ml.contracts.reports.base import read
 
 SCORE_VALIDATED = Cast(
     KeyTextTransform("validated", KeyTransform("score", "model_version__metrics")), BooleanField()
@@ -27,8 +28,8 @@ def iterations(task: Task) -> list[Any]:
 
 def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:
     """The metric by iteration, where it was measured."""
-    found = [(one.iteration, one.metrics.get(metric)) for one in reports]
-    return [Score(number, float(v)) for number, v in found if isinstance(v, int | float)]
+    by_name = [(one.iteration, read(dict[str, float], one.metrics)) for one in reports]
+    return [Score(number, metrics[metric]) for number, metrics in by_name if metric in metrics]
 
 
 def report_links(task: Task) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ Keys = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Dot:
+class IterationDot:
     """One iteration in the plot."""
 
     x: str
@@ -41,7 +41,7 @@ class Iterations:
 
     metric: str
     curve: Curve
-    dots: list[Dot]
+    dots: list[IterationDot]
 
 
 def iterations_plot(metric: str, found: Sequence[Score]) -> Iterations | None:
@@ -51,7 +51,7 @@ def iterations_plot(metric: str, found: Sequence[Score]) -> Iterations | None:
         return None
     places = [point.split(",") for point in drawn.points.split(" ")]
     dots = [
-        Dot(x, y, f"iteration {score.iteration}: {score.value:.4f}")
+        IterationDot(x, y, f"iteration {score.iteration}: {score.value:.4f}")
         for (x, y), score in zip(places, found, strict=True)
     ]
     return Iterations(metric, drawn, dots)

@@ -9,7 +9,7 @@ SMALLEST, LARGEST = 3.0, 9.0
 
 
 @dataclass(frozen=True)
-class Dot:
+class ReliabilityDot:
     """A bin: how large its users' number makes it, and what it says."""
 
     x: str
@@ -26,7 +26,7 @@ class Reliability:
         error: Of the calibration; empty where it was not measured.
     """
 
-    dots: list[Dot]
+    dots: list[ReliabilityDot]
     error: str
 
 
@@ -36,7 +36,7 @@ def reliability(score: ScoreReport) -> Reliability | None:
         return None
     most = max(row.count for row in score.reliability) or 1
     dots = [
-        Dot(
+        ReliabilityDot(
             x=f"{LEFT + SIDE * row.predicted:.1f}",
             y=f"{TOP + SIDE * (1 - row.observed):.1f}",
             r=f"{SMALLEST + (LARGEST - SMALLEST) * (row.count / most) ** 0.5:.1f}",
