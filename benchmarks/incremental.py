@@ -18,7 +18,7 @@ from benchmarks.hgt import HEADS, HIDDEN, LAYERS, NODE_TYPES, ORDER, THREADS, US
 from ml.contracts.schema import TELECOM, USER, EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Edges, Graph, reverse
-from ml.graph.sampling import pair_tensors
+from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model, graph_inputs
 from ml.incremental.engine import IncrementalConfig, IncrementalEngine

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from benchmarks.harness import Memory, Row, Sample, peak_memory, run
 from benchmarks.hgt import Size, draw_pairs
+from ml.compute.hashing import key_of
 from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import build_adjacency
-from ml.graph.drawing import pick
 from ml.graph.graph import Edges, Graph, message_types, reverse
-from ml.graph.sampler import Sampler, View, key_of
+from ml.graph.sampler import Sampler, View
+from ml.graph.sampling_kernels import pairs_at
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.training.loop import Run, TrainingConfig, train_on
 from ml.hgt.training.training_data import TrainingData
@@ -104,7 +105,9 @@ def sampler_row(data: TrainingData, size: str) -> Row:
     sampler = Sampler(data.structure, [USUAL.fanout])
     everything, numbers = sampler.everything(), itertools.count()
     pairs = {
-        key: torch.from_numpy(np.stack(pick(side.start, side.other, np.arange(len(side.other)))))
+        key: torch.from_numpy(
+            np.stack(pairs_at(side.start, side.other, np.arange(len(side.other))))
+        )
         for key, side in ((key, links.by_source) for key, links in data.structure.links.items())
     }
     generator = torch.Generator().manual_seed(0)

@@ -174,7 +174,7 @@ def pair_adjacency(num_nodes: Mapping[str, int], pairs: PairDict) -> Adjacency:
     """Messages along ``pairs`` and back; both directions share their memory.
 
     Args:
-        pairs: As of ``ml.graph.sampling.pair_tensors``.
+        pairs: As of ``ml.graph.messages.pair_tensors``.
     """
     there = build_adjacency(num_nodes, pairs).relations
     back = {reverse(key): relation.reversed for key, relation in there.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.compute.compiling import kernel
-from ml.graph.drawing import first_not_before
+from ml.compute.searching import lower_bound
 
 Array = npt.NDArray[Any]
 
@@ -33,8 +33,8 @@ def known(
         start, other: Base edges by source, their targets rising.
     """
     if u < len(start) - 1:
-        place = first_not_before(other, start[u], start[u + 1], v)
-        if place < start[u + 1] and other[place] == v:
+        index = lower_bound(other, start[u], start[u + 1], v)
+        if index < start[u + 1] and other[index] == v:
             return True
     # Whichever list ends first says it: one end may be a hub, seldom both.
     a, b = source_head[u], target_head[v]

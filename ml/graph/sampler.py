@@ -14,21 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ml.compute.hashing import in_fold, join, permuted_all
 from ml.compute.threads import run_pieces
 from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Relation, Rows
 from ml.graph.ages import UNKNOWN, Ages, aged
-from ml.graph.drawing import (
-    count_edges,
-    discover,
-    draw_edges,
-    in_fold,
-    join,
-    permuted_all,
-    pick,
-)
 from ml.graph.graph import message_types
-from ml.graph.sampling import Messages
+from ml.graph.messages import Messages
+from ml.graph.sampling_kernels import count_edges, new_nodes, pairs_at, sample_edges
 from ml.graph.sorting import counting_sort
 from ml.graph.structure import Side, Structure, reverse_of
 
@@ -38,14 +31,6 @@ ALL = 2**31 - 1
 EXACT_COUNT = 4096
 """In-edges outside a fold are counted up to this degree; above it their expected number is told."""
 PIECE = 2048
-
-
-def key_of(*numbers: int) -> np.uint64:
-    """A random key that belongs to ``numbers``, the same everywhere."""
-    key = np.uint64(0)
-    for number in numbers:
-        key = np.uint64(join(key, number))
-    return key
 
 
 @dataclass(frozen=True)
@@ -214,7 +199,7 @@ class Sampler:
         places = np.arange(low, high)
         if shuffle:
             places = permuted_all(places, len(side.other), np.uint64(join(folding, ALL)))
-        pairs = np.stack(pick(side.start, side.other, places))
+        pairs = np.stack(pairs_at(side.start, side.other, places))
         return pairs[:, in_fold(*pairs, view.part, view.folds, folding)]
 
     def _draw(self, key: EdgeKey, targets: Array, view: View, fanout: int) -> Drawn:
@@ -232,7 +217,7 @@ class Sampler:
             view.part_of(side), view.folds, self.fold_key(key, view), draws, fanout,
             place, found, kept, since,
         )  # fmt: skip
-        _in_pieces(lambda low, high, _: draw_edges(low, high, *arrays), len(targets))
+        _in_pieces(lambda low, high, _: sample_edges(low, high, *arrays), len(targets))
         inside: Array | slice = slice(None)
         if kept.sum() < len(found):
             inside = np.arange(len(found)) - np.repeat(place, room) < np.repeat(kept, room)
@@ -247,7 +232,7 @@ class Sampler:
             return nodes
         for edges in found:
             new = np.empty(len(edges), np.int64)
-            parts.append(new[: discover(edges, local, new)])
+            parts.append(new[: new_nodes(edges, local, new)])
         new = np.sort(np.concatenate([np.empty(0, np.int64), *parts[1:]]))
         local[new] = np.arange(len(nodes), len(nodes) + len(new))
         return np.concatenate([nodes, new])

@@ -17,7 +17,7 @@ from ml.contracts.schema import EdgeKey, GraphSchema
 from ml.graph.adjacency import total
 from ml.graph.ages import Ages, check_days
 from ml.graph.graph import Graph, message_types
-from ml.graph.sampling import Messages, build_messages, pair_tensors
+from ml.graph.messages import Messages, build_messages, pair_tensors
 from ml.hgt.attention.neighbour_sums import gather_sum
 from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
 from ml.hgt.layer import HGTLayer

@@ -16,7 +16,7 @@ from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Rows, total
 from ml.graph.ages import of_any_age
 from ml.graph.graph import Graph
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.messages import build_messages, pair_tensors
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.layer import HGTLayer

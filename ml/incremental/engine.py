@@ -23,7 +23,7 @@ from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Graph
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.sampling import pair_tensors
+from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import EMBEDDING_DIM, HGT, check_schema, graph_inputs
 from ml.incremental import snapshot

@@ -11,7 +11,7 @@ from torch import Tensor
 from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.sampling import all_messages
+from ml.graph.messages import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import EMBEDDING_DIM, HGT

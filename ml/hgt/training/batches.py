@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.compute.hashing import join, key_of, permuted_all
+from ml.compute.searching import lower_bound_in_order
 from ml.contracts.schema import EdgeKey
-from ml.graph.drawing import first_in_order, join, permuted_all, pick
 from ml.graph.graph import UNKNOWN_TIME
-from ml.graph.sampler import Sampler, View, key_of
+from ml.graph.sampler import Sampler, View
+from ml.graph.sampling_kernels import pairs_at
 from ml.graph.structure import Links, Structure
 from ml.hgt.training.losses import FULL_SOFTMAX
 
@@ -104,11 +106,11 @@ class Plan:
         side = links.early_by_source
         assert side is not None
         assert links.order is not None
-        first, last = (first_in_order(side.time, links.order, bound) for bound in (low, high))
+        first, last = (lower_bound_in_order(side.time, links.order, bound) for bound in (low, high))
         chosen = np.arange(min(last - first, self.size))
         if last - first > self.size:
             chosen = permuted_all(chosen, last - first, np.uint64(join(key, 1)))
-        source, target = pick(side.start, side.other, links.order[first + chosen])
+        source, target = pairs_at(side.start, side.other, links.order[first + chosen])
         return np.stack([source, target])
 
     @cached_property

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ml.compute.hashing import join, key_of
 from ml.contracts.schema import EdgeKey
 from ml.graph.ages import check_days
-from ml.graph.drawing import join
 from ml.graph.graph import reverse
-from ml.graph.sampler import Sample, Sampler, View, key_of
+from ml.graph.sampler import Sample, Sampler, View
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model
 from ml.hgt.training.batches import Batch, Plan

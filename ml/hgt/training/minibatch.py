@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ml.compute.threads import run_pieces
-from ml.graph.drawing import mark_known
+from ml.graph.messages import Messages
 from ml.graph.sampler import Sample
-from ml.graph.sampling import Messages
+from ml.graph.sampling_kernels import mark_neighbours
 from ml.graph.structure import Side
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.model import HGT
@@ -70,5 +70,5 @@ class KnownPairs:
         known = np.zeros((len(rows), len(columns)), np.bool_)
         arrays = (rows, self.side.start, self.side.other, columns, known)
         bounds = np.linspace(0, len(rows), max(1, len(rows) // 256) + 1).astype(np.int64)
-        run_pieces(lambda low, high, _: mark_known(low, high, *arrays), bounds)
+        run_pieces(lambda low, high, _: mark_neighbours(low, high, *arrays), bounds)
         return torch.from_numpy(known).to(nodes.device).index_select(0, inverse)

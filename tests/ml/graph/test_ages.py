@@ -7,7 +7,7 @@ from drawn import START, drawn_tables
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.ages import DAY, UNKNOWN, Ages, age_of, aged, ageless, all_ages, of_any_age
 from ml.graph.graph import UNKNOWN_TIME, build_graph, reverse
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.messages import build_messages, pair_tensors
 from ml.graph.structure import Structure
 
 USES = ("user", "uses", "app")

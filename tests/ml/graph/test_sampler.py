@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.compute.hashing import fold_of, key_of, permuted
 from ml.contracts.schema import TELECOM
 from ml.graph.ages import of_any_age
-from ml.graph.drawing import fold_of, permuted
 from ml.graph.graph import UNKNOWN_TIME, message_types, reverse
-from ml.graph.sampler import ALL, Sampler, View, key_of
+from ml.graph.sampler import ALL, Sampler, View
 from ml.graph.structure import Links, Structure
 
 NODES = {"user": 12, "product": 7, "app": 0}

@@ -9,8 +9,9 @@ from drawn import aging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.compute.hashing import key_of
 from ml.graph.graph import build_graph
-from ml.graph.sampler import ALL, Sampler, View, key_of
+from ml.graph.sampler import ALL, Sampler, View
 from ml.graph.structure import Links
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed

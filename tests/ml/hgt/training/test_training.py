@@ -9,7 +9,7 @@ from ml.contracts.schema import TELECOM
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.evaluation.report import link_report
 from ml.graph.graph import build_graph
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.messages import build_messages, pair_tensors
 from ml.graph.splits import AT_RANDOM, split_graph
 from ml.hgt.decoder import Decoder, LinkWeights, fit_decoder
 from ml.hgt.encoders import FeatureEncoder

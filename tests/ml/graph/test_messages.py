@@ -1,5 +1,5 @@
 from ml.graph.graph import build_graph, message_types, reverse
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.messages import build_messages, pair_tensors
 
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 
