@@ -15,10 +15,10 @@ from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.ages import UNKNOWN, age_of, ageless, all_ages
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import BackendName, attend, backend_for
-from ml.hgt.attention.partials import Backend, Fold
+from ml.hgt.attention.partials import Backend, RelationMaps
 from ml.hgt.attention.row_attention import (
     RowMaps,
-    RowParts,
+    RowSoftmax,
     attend_rows,
     attend_sources,
     each_once,
@@ -65,12 +65,12 @@ class HGTLayer(nn.Module):
         self.time = TimeEncoding(edge_ages, hidden) if edge_ages else None
         classes = len(edge_ages) + 1 if edge_ages else 0
         self.types = tuple(one for key in self.order for one in all_ages(key, classes))
-        self._kept: dict[str, tuple[Any, RowMaps]] = {}
+        self._cached_row_maps: dict[str, tuple[Any, RowMaps]] = {}
         width = hidden // heads
-        self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
-        self.out_lin = _Lins(self.node_types, hidden, hidden)
-        self.k_rel = _RelationMaps(heads * len(self.order), width)
-        self.v_rel = _RelationMaps(heads * len(self.order), width)
+        self.kqv_lin = _LinearByNodeType(self.node_types, hidden, 3 * hidden)
+        self.out_lin = _LinearByNodeType(self.node_types, hidden, hidden)
+        self.k_rel = _RelationWeights(heads * len(self.order), width)
+        self.v_rel = _RelationWeights(heads * len(self.order), width)
         self.skip = nn.ParameterDict(
             {_key(name, nn.ParameterDict): nn.Parameter(torch.ones(1)) for name in self.node_types}
         )
@@ -96,8 +96,8 @@ class HGTLayer(nn.Module):
         keys = [key for key in self.types if key in adjacency.relations]
         table_dict = self._tables(h_dict, keys)
         edges, named = by_sender(adjacency, keys)
-        fold = self._fold(keys)
-        out = attend(q_dict, table_dict, fold, edges, tuple(named), backend=self.backend)
+        maps = self._relation_maps(keys)
+        out = attend(q_dict, table_dict, maps, edges, tuple(named), backend=self.backend)
         return {
             name: self._finish(name, h, out[name]) if name in targets else h
             for name, h in h_dict.items()
@@ -112,7 +112,7 @@ class HGTLayer(nn.Module):
         edges: Mapping[EdgeKey, Rows],
         *,
         tables: Mapping[str, Tensor] | None = None,
-        parts: RowParts | None = None,
+        partial: RowSoftmax | None = None,
     ) -> Tensor:
         """The layer for some rows of one node type, which need not be nodes; without gradients.
 
@@ -124,7 +124,7 @@ class HGTLayer(nn.Module):
             edges: In-edges by message type: ``index`` in [0, R), ``other`` nodes of the source
                 type. Types left out have no edges.
             tables: Of ``project_sources``: worth it from about a fifth of the nodes on.
-            parts: What has arrived before ``edges``, which are added to it in place (compiled).
+            partial: What has arrived before ``edges``, which are added to it in place (compiled).
 
         Shapes: [R, hidden].
 
@@ -145,10 +145,10 @@ class HGTLayer(nn.Module):
         if tables is not None:
             given = {key: (tables[sender(key)], rows) for key, rows in edges.items()}
             out = self._attend_sources(q, given, backend)
-        elif backend is chunked and parts is None:
+        elif backend is chunked and partial is None:
             out = self._attend_distinct(q, h_dict, edges, backend)
         else:
-            out = attend_rows(q, h_dict, edges, self._maps(node_type, order), parts)
+            out = attend_rows(q, h_dict, edges, self._row_maps(node_type, order), partial)
         return self._finish(node_type, h_own, out)
 
     @torch.no_grad()
@@ -200,17 +200,19 @@ class HGTLayer(nn.Module):
     def _attend_sources(
         self, q: Tensor, tables: Mapping[EdgeKey, tuple[Tensor, Rows]], backend: Backend
     ) -> Tensor:
-        fold = self._fold(list(tables))
-        folds = {key: Fold(k, v) for key, k, v in zip(tables, fold.k, fold.v, strict=True)}
-        return attend_sources(q, tables, folds, self.heads, backend)
+        maps = self._relation_maps(list(tables))
+        maps_by_type = {
+            key: RelationMaps(k, v) for key, k, v in zip(tables, maps.k, maps.v, strict=True)
+        }
+        return attend_sources(q, tables, maps_by_type, self.heads, backend)
 
-    def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
+    def _row_maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
         state = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        if self._kept.get(node_type, (None,))[0] != state:
+        if self._cached_row_maps.get(node_type, (None,))[0] != state:
             keys, values = zip(*(self._augmented(key) for key in order), strict=True)
-            maps = row_maps(order, self._fold(order), list(keys), list(values))
-            self._kept[node_type] = (state, maps)
-        return self._kept[node_type][1]
+            maps = row_maps(order, self._relation_maps(order), list(keys), list(values))
+            self._cached_row_maps[node_type] = (state, maps)
+        return self._cached_row_maps[node_type][1]
 
     def _augmented(self, key: EdgeKey) -> tuple[Tensor, Tensor]:
         """Weight and bias beside each other of the keys and of the values of a message type."""
@@ -229,7 +231,7 @@ class HGTLayer(nn.Module):
             h, torch.cat([weight[p] for p in parts]), torch.cat([bias[p] for p in parts])
         )
 
-    def _fold(self, keys: Sequence[EdgeKey]) -> Fold:
+    def _relation_maps(self, keys: Sequence[EdgeKey]) -> RelationMaps:
         """Maps of message types, with what scales their scores in those of the keys."""
         places = [self.order.index(ageless(key)) for key in keys]
         width = self.hidden // self.heads
@@ -237,7 +239,7 @@ class HGTLayer(nn.Module):
         k, v = (rel.weight.view(shape).transpose(0, 1) for rel in (self.k_rel, self.v_rel))
         p = torch.stack([self.p_rel[_key("__".join(key), nn.ParameterDict)] for key in self.order])
         scaled = k * (p.view(-1, self.heads, 1, 1) / width**0.5)
-        return Fold(scaled[places], v[places])
+        return RelationMaps(scaled[places], v[places])
 
     def _finish(self, name: str, h: Tensor, out: Tensor) -> Tensor:
         share = self.skip[_key(name, nn.ParameterDict)].sigmoid()
@@ -256,7 +258,7 @@ class HGTLayer(nn.Module):
                 )
 
 
-class _Lins(nn.Module):
+class _LinearByNodeType(nn.Module):
     """A linear map for each node type."""
 
     def __init__(self, names: Sequence[str], columns_in: int, columns_out: int) -> None:
@@ -271,7 +273,7 @@ class _Lins(nn.Module):
         return lin
 
 
-class _RelationMaps(nn.Module):
+class _RelationWeights(nn.Module):
     """A square matrix for each head and message type, in this order. Shape: [H·T, D, D]."""
 
     def __init__(self, count: int, width: int) -> None:

@@ -16,7 +16,7 @@ from ml.graph.ages import ageless
 from ml.graph.growing import Column
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.attention.partials import LOWEST
-from ml.hgt.attention.row_attention import RowParts
+from ml.hgt.attention.row_attention import RowSoftmax
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import HGT
 from ml.incremental.node_cache import NodeCache, tensor
@@ -76,11 +76,11 @@ class Hubs:
         """
         store = self._stores[name]
         slots = store.slots(rows)
-        parts = store.parts(slots)
+        partial = store.partial(slots)
         h_dict = {other: tensor(cache.hidden[0]) for other, cache in self.caches.items()}
         own = h_dict[name][torch.from_numpy(rows)]
-        state = self.layer.forward_rows(name, own, h_dict, edges, parts=parts)
-        store.keep(slots, parts)
+        state = self.layer.forward_rows(name, own, h_dict, edges, partial=partial)
+        store.keep(slots, partial)
         local = torch.zeros_like(own)
         for key, found in edges.items():
             place = self.order[name].index(ageless(key))
@@ -132,12 +132,12 @@ class _Store:
         self.slot.update(zip(new, [*used, *fresh], strict=True))
         return np.array([self.slot[row] for row in rows.tolist()], np.int64)
 
-    def parts(self, slots: Ints) -> RowParts:
+    def partial(self, slots: Ints) -> RowSoftmax:
         top, acc = self.top.values[slots], self.acc.values[slots]
-        return RowParts(
+        return RowSoftmax(
             np.ascontiguousarray(top.swapaxes(0, 1)), np.ascontiguousarray(acc.swapaxes(0, 1))
         )
 
-    def keep(self, slots: Ints, parts: RowParts) -> None:
-        self.top.values[slots] = parts.top.swapaxes(0, 1)
-        self.acc.values[slots] = parts.acc.swapaxes(0, 1)
+    def keep(self, slots: Ints, partial: RowSoftmax) -> None:
+        self.top.values[slots] = partial.top.swapaxes(0, 1)
+        self.acc.values[slots] = partial.acc.swapaxes(0, 1)
