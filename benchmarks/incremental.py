@@ -14,10 +14,20 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, Sample, run, timed
-from benchmarks.hgt import HEADS, HIDDEN, LAYERS, NODE_TYPES, ORDER, THREADS, USUAL, draw_pairs
+from benchmarks.hgt import (
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    NODE_TYPES,
+    ORDER,
+    THREADS,
+    USUAL,
+    both_ways,
+    draw_pairs,
+)
 from ml.contracts.schema import TELECOM, USER, EdgeKey
 from ml.graph.adjacency import pair_adjacency
-from ml.graph.graph import Edges, Graph, reverse
+from ml.graph.graph import Edges, Graph
 from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model, graph_inputs
@@ -72,11 +82,12 @@ class Peer:
 
         self.model, self.inputs = model, inputs
         pairs = pair_tensors(graph)
-        both = pairs | {reverse(key): own.flip(0).contiguous() for key, own in pairs.items()}
-        self.edges = {key: both[key] for key in ORDER}
+        self.edges = both_ways({message.edge_key: own for message, own in pairs.items()})
         self.layers = []
         for layer in model.layers:
-            conv = HGTConv(HIDDEN, HIDDEN, (NODE_TYPES, ORDER), heads=HEADS)
+            conv = HGTConv(
+                HIDDEN, HIDDEN, (NODE_TYPES, [message.key for message in ORDER]), heads=HEADS
+            )
             conv.load_state_dict(layer.state_dict())
             self.layers.append(conv.eval())
 

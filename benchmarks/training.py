@@ -24,7 +24,8 @@ from benchmarks.hgt import Size, draw_pairs
 from ml.compute.hashing import key_of
 from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import build_adjacency
-from ml.graph.graph import Edges, Graph, message_types, reverse
+from ml.graph.graph import Edges, Graph
+from ml.graph.message_types import MessageType, message_types
 from ml.graph.sampler import Sampler, View
 from ml.graph.sampling_kernels import pairs_at
 from ml.hgt.encoders import FeatureEncoder
@@ -132,8 +133,9 @@ def by_sorting(
     kept = {}
     for key, pair in pairs.items():
         pair = pair[:, torch.randperm(pair.size(1), generator=generator) % 3 != 1]
-        kept[key], kept[reverse(key)] = pair, pair.flip(0)
-    capped = {key: _capped(kept[key], generator) for key in message_types(TELECOM)}
+        message = MessageType(*key)
+        kept[message], kept[message.reversed] = pair, pair.flip(0)
+    capped = {message: _capped(kept[message], generator) for message in message_types(TELECOM)}
     return build_adjacency(data.structure.num_nodes, capped)
 
 

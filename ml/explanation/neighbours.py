@@ -12,7 +12,7 @@ from ml.explanation.virtual import VirtualUser
 from ml.fusion.evidence import COUNT_PREFIX, Evidence
 from ml.fusion.fusion import score
 from ml.fusion.scoring import ProfileModel
-from ml.graph.graph import REVERSE, Graph
+from ml.graph.graph import Graph
 
 STRONGEST = 5
 TRIED = 64
@@ -80,13 +80,13 @@ def _by_kind(user: VirtualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[
     """Events with each neighbour by kind, and those of them that the user did."""
     found: dict[int, Counter[Neighbour]] = {}
     acted: Counter[Any] = Counter()
-    for key, sources in user.surroundings.sources.items():
-        kind = user.kind_of[key]
-        events = user.surroundings.events[key]
+    for message, sources in user.surroundings.sources.items():
+        kind = user.kind_of[message]
+        events = user.surroundings.events[message]
         for source, count in zip(sources.tolist(), events.tolist(), strict=True):
-            found.setdefault(kind, Counter())[key[0], source] += count
-            if key[1].startswith(REVERSE):
-                acted[kind, key[0], source] += count
+            found.setdefault(kind, Counter())[message.source, source] += count
+            if message.reverse:
+                acted[kind, message.source, source] += count
     return found, acted
 
 
@@ -101,12 +101,14 @@ def _contributions(
 ) -> list[float]:
     """The score minus the score without each candidate; all in one batch, everybody first."""
     rows = 1 + len(candidates)
-    masks = {key: np.ones((rows, len(s)), bool) for key, s in user.surroundings.sources.items()}
+    masks = {
+        message: np.ones((rows, len(s)), bool) for message, s in user.surroundings.sources.items()
+    }
     counts = {name: [frame[name][0] or 0] * rows for name in model.encoder.counts}
     for row, (kind, (node_type, index)) in enumerate(candidates, 1):
-        for key, mask in masks.items():
-            if user.kind_of[key] == kind and key[0] == node_type:
-                mask[row, user.surroundings.sources[key] == index] = False
+        for message, mask in masks.items():
+            if user.kind_of[message] == kind and message.source == node_type:
+                mask[row, user.surroundings.sources[message] == index] = False
         name = COUNT_PREFIX + kinds.events[kind - 1]
         if name in counts:
             counts[name][row] = max(0, counts[name][row] - acted[kind, node_type, index])

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ml.contracts.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.explanation.game import Columns
 from ml.explanation.shapley import Coalitions
 from ml.fusion.evidence import COUNT_PREFIX, AttributeEncoder, Matrix
-from ml.graph.graph import message_types
+from ml.graph.message_types import MessageType, message_types
 
 EmbedCoalitions = Callable[[Coalitions], Matrix]
 """A user's embedding with some kinds of evidence in play. Shapes: [C, K] → [C, D]."""
@@ -56,7 +56,7 @@ class Kinds:
         """The kind that events of a type belong to."""
         return 1 + self.events.index(event)
 
-    def of_messages(self, schema: GraphSchema) -> dict[EdgeKey, int]:
+    def of_messages(self, schema: GraphSchema) -> dict[MessageType, int]:
         """The kind of every message type, reverse ones included."""
         kinds = [self.of_event(edge.event) for edge in schema.edges]
         return dict(zip(message_types(schema), kinds * 2, strict=True))

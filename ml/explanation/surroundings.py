@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 
 from ml.contracts.schema import USER, EdgeKey
-from ml.graph.ages import UNKNOWN, Ages
-from ml.graph.graph import UNKNOWN_TIME, Graph, Ints, reverse
+from ml.graph.ages import Ages
+from ml.graph.graph import UNKNOWN_TIME, Graph, Ints
+from ml.graph.message_types import UNKNOWN_AGE, MessageType
 from ml.graph.structure import first_times
 
 
@@ -23,9 +24,9 @@ class Surroundings:
         unknown: Neighbours that the graph does not have yet; they are left out.
     """
 
-    sources: Mapping[EdgeKey, Ints]
-    events: Mapping[EdgeKey, Ints]
-    ages: Mapping[EdgeKey, Ints]
+    sources: Mapping[MessageType, Ints]
+    events: Mapping[MessageType, Ints]
+    ages: Mapping[MessageType, Ints]
     unknown: int = 0
 
     @property
@@ -69,12 +70,13 @@ class SurroundingsIndex:
         index = self.graph.index(USER).get(user_id)
         found = {}
         for edge in self.graph.schema.edges:
+            forward = MessageType(*edge.key)
             if edge.target == USER:
                 rows = self._arriving(edge.key, index)
-                found[edge.key] = self._neighbours(edge.key, self.graph.pairs(edge.key).src, rows)
+                found[forward] = self._neighbours(edge.key, self.graph.pairs(edge.key).src, rows)
             if edge.source == USER:
                 rows = self._sent(edge.key, index)
-                found[reverse(edge.key)] = self._neighbours(
+                found[forward.reversed] = self._neighbours(
                     edge.key, self.graph.pairs(edge.key).dst, rows
                 )
         unknown = self._add(found, user_id, since) if since is not None and len(since) else 0
@@ -91,7 +93,7 @@ class SurroundingsIndex:
 
     def _ages_of(self, key: EdgeKey) -> Ints:
         """Age class of each pair of an edge type. Shape: [P]."""
-        none = np.broadcast_to(np.int64(UNKNOWN), len(self.graph.pairs(key)))
+        none = np.broadcast_to(np.int64(UNKNOWN_AGE), len(self.graph.pairs(key)))
         if self.ages is None:
             return none
         if key not in self._ages:
@@ -114,14 +116,15 @@ class SurroundingsIndex:
         order, target = self._by_target[key]
         return order[slice(*np.searchsorted(target, [index, index + 1]))]
 
-    def _add(self, found: dict[EdgeKey, _Neighbours], user_id: str, since: pl.DataFrame) -> int:
+    def _add(self, found: dict[MessageType, _Neighbours], user_id: str, since: pl.DataFrame) -> int:
         """Add the neighbours that events name; how many of them the graph does not know."""
         unknown = 0
         for edge in self.graph.schema.edges:
             fits = since.filter(type=edge.event, target_type=edge.target)
+            forward = MessageType(*edge.key)
             for mine, other, key, at, end in (
-                ("actor", "target", reverse(edge.key), edge.source, edge.target),
-                ("target", "actor", edge.key, edge.target, edge.source),
+                ("actor", "target", forward.reversed, edge.source, edge.target),
+                ("target", "actor", forward, edge.target, edge.source),
             ):
                 if at != USER:
                     continue
@@ -131,7 +134,7 @@ class SurroundingsIndex:
                     .agg(pl.len(), pl.col("timestamp").first().dt.epoch("s"))
                 )
                 times = named["timestamp"].fill_null(UNKNOWN_TIME).to_numpy()
-                ages = self.ages.classes(times) if self.ages else np.full(len(named), UNKNOWN)
+                ages = self.ages.classes(times) if self.ages else np.full(len(named), UNKNOWN_AGE)
                 index, ids = self.graph.index(end), named[other].to_list()
                 rows = zip(ids, named["len"].to_list(), ages.tolist(), strict=True)
                 known = [(index[i], n, age) for i, n, age in rows if i in index]

@@ -15,12 +15,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import USER, EdgeKey
+from ml.contracts.schema import USER
 from ml.explanation.players import Kinds
 from ml.explanation.shapley import Coalitions
 from ml.explanation.surroundings import Surroundings
 from ml.fusion.evidence import Matrix
-from ml.graph.ages import aged
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import HGT
 from ml.hgt.row_embedding import RowEdges, States, embed_rows, input_rows
@@ -28,7 +28,7 @@ from ml.hgt.row_embedding import RowEdges, States, embed_rows, input_rows
 BLOCK_EDGES = 2_000_000
 """In-edges of the rows of one forward pass."""
 
-Masks = Mapping[EdgeKey, npt.NDArray[np.bool_]]
+Masks = Mapping[MessageType, npt.NDArray[np.bool_]]
 """Which in-edges each row has, by message type. Shapes: [R, edges]."""
 
 
@@ -48,7 +48,7 @@ class VirtualUser:
     surroundings: Surroundings
     known: Tensor
     bare: Tensor
-    kind_of: Mapping[EdgeKey, int]
+    kind_of: Mapping[MessageType, int]
 
     def embed(self, coalitions: Coalitions) -> Matrix:
         """With the attributes (column 0) and the events of some types. Shapes: [C, K] → [C, D]."""
@@ -89,12 +89,12 @@ class VirtualUser:
         return RowEdges(start=start, source=source)
 
     @cached_property
-    def _by_age(self) -> list[tuple[EdgeKey, EdgeKey, npt.NDArray[np.intp] | slice]]:
+    def _by_age(self) -> list[tuple[MessageType, MessageType, npt.NDArray[np.intp] | slice]]:
         """Message types, their age classes, and which of the in-edges are of each."""
         if not self.model.config.edge_ages:
             return [(key, key, slice(None)) for key in self.surroundings.sources]
         return [
-            (key, aged(key, age), np.flatnonzero(ages == age))
+            (key, key.of_age(age), np.flatnonzero(ages == age))
             for key, ages in self.surroundings.ages.items()
             for age in np.unique(ages).tolist()
         ]

@@ -13,7 +13,6 @@ from ml.contracts.schema import USER, EdgeKey, GraphSchema
 Ints = npt.NDArray[np.int64]
 Scope = Literal["full", "sampled"]
 
-REVERSE = "rev_"
 UNKNOWN_TIME = np.iinfo(np.int64).min
 """Time of an event without one in data that has times: older than everything known."""
 
@@ -179,17 +178,6 @@ class Graph:
             self, node_ids=node_ids, features=features, edges=edges, labels=labels,
             dropped_events=self.dropped_events + dropped, _index={}, _pairs={},
         )  # fmt: skip
-
-
-def reverse(key: EdgeKey) -> EdgeKey:
-    """The edge type that carries messages the other way."""
-    return (key[2], REVERSE + key[1], key[0])
-
-
-def message_types(schema: GraphSchema) -> list[EdgeKey]:
-    """Every edge type and its reverse, in the one order that models rely on."""
-    keys = [edge.key for edge in schema.edges]
-    return keys + [reverse(key) for key in keys]
 
 
 def distinct_pairs(edges: Edges, num_targets: int) -> Pairs:

@@ -18,12 +18,12 @@ from ml.compute.hashing import in_fold, join, permuted_all
 from ml.compute.threads import run_pieces
 from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Relation, Rows
-from ml.graph.ages import UNKNOWN, Ages, aged
-from ml.graph.graph import message_types
+from ml.graph.ages import Ages
+from ml.graph.message_types import UNKNOWN_AGE, MessageType, message_types
 from ml.graph.messages import Messages
 from ml.graph.sampling_kernels import count_edges, new_nodes, pairs_at, sample_edges
 from ml.graph.sorting import counting_sort
-from ml.graph.structure import Side, Structure, reverse_of
+from ml.graph.structure import Side, Structure
 
 Array = npt.NDArray[Any]
 ALL = 2**31 - 1
@@ -78,10 +78,10 @@ class Drawn:
     def by_age(self) -> dict[int, tuple[Array, Array]]:
         """``kept`` and ``found`` of each age class, of those without age in any case."""
         if self.age is None:
-            return {UNKNOWN: (self.kept, self.found)}
+            return {UNKNOWN_AGE: (self.kept, self.found)}
         target = np.repeat(np.arange(len(self.kept)), self.kept)
         parts = {}
-        for age in (UNKNOWN, *np.unique(self.age).tolist()):
+        for age in (UNKNOWN_AGE, *np.unique(self.age).tolist()):
             of_age = self.age == age
             kept = np.bincount(target[of_age], minlength=len(self.kept))
             parts[age] = kept, self.found[of_age]
@@ -132,7 +132,7 @@ class Sampler:
         self.structure, self.fanouts = structure, tuple(fanouts)
         self.ages = Ages(tuple(edge_ages), structure.latest or 0) if edge_ages else None
         self.types = message_types(structure.schema)
-        self._place = {key: position for position, key in enumerate(structure.links)}
+        self._edge_index = {key: position for position, key in enumerate(structure.links)}
 
     @cached_property
     def _local(self) -> dict[str, Array]:
@@ -154,7 +154,10 @@ class Sampler:
         for name, chosen in nodes.items():
             self._local[name][chosen] = np.arange(len(chosen))
         sizes = [{name: len(chosen) for name, chosen in nodes.items()}]
-        counts = {key: np.log1p(self.counts(key, nodes[key[2]], view)) for key in self.types}
+        counts = {
+            message: np.log1p(self.counts(message, nodes[message.target], view))
+            for message in self.types
+        }
         hops: list[Messages] = []
         for layer in reversed(range(len(self.fanouts))):
             if hops and sizes[-1] == sizes[-2] and self.fanouts[layer] == self.fanouts[layer + 1]:
@@ -162,32 +165,35 @@ class Sampler:
                 sizes.append(sizes[-1])
                 continue
             drawn = {
-                key: self._draw(key, nodes[key[2]], view, self.fanouts[layer]) for key in self.types
+                message: self._draw(message, nodes[message.target], view, self.fanouts[layer])
+                for message in self.types
             }
             for name in names:
-                found = [edges.found for key, edges in drawn.items() if key[0] == name]
-                nodes[name] = self._extend(name, nodes[name], found)
+                neighbours = [
+                    edges.found for message, edges in drawn.items() if message.source == name
+                ]
+                nodes[name] = self._extend(name, nodes[name], neighbours)
             sizes.append({name: len(chosen) for name, chosen in nodes.items()})
             hops.append(self._messages(drawn, sizes[-1], {} if hops else counts))
         for name, chosen in nodes.items():
             self._local[name][chosen] = -1
         return Sample(nodes, sizes[::-1], hops[::-1])
 
-    def counts(self, key: EdgeKey, targets: Array, view: View) -> npt.NDArray[np.float32]:
+    def counts(self, message: MessageType, targets: Array, view: View) -> npt.NDArray[np.float32]:
         """In-edges of ``targets`` in the view before any cap. Shape: [T]."""
-        side, backwards = self.structure.incoming(key, early=view.before is not None)
+        side = self.structure.incoming(message, early=view.before is not None)
         count = np.empty(len(targets), np.float32)
         arrays = (
-            targets, side.start, side.other, side.time, view.end, backwards,
-            view.part_of(side), view.folds, self.fold_key(key, view), EXACT_COUNT, count,
+            targets, side.start, side.other, side.time, view.end, message.reverse,
+            view.part_of(side), view.folds, self.fold_key(message.edge_key, view), EXACT_COUNT,
+            count,
         )  # fmt: skip
         _in_pieces(lambda low, high, _: count_edges(low, high, *arrays), len(targets))
         return count
 
     def fold_key(self, key: EdgeKey, view: View) -> np.uint64:
-        """Key of the folds of an edge type, also by its reverse."""
-        edge = key if key in self._place else reverse_of(key)
-        return np.uint64(join(view.folding, self._place[edge]))
+        """Key of the folds of an edge type."""
+        return np.uint64(join(view.folding, self._edge_index[key]))
 
     def supervised(self, key: EdgeKey, low: int, high: int, view: View, *, shuffle: bool) -> Array:
         """Pairs of the fold of a view at places ``low`` to ``high`` of the epoch's random order.
@@ -202,19 +208,19 @@ class Sampler:
         pairs = np.stack(pairs_at(side.start, side.other, places))
         return pairs[:, in_fold(*pairs, view.part, view.folds, folding)]
 
-    def _draw(self, key: EdgeKey, targets: Array, view: View, fanout: int) -> Drawn:
+    def _draw(self, message: MessageType, targets: Array, view: View, fanout: int) -> Drawn:
         early = view.before is not None or self.ages is not None
-        side, backwards = self.structure.incoming(key, early=early)
+        side = self.structure.incoming(message, early=early)
         room = np.minimum(side.start[targets + 1] - side.start[targets], fanout)
         place = np.cumsum(room) - room
         found = np.empty(int(room.sum()), np.int32)
         kept = np.empty(len(targets), np.int64)
         told = self.ages is not None and len(side.time)
         since = np.empty(len(found) if told else 0, np.int64)
-        draws = np.uint64(join(view.draws, self.types.index(key)))
+        draws = np.uint64(join(view.draws, self.types.index(message)))
         arrays = (
-            targets, side.start, side.other, side.time, view.end, backwards,
-            view.part_of(side), view.folds, self.fold_key(key, view), draws, fanout,
+            targets, side.start, side.other, side.time, view.end, message.reverse,
+            view.part_of(side), view.folds, self.fold_key(message.edge_key, view), draws, fanout,
             place, found, kept, since,
         )  # fmt: skip
         _in_pieces(lambda low, high, _: sample_edges(low, high, *arrays), len(targets))
@@ -239,19 +245,19 @@ class Sampler:
 
     def _messages(
         self,
-        drawn: Mapping[EdgeKey, Drawn],
+        drawn: Mapping[MessageType, Drawn],
         sizes: Mapping[str, int],
-        counts: Mapping[EdgeKey, Array],
+        counts: Mapping[MessageType, Array],
     ) -> Messages:
         relations, log_counts = {}, {}
-        for key, edges in drawn.items():
+        for message, edges in drawn.items():
             for age, (kept, found) in edges.by_age().items():
-                sources = self._local[key[0]][found]
-                relations[aged(key, age)] = _relation(kept, sources, sizes[key[0]])
-            told = torch.zeros(sizes[key[2]])
-            if key in counts:
-                told[: len(counts[key])] = torch.from_numpy(counts[key])
-            log_counts[key] = told
+                sources = self._local[message.source][found]
+                relations[message.of_age(age)] = _relation(kept, sources, sizes[message.source])
+            log_count = torch.zeros(sizes[message.target])
+            if message in counts:
+                log_count[: len(counts[message])] = torch.from_numpy(counts[message])
+            log_counts[message] = log_count
         return Messages(Adjacency(dict(sizes), relations), log_counts)
 
 

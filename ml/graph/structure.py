@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ml.compute.compiling import kernel
 from ml.contracts.schema import EdgeKey, GraphSchema
-from ml.graph.graph import Graph, reverse
+from ml.graph.graph import Graph
+from ml.graph.message_types import MessageType
 
 Array = npt.NDArray[Any]
 FORMAT = 1
@@ -131,14 +132,17 @@ class Structure:
         from_start = {name: graph.known_from_start(name) for name in nodes}
         return cls(graph.schema, nodes, links, from_start, graph.latest() if timed else None)
 
-    def incoming(self, message: EdgeKey, *, early: bool = False) -> tuple[Side, bool]:
-        """In-edges of a message type by its targets, and whether it runs against the pairs."""
-        backwards = message not in self.links
-        links = self.links[reverse_of(message) if backwards else message]
-        timed = links.early_by_source if backwards else links.early_by_target
+    def incoming(self, message: MessageType, *, early: bool = False) -> Side:
+        """In-edges of a message type by its targets.
+
+        Args:
+            early: With their first times, if they have any.
+        """
+        links = self.links[message.edge_key]
+        timed = links.early_by_source if message.reverse else links.early_by_target
         if early and timed is not None:
-            return timed, backwards
-        return (links.by_source if backwards else links.by_target), backwards
+            return timed
+        return links.by_source if message.reverse else links.by_target
 
     def known(self, node_type: str) -> Array:
         """Nodes of a type that are there already, rising; see ``Graph.known``."""
@@ -199,14 +203,6 @@ def mapped(path: Path) -> Array:
     small = path.stat().st_size < SMALL
     array: Array = np.load(path, mmap_mode=None if small else "c", allow_pickle=False)
     return array.view(np.ndarray)
-
-
-def reverse_of(message: EdgeKey) -> EdgeKey:
-    """The edge type whose reverse a message type is."""
-    source, relation, target = message
-    key = (target, relation.removeprefix("rev_"), source)
-    assert reverse(key) == message
-    return key
 
 
 def first_times(graph: Graph, key: EdgeKey) -> npt.NDArray[np.int64] | None:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml.contracts.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.graph.adjacency import total
 from ml.graph.ages import Ages, check_days
-from ml.graph.graph import Graph, message_types
+from ml.graph.graph import Graph
+from ml.graph.message_types import MessageType, message_types
 from ml.graph.messages import Messages, build_messages, pair_tensors
 from ml.hgt.attention.neighbour_sums import gather_sum
 from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
@@ -93,13 +94,15 @@ class Neighbourhood(nn.Module):
     this at its two ends alone, which the incremental refresh lives on.
     """
 
-    def __init__(self, order: list[EdgeKey], hidden: int) -> None:
+    def __init__(self, order: list[MessageType], hidden: int) -> None:
         super().__init__()
-        self.place = {key: position for position, key in enumerate(order)}
+        self._index = {message: i for i, message in enumerate(order)}
         self.weight = nn.Parameter(torch.ones(len(order)))
         self.count = nn.Parameter(torch.zeros(len(order), hidden))
 
-    def part(self, key: EdgeKey, total: Tensor, degree: Tensor, log_count: Tensor) -> Tensor:
+    def part(
+        self, message: MessageType, total: Tensor, degree: Tensor, log_count: Tensor
+    ) -> Tensor:
         """What one message type adds.
 
         Args:
@@ -107,23 +110,24 @@ class Neighbourhood(nn.Module):
             degree: Neighbours summed. Shape: [n].
             log_count: log(1 + neighbours), also where a cap left some out. Shape: [n].
         """
-        position = self.place[key]
+        i = self._index[message]
         scaled = total / degree.clamp(min=1).sqrt()[:, None]
-        return self.weight[position] * scaled + log_count[:, None] * self.count[position]
+        return self.weight[i] * scaled + log_count[:, None] * self.count[i]
 
     def forward(self, identity_dict: Mapping[str, Tensor], messages: Messages) -> dict[str, Tensor]:
         """Shapes: [n, hidden] → [n, hidden]."""
-        found = {name: torch.zeros_like(identity) for name, identity in identity_dict.items()}
-        for key in self.place:
-            size = len(identity_dict[key[2]])
+        out = {name: torch.zeros_like(identity) for name, identity in identity_dict.items()}
+        for message in self._index:
+            size = len(identity_dict[message.target])
             sums = [
-                gather_sum(identity_dict[key[0]], relation, size)
-                for relation in messages.adjacency.of(key)
+                gather_sum(identity_dict[message.source], relation, size)
+                for relation in messages.adjacency.of(message)
             ]
-            degree = messages.adjacency.degree(key)
-            log_count = messages.log_counts[key]
-            found[key[2]] = found[key[2]] + self.part(key, total(sums), degree, log_count)
-        return found
+            degree = messages.adjacency.degree(message)
+            log_count = messages.log_counts[message]
+            part = self.part(message, total(sums), degree, log_count)
+            out[message.target] = out[message.target] + part
+        return out
 
 
 class HGT(nn.Module):
@@ -213,7 +217,7 @@ class HGT(nn.Module):
         return {name: self.finish(name, out) for name, out in outputs.items()}
 
 
-def _layer(config: ModelConfig, node_types: list[str], order: list[EdgeKey]) -> HGTLayer:
+def _layer(config: ModelConfig, node_types: list[str], order: list[MessageType]) -> HGTLayer:
     layer = HGTLayer(config.hidden, config.heads, node_types, order, edge_ages=config.edge_ages)
     _start_as_average(layer, config.hidden, config.heads)
     return layer

@@ -12,10 +12,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Rows, total
-from ml.graph.ages import of_any_age
 from ml.graph.graph import Graph
+from ml.graph.message_types import MessageType, of_any_age
 from ml.graph.messages import build_messages, pair_tensors
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.encoders import FeatureEncoder
@@ -25,24 +24,24 @@ from ml.hgt.model import HGT, graph_inputs
 
 @dataclass(frozen=True)
 class RowEdges:
-    """In-edges of R rows of one node type, by message type that ends there, or its age classes.
+    """In-edges of R rows of one node type, by message type that ends there.
 
     Args:
         start: The edges of row r are ``start[r]`` to ``start[r + 1]``. Shapes: [R + 1].
         source: Node of the source type at the other end. Shapes: [E].
     """
 
-    start: Mapping[EdgeKey, Tensor]
-    source: Mapping[EdgeKey, Tensor]
+    start: Mapping[MessageType, Tensor]
+    source: Mapping[MessageType, Tensor]
 
-    def rows(self) -> dict[EdgeKey, Rows]:
+    def rows(self) -> dict[MessageType, Rows]:
         """As the layers read them, without empty rows."""
-        found = {}
-        for key, start in self.start.items():
+        rows = {}
+        for message, start in self.start.items():
             index = torch.nonzero(start.diff()).flatten()
             bounds = torch.cat([start[:1], start[1:][index]])
-            found[key] = Rows(index.int(), bounds.long(), self.source[key].int())
-        return found
+            rows[message] = Rows(index.int(), bounds.long(), self.source[message].int())
+        return rows
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,15 @@ def embed_rows(model: HGT, states: States, node_type: str, h0: Tensor, edges: Ro
 
 
 def neighbourhood_rows(
-    model: HGT, states: States, like: Tensor, rows: Mapping[EdgeKey, Rows]
+    model: HGT, states: States, like: Tensor, rows: Mapping[MessageType, Rows]
 ) -> Tensor:
     """What the rows' own edges say without attention. Shape: as ``like``, [R, hidden]."""
-    found = torch.zeros_like(like)
-    for key in model.message_types:
-        if parts := of_any_age(rows, key):
-            identity, size = states.identity[key[0]], len(like)
+    out = torch.zeros_like(like)
+    for message in model.message_types:
+        if parts := of_any_age(rows, message):
+            identity, size = states.identity[message.source], len(like)
             degree = total([part.degree(size) for part in parts])
             summed = total([sum_rows(identity, part, size) for part in parts])
             log_count = degree.to(like.dtype).log1p()
-            found = found + model.neighbourhood.part(key, summed, degree, log_count)
-    return found
+            out = out + model.neighbourhood.part(message, summed, degree, log_count)
+    return out

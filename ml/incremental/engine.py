@@ -19,10 +19,10 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Graph
 from ml.graph.growing import GrowingAdjacency
+from ml.graph.message_types import MessageType
 from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import EMBEDDING_DIM, HGT, check_schema, graph_inputs
@@ -129,7 +129,7 @@ class IncrementalEngine:
         encoder: FeatureEncoder,
         ids: Mapping[str, Sequence[str]],
         inputs: Mapping[str, NodeInputs],
-        pairs: Mapping[EdgeKey, torch.Tensor],
+        pairs: Mapping[MessageType, torch.Tensor],
         config: IncrementalConfig,
         now: int,
     ) -> None:
@@ -145,8 +145,8 @@ class IncrementalEngine:
             for name, own in ids.items()
         }  # fmt: skip
         for name, cache in self.caches.items():
-            for key, relation in adjacency.relations.items():
-                if key[2] == name:
+            for message, relation in adjacency.relations.items():
+                if message.target == name:
                     cache.degree.values[:] += relation.by_target.degree(len(cache)).numpy()
         self._fill(full_pass(model, inputs, adjacency))
         self.adjacency = GrowingAdjacency(
@@ -205,7 +205,7 @@ class IncrementalEngine:
             ValueError: if it is no checkpoint.
         """
         found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
-        pairs = {key: torch.from_numpy(own).long() for key, own in found.pairs.items()}
+        pairs = {message: torch.from_numpy(own).long() for message, own in found.pairs.items()}
         config = config or IncrementalConfig()
         engine = cls(model, encoder, found.ids, found.inputs, pairs, config, now)
         for name, marks in found.marks.items():
@@ -353,8 +353,8 @@ class IncrementalEngine:
         self._check_whole()
         inputs = {name: cache.inputs() for name, cache in self.caches.items()}
         pairs = {
-            key: torch.from_numpy(relation.pairs()).long()
-            for key, relation in self.adjacency.relations.items()
+            message: torch.from_numpy(relation.pairs()).long()
+            for message, relation in self.adjacency.relations.items()
         }
         num_nodes = {name: len(cache) for name, cache in self.caches.items()}
         whole = full_pass(self.model, inputs, pair_adjacency(num_nodes, pairs))

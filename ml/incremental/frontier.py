@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.message_types import MessageType
 from ml.incremental.hubs import Hubs
 from ml.incremental.recompute import RowPass
 
@@ -34,7 +34,7 @@ class Arrived(Protocol):
     @property
     def share(self) -> Mapping[str, Floats]: ...
 
-    def rows(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]: ...
+    def rows(self, node_type: str, nodes: Ints) -> dict[MessageType, Rows]: ...
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Frontier:
                 local[own], states[places] = self.hubs.extend(name, own, edges)
             self.ready[name] = rows, states
 
-    def _arriving(self, name: str, rows: Ints) -> Iterator[tuple[Ints, dict[EdgeKey, Rows]]]:
+    def _arriving(self, name: str, rows: Ints) -> Iterator[tuple[Ints, dict[MessageType, Rows]]]:
         """Places of hubs among ``rows``, and the edges that are to be added at them."""
         known = self.hubs.known(name, rows)
         if known.any():

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Rows
-from ml.graph.ages import ageless
 from ml.graph.growing import Column
+from ml.graph.message_types import MessageType
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.attention.partials import LOWEST
 from ml.hgt.attention.row_attention import RowSoftmax
@@ -39,7 +38,8 @@ class Hubs:
         assert isinstance(layer, HGTLayer)
         self.layer = layer
         self.order = {
-            name: [key for key in model.message_types if key[2] == name] for name in caches
+            name: [message for message in model.message_types if message.target == name]
+            for name in caches
         }
         self._stores = {
             name: _Store(layer.heads, len(layer.arriving(name)), len(order), layer.hidden)
@@ -68,7 +68,9 @@ class Hubs:
             store.clear()
 
     @torch.no_grad()
-    def extend(self, name: str, rows: Ints, edges: Mapping[EdgeKey, Rows]) -> tuple[Floats, Floats]:
+    def extend(
+        self, name: str, rows: Ints, edges: Mapping[MessageType, Rows]
+    ) -> tuple[Floats, Floats]:
         """Add in-edges: the new ones of nodes that are known, else all.
 
         Returns:
@@ -82,15 +84,15 @@ class Hubs:
         state = self.layer.forward_rows(name, own, h_dict, edges, partial=partial)
         store.keep(slots, partial)
         local = torch.zeros_like(own)
-        for key, found in edges.items():
-            place = self.order[name].index(ageless(key))
-            total = sum_rows(tensor(self.caches[key[0]].identity), found, len(rows))
-            store.totals.values[slots, place] += total.numpy()
-            store.degrees.values[slots, place] += found.degree(len(rows)).numpy()
-        for place, key in enumerate(self.order[name]):
-            total = torch.from_numpy(store.totals.values[slots, place])
-            degree = torch.from_numpy(store.degrees.values[slots, place])
-            local += self.model.neighbourhood.part(key, total, degree, degree.float().log1p())
+        for message, own_edges in edges.items():
+            t = self.order[name].index(message.ageless)
+            total = sum_rows(tensor(self.caches[message.source].identity), own_edges, len(rows))
+            store.totals.values[slots, t] += total.numpy()
+            store.degrees.values[slots, t] += own_edges.degree(len(rows)).numpy()
+        for t, message in enumerate(self.order[name]):
+            total = torch.from_numpy(store.totals.values[slots, t])
+            degree = torch.from_numpy(store.degrees.values[slots, t])
+            local += self.model.neighbourhood.part(message, total, degree, degree.float().log1p())
         return local.numpy(), state.numpy()
 
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency, Rows
 from ml.graph.growing import GrowingAdjacency
+from ml.graph.message_types import MessageType, Sender
 from ml.graph.messages import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
@@ -72,7 +72,7 @@ class RowPass:
         self.model, self.caches, self.adjacency = model, caches, adjacency
         self.layers = [layer for layer in model.layers if isinstance(layer, HGTLayer)]
         self.edges = 0
-        self._tables: dict[int, dict[str, Tensor]] = {}
+        self._tables: dict[int, dict[Sender, Tensor]] = {}
 
     @torch.no_grad()
     def local(self, name: str, rows: Ints) -> Floats:
@@ -128,7 +128,7 @@ class RowPass:
         nodes = sum(len(cache) for cache in self.caches.values())
         return edges + ROW_EDGES * len(rows) > NODE_EDGES * nodes
 
-    def count(self, edges: Mapping[EdgeKey, Rows]) -> None:
+    def count(self, edges: Mapping[MessageType, Rows]) -> None:
         """These in-edges are gone through."""
         self.edges += sum(rows.num_edges for rows in edges.values())
 

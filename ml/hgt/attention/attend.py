@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency
+from ml.graph.message_types import MessageType, Sender
 from ml.hgt.attention import chunked
 from ml.hgt.attention.partials import Backend, PartialSoftmax, RelationMaps, apply_per_head, pack
 
@@ -49,30 +49,30 @@ class _Call:
     """What is no tensor in a call."""
 
     adjacency: Adjacency
-    order: tuple[EdgeKey, ...]
-    sources: tuple[str, ...]
+    order: tuple[MessageType, ...]
+    senders: tuple[Sender, ...]
     targets: tuple[str, ...]
     backend: Backend
 
-    def arriving(self, target: str) -> list[tuple[int, EdgeKey]]:
-        """Message types with edges that end at ``target``, with their place in the order."""
+    def arriving(self, target: str) -> list[tuple[int, MessageType]]:
+        """Message types with edges that end at ``target``, with their index in the order."""
         return [
-            (t, key) for t, key in enumerate(self.order)
-            if key[2] == target and key in self.adjacency.relations
-            and self.adjacency.relations[key].by_target.num_edges
+            (t, message) for t, message in enumerate(self.order)
+            if message.target == target and message in self.adjacency.relations
+            and self.adjacency.relations[message].by_target.num_edges
         ]  # fmt: skip
 
-    def at_target(self, key: EdgeKey) -> bool:
+    def at_target(self, message: MessageType) -> bool:
         """Whether a relation's maps are applied to its targets, as these are not more."""
-        return self.adjacency.num_nodes[key[2]] <= self.adjacency.num_nodes[key[0]]
+        return self.adjacency.num_nodes[message.target] <= self.adjacency.num_nodes[message.source]
 
 
 def attend(
     q_dict: Mapping[str, Tensor],
-    table_dict: Mapping[str, Tensor],
+    table_dict: Mapping[Sender, Tensor],
     maps: RelationMaps,
     adjacency: Adjacency,
-    order: tuple[EdgeKey, ...],
+    order: tuple[MessageType, ...],
     *,
     backend: BackendName = "auto",
 ) -> dict[str, Tensor]:
@@ -82,15 +82,15 @@ def attend(
 
     Args:
         q_dict: Queries by target type. Shapes: [n, H·D].
-        table_dict: Keys, then values by source type. Shapes: [n, 2·H·D].
+        table_dict: Keys, then values by sender. Shapes: [n, 2·H·D].
         maps: Maps of keys (with all scaling) and values of each message type in ``order``.
             Shapes: [T, H, D, D].
 
     Shapes: [n, H·D].
     """
-    sources, targets = tuple(table_dict), tuple(q_dict)
+    senders, targets = tuple(table_dict), tuple(q_dict)
     tensors = [tensor.contiguous() for tensor in (*q_dict.values(), *table_dict.values())]
-    call = _Call(adjacency, order, sources, targets, backend_for(backend, tensors[0]))
+    call = _Call(adjacency, order, senders, targets, backend_for(backend, tensors[0]))
     out = _Attention.apply(call, maps.k, maps.v, *tensors)  # type: ignore[no-untyped-call]
     return dict(zip(targets, out, strict=True))
 
@@ -99,17 +99,20 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, a_k: Tensor, a_v: Tensor, *tensors: Tensor) -> Any:
         q_dict = dict(zip(call.targets, tensors, strict=False))
-        table_dict = dict(zip(call.sources, tensors[len(call.targets) :], strict=True))
+        table_dict = dict(zip(call.senders, tensors[len(call.targets) :], strict=True))
         heads = a_k.size(1)
         outs, log_sums = [], []
         for name, q in q_dict.items():
             softmax = PartialSoftmax.empty(len(q), heads, q)
-            for t, key in call.arriving(name):
-                rows, maps = call.adjacency.relations[key].by_target, RelationMaps(a_k[t], a_v[t])
-                if call.at_target(key):
-                    call.backend.attend(rows, q, table_dict[key[0]], maps, softmax)
+            for t, message in call.arriving(name):
+                rows, maps = (
+                    call.adjacency.relations[message].by_target,
+                    RelationMaps(a_k[t], a_v[t]),
+                )
+                if call.at_target(message):
+                    call.backend.attend(rows, q, table_dict[message.sender], maps, softmax)
                 else:
-                    table = _mapped(table_dict[key[0]], maps)
+                    table = _mapped(table_dict[message.sender], maps)
                     call.backend.attend(rows, q, table, None, softmax)
             out, log_sum = softmax.finish()
             outs.append(out)
@@ -123,30 +126,30 @@ class _Attention(torch.autograd.Function):
         call: _Call = ctx.call
         a_k, a_v, *saved = ctx.saved_tensors
         size, heads = len(call.targets), a_k.size(1)
-        tables = saved[size : size + len(call.sources)]
-        table_dict = dict(zip(call.sources, tables, strict=True))
+        tables = saved[size : size + len(call.senders)]
+        table_dict = dict(zip(call.senders, tables, strict=True))
         dtable_dict = {name: torch.zeros_like(table) for name, table in table_dict.items()}
         da_k, da_v = torch.zeros_like(a_k), torch.zeros_like(a_v)
-        results = saved[size + len(call.sources) :]
+        results = saved[size + len(call.senders) :]
         dqs = []
         for name, q, out, log_sum, dout in zip(
             call.targets, saved, results, results[size:], douts, strict=False
         ):
             packed, dq = pack(q, out, log_sum, dout), torch.zeros_like(q)
-            for t, key in call.arriving(name):
-                source, maps = key[0], RelationMaps(a_k[t], a_v[t])
-                relation = call.adjacency.relations[key]
-                if call.at_target(key):
-                    table, dtable, inner = table_dict[source], dtable_dict[source], maps
+            for t, message in call.arriving(name):
+                sender, maps = message.sender, RelationMaps(a_k[t], a_v[t])
+                relation = call.adjacency.relations[message]
+                if call.at_target(message):
+                    table, dtable, inner = table_dict[sender], dtable_dict[sender], maps
                 else:
-                    table, inner = _mapped(table_dict[source], maps), None
+                    table, inner = _mapped(table_dict[sender], maps), None
                     dtable = torch.zeros_like(table)
                 turned, dmaps = call.backend.grad_target(
                     relation.by_target, packed, table, inner, dq, heads
                 )
                 call.backend.grad_source(relation.by_source, turned, table, dtable, heads)
                 if dmaps is None:
-                    dmaps = _map_gradients(table_dict[source], dtable, maps, dtable_dict[source])
+                    dmaps = _map_gradients(table_dict[sender], dtable, maps, dtable_dict[sender])
                 da_k[t], da_v[t] = dmaps.k, dmaps.v
             dqs.append(dq)
         return (None, da_k, da_v, *dqs, *dtable_dict.values())

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Rows
+from ml.graph.message_types import MessageType
 from ml.hgt.attention.partials import LOWEST, Backend, PartialSoftmax, RelationMaps
 
 
@@ -25,7 +25,7 @@ class RowMaps:
             Shape: [H, T·(hidden + 1), D].
     """
 
-    order: tuple[EdgeKey, ...]
+    order: tuple[MessageType, ...]
     query: Tensor
     value: Tensor
 
@@ -50,7 +50,7 @@ class RowSoftmax:
 
 
 def row_maps(
-    order: tuple[EdgeKey, ...],
+    order: tuple[MessageType, ...],
     relation_maps: RelationMaps,
     keys: list[Tensor],
     values: list[Tensor],
@@ -76,7 +76,7 @@ def row_maps(
 def attend_rows(
     q: Tensor,
     h_dict: Mapping[str, Tensor],
-    edges: Mapping[EdgeKey, Rows],
+    edges: Mapping[MessageType, Rows],
     maps: RowMaps,
     partial: RowSoftmax | None = None,
 ) -> Tensor:
@@ -100,14 +100,14 @@ def attend_rows(
     if partial is None:
         partial = RowSoftmax.empty(heads, rows, slots, hidden)
     flat_query, top, acc = query.view(-1).numpy(), partial.top.reshape(-1), partial.acc.reshape(-1)
-    for slot, key in enumerate(maps.order):
-        own = edges.get(key)
+    for slot, message in enumerate(maps.order):
+        own = edges.get(message)
         if own is None or not own.num_edges:
             continue
         start = own.start.numpy()
         arrays = (
             own.index.numpy(), start, own.other.numpy(), flat_query,
-            h_dict[key[0]].contiguous().view(-1).numpy(), top, acc, rows, slots, slot,
+            h_dict[message.source].contiguous().view(-1).numpy(), top, acc, rows, slots, slot,
         )  # fmt: skip
 
         def work(r0: int, r1: int, _: int, arrays: tuple[object, ...] = arrays) -> None:
@@ -123,20 +123,20 @@ def attend_rows(
 
 def attend_sources(
     q: Tensor,
-    tables: Mapping[EdgeKey, tuple[Tensor, Rows]],
-    maps: Mapping[EdgeKey, RelationMaps],
+    tables: Mapping[MessageType, tuple[Tensor, Rows]],
+    maps: Mapping[MessageType, RelationMaps],
     heads: int,
     backend: Backend,
 ) -> Tensor:
     """Any backend: from keys and values of the distinct sources of each message type."""
     softmax = PartialSoftmax.empty(len(q), heads, q)
-    for key, (table, rows) in tables.items():
-        backend.attend(rows, q, table, maps[key], softmax)
+    for message, (table, rows) in tables.items():
+        backend.attend(rows, q, table, maps[message], softmax)
     return softmax.finish()[0]
 
 
 def each_once(rows: Rows, count: int) -> Rows:
-    """The same edges with every index once and rising, as kernels on several threads need."""
+    """The same edges with every index once and ascending, as kernels on several threads need."""
     if len(rows) < 2 or bool((rows.index[1:] > rows.index[:-1]).all()):
         return rows
     return Rows.group(torch.repeat_interleave(rows.index, rows.start.diff()), rows.other, count)

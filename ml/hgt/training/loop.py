@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ml.compute.hashing import join, key_of
 from ml.contracts.schema import EdgeKey
 from ml.graph.ages import check_days
-from ml.graph.graph import reverse
+from ml.graph.message_types import MessageType
 from ml.graph.sampler import Sample, Sampler, View
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model
@@ -310,9 +310,12 @@ class Run:
             pairs = torch.from_numpy(np.stack([np.searchsorted(s, end) for s, end in ends]))
             pairs, links = pairs.to(device), structure.links[edge.key]
             sizes = [len(self.plan.known[end]) for end in (edge.source, edge.target)]
+            forward = MessageType(*edge.key)
             counted = [
-                torch.from_numpy(np.log1p(self.sampler.counts(key, nodes, batch.view))).to(device)
-                for key, nodes in zip((reverse(edge.key), edge.key), seeds, strict=True)
+                torch.from_numpy(np.log1p(self.sampler.counts(message, nodes, batch.view))).to(
+                    device
+                )
+                for message, nodes in zip((forward.reversed, forward), seeds, strict=True)
             ]
             loss = edge_loss(
                 z_dict[edge.source],

@@ -22,7 +22,8 @@ from ml.fusion.background import draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.fusion.fusion import Fusion, Widths, score
 from ml.fusion.scoring import ProfileModel
-from ml.graph.graph import Edges, Graph, build_graph, reverse
+from ml.graph.graph import Edges, Graph, build_graph
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import MISSING_SLOT, FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
 from ml.hgt.row_embedding import RowEdges, embed_rows, full_states, input_rows
@@ -96,14 +97,14 @@ def generic(world):
     return world.network.norm[USER](h).detach()
 
 
-def key_with_age(world, key, source, target):
-    """The edge type with the class of a pair's age behind an @, from its first event."""
+def message_of(world, key, source, target):
+    """Along an edge, with the class of the pair's age, from its first event."""
     bounds, edges = world.network.config.edge_ages, world.graph.edges[key]
     if not bounds or edges.time is None:
-        return key
+        return MessageType(*key)
     first = edges.time[(edges.src == source) & (edges.dst == target)].min()
     days = (world.graph.latest() - first) / 86_400
-    return key[0], f"{key[1]}@{sum(days >= bound for bound in bounds)}", key[2]
+    return MessageType(*key, age=int(sum(days >= bound for bound in bounds)))
 
 
 def by_hand(world, index, coalition):
@@ -120,11 +121,11 @@ def by_hand(world, index, coalition):
         if not coalition[KINDS.of_event(edge.event)]:
             continue
         for s, d in zip(pairs.src.tolist(), pairs.dst.tolist(), strict=True):
-            key = key_with_age(world, edge.key, s, d)
+            message = message_of(world, edge.key, s, d)
             if edge.target == USER and d == index:
-                found.setdefault(key, []).append(s)
+                found.setdefault(message, []).append(s)
             if s == index:
-                found.setdefault(reverse(key), []).append(d)
+                found.setdefault(message.reversed, []).append(d)
     source = {key: torch.tensor(nodes) for key, nodes in found.items()}
     start = {key: torch.tensor([0, len(nodes)]) for key, nodes in found.items()}
     z = embed_rows(world.network, world.states, USER, h0, RowEdges(start, source))
@@ -230,13 +231,13 @@ def test_what_arrives_is_what_the_pairs_say(world):
     for index, name in enumerate(world.graph.node_ids[USER]):
         around = world.index.of(name)
         for edge in world.graph.schema.edges:
-            pairs = world.graph.pairs(edge.key)
-            sent = around.sources[reverse(edge.key)]
+            pairs, message = world.graph.pairs(edge.key), MessageType(*edge.key)
+            sent = around.sources[message.reversed]
             assert sorted(sent) == sorted(pairs.dst[pairs.src == index])
             if edge.target == USER:
-                arrived = around.sources[edge.key]
+                arrived = around.sources[message]
                 assert sorted(arrived) == sorted(pairs.src[pairs.dst == index])
-                assert around.events[edge.key].sum() == pairs.count[pairs.dst == index].sum()
+                assert around.events[message].sum() == pairs.count[pairs.dst == index].sum()
 
 
 def since(*rows):
@@ -280,7 +281,7 @@ def test_a_user_that_the_graph_does_not_know_has_what_came_since(world):
     product = world.graph.node_ids["product"][1]
     found = world.index.of("new", since(("order", "new", product, "product")))
     assert found.num_edges == 1
-    assert found.sources[reverse(ORDERS)].tolist() == [1]
+    assert found.sources[MessageType(*ORDERS).reversed].tolist() == [1]
 
 
 def without(world, index, kind, neighbour):
@@ -289,11 +290,11 @@ def without(world, index, kind, neighbour):
     user, frame = user_of(world, index), world.frame[index]
     at = world.graph.index(node_type)[name]
     masks, acted = {}, 0
-    for key, sources in user.surroundings.sources.items():
-        hit = (sources == at) & (user.kind_of[key] == kind) & (key[0] == node_type)
-        masks[key] = ~hit[None]
-        if key[1].startswith("rev_"):
-            acted += int(user.surroundings.events[key][hit].sum())
+    for message, sources in user.surroundings.sources.items():
+        hit = (sources == at) & (user.kind_of[message] == kind) & (message.source == node_type)
+        masks[message] = ~hit[None]
+        if message.reverse:
+            acted += int(user.surroundings.events[message][hit].sum())
     column = f"event_counts.{KINDS.events[kind - 1]}"
     less = frame.with_columns((pl.col(column).fill_null(0) - acted).alias(column))
     evidence = world.evidence.take(np.array([index]))

@@ -8,11 +8,12 @@ import torch
 
 from ml.compute import threads
 from ml.graph.adjacency import build_adjacency
+from ml.graph.message_types import MessageType, Sender
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import attend, backend_for
 from ml.hgt.attention.partials import RelationMaps
 
-ORDER = (("a", "to", "a"), ("a", "to", "b"), ("b", "to", "a"))
+ORDER = tuple(MessageType(*ends) for ends in (("a", "to", "a"), ("a", "to", "b"), ("b", "to", "a")))
 SIZES = {"a": 30, "b": 9}
 HEADS, WIDTH = 2, 4
 
@@ -36,17 +37,19 @@ def drawn(scale=1.0, edges=300, dtype=torch.float32):
 
     hidden = HEADS * WIDTH
     q = {name: (scale * normal(n, hidden)).requires_grad_() for name, n in SIZES.items()}
-    tables = {name: (scale * normal(n, 2 * hidden)).requires_grad_() for name, n in SIZES.items()}
+    tables = {
+        Sender(name): (scale * normal(n, 2 * hidden)).requires_grad_() for name, n in SIZES.items()
+    }
     shape = (len(ORDER), HEADS, WIDTH, WIDTH)
     maps = RelationMaps(normal(*shape).requires_grad_(), normal(*shape).requires_grad_())
     edge_index = {
-        key: torch.stack(
+        message: torch.stack(
             [
                 torch.randint(SIZES[end] - 2, (edges,), generator=generator)
-                for end in (key[0], key[2])
+                for end in (message.source, message.target)
             ]
         )
-        for key in ORDER
+        for message in ORDER
     }
     return q, tables, maps, edge_index
 
@@ -58,11 +61,11 @@ def oracle(q_dict, table_dict, maps, edge_index):
         rows = []
         for v in range(len(q)):
             keys, values = [], []
-            for t, key in enumerate(ORDER):
-                if key[2] != name:
+            for t, message in enumerate(ORDER):
+                if message.target != name:
                     continue
-                src = edge_index[key][0, edge_index[key][1] == v]
-                k, value = table_dict[key[0]][src].view(-1, 2, HEADS, WIDTH).unbind(1)
+                src = edge_index[message][0, edge_index[message][1] == v]
+                k, value = table_dict[message.sender][src].view(-1, 2, HEADS, WIDTH).unbind(1)
                 keys.append(torch.einsum("ehd,hdc->ehc", k, maps.k[t]))
                 values.append(torch.einsum("ehd,hdc->ehc", value, maps.v[t]))
             score = (torch.cat(keys) * q[v].view(HEADS, WIDTH)).sum(2)
@@ -130,9 +133,9 @@ def test_scores_beyond_the_range_of_exp_stay_finite(backend):
 def test_what_is_no_number_stays_visible(backend):
     q, tables, maps, edge_index = drawn()
     with torch.no_grad():
-        tables["a"][3] = float("nan")
+        tables[Sender("a")][3] = float("nan")
     out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
-    hit = edge_index[("a", "to", "b")]
+    hit = edge_index[ORDER[1]]
     assert torch.isnan(out["b"][hit[1, hit[0] == 3]]).all()
 
 
