@@ -31,7 +31,7 @@ from ml.graph.graph import Edges, Graph
 from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model, graph_inputs
-from ml.incremental.engine import IncrementalConfig, IncrementalEngine
+from ml.incremental.engine import EngineConfig, IncrementalEngine
 from ml.incremental.recompute import full_pass
 
 EVENTS, TICK = 1_000, 10
@@ -39,7 +39,7 @@ EVENTS, TICK = 1_000, 10
 
 TURNS, WARMUP, TICKS, READS, PYG_TURNS = 7, 3, 4, 5, 3
 EVERYTHING = 10**12
-NEVER_KEPT = IncrementalConfig(kept_degree=10**12)
+NEVER_KEPT = EngineConfig(kept_degree=10**12)
 
 
 def draw_graph() -> Graph:

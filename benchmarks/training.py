@@ -29,7 +29,7 @@ from ml.graph.message_types import MessageType, message_types
 from ml.graph.sampler import Sampler, View
 from ml.graph.sampling_kernels import pairs_at
 from ml.hgt.encoders import FeatureEncoder
-from ml.hgt.training.loop import Run, TrainingConfig, train_on
+from ml.hgt.training.loop import TrainingConfig, TrainingRun, train_on
 from ml.hgt.training.training_data import TrainingData
 
 USUAL = TrainingConfig(epochs=1, max_steps=None)
@@ -82,7 +82,7 @@ def core_seconds(work: Callable[[], object], repeat: int = STEPS) -> Sample:
 
 def stepper(data: TrainingData, config: TrainingConfig) -> Callable[[], object]:
     """One training step after another."""
-    training = Run(data, config)
+    training = TrainingRun(data, config)
     numbers = itertools.count()
     return lambda: training.step(
         training.plan.batch(training.sampler, 1, next(numbers) % training.plan.steps)
@@ -158,7 +158,7 @@ def step_rows(edges: float) -> list[Row]:
         on_disk = sum(path.stat().st_size for path in Path(folder).iterdir())
         rows.append(sampler_row(data, size))
         for name, config in (("", USUAL), (", small batch", SMALL)):
-            training = Run(data, config)
+            training = TrainingRun(data, config)
             batch = training.plan.batch(training.sampler, 1, 0)
             seen = training.sampler.sample(batch.seeds, batch.view)
             cost = core_seconds(stepper(data, config))

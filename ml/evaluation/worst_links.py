@@ -14,7 +14,7 @@ FEW_EDGES = 5
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownLinks:
     """What was known of one edge type at the test cut.
 
     Args:
@@ -27,7 +27,7 @@ class Known:
     degree: Ints
 
     @classmethod
-    def of(cls, graph: Graph, answers: Answers) -> "Known":
+    def of(cls, graph: Graph, answers: Answers) -> "KnownLinks":
         edge, pairs = answers.edge, answers.queries.known
         nodes = graph.num_nodes
         return cls(
@@ -61,13 +61,13 @@ def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[di
         candidates, ``known_before``, ``source_targets``, ``source_edges``, ``target_sources``,
         ``target_place`` (by popularity), ``common``, ``why`` (sentences).
     """
-    queries, known = answers.queries, Known.of(graph, answers)
+    queries, known = answers.queries, KnownLinks.of(graph, answers)
     order = np.lexsort((queries.dst, queries.src, -answers.ranks))
     wrong = order[answers.ranks[order] > 1]
     return [_row(graph, answers, known, int(query)) for query in wrong[:most]]
 
 
-def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, Any]:
+def _row(graph: Graph, answers: Answers, known: KnownLinks, query: int) -> dict[str, Any]:
     edge, queries = answers.edge, answers.queries
     source, target = int(queries.src[query]), int(queries.dst[query])
     popularity = np.diff(known.sources.start)
@@ -94,7 +94,7 @@ def _row(graph: Graph, answers: Answers, known: Known, query: int) -> dict[str, 
     }
 
 
-def common(known: Known, source: int, target: int) -> int:
+def common(known: KnownLinks, source: int, target: int) -> int:
     """How many of the source's other targets were had by another source of this target."""
     _, mine = known.targets.rows(np.array([source]))
     _, others = known.sources.rows(np.array([target]))

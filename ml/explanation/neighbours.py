@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from ml.contracts.schema import USER
+from ml.explanation.counterfactual import CounterfactualUser
 from ml.explanation.players import Kinds
-from ml.explanation.virtual import VirtualUser
 from ml.fusion.evidence import COUNT_PREFIX, Evidence
 from ml.fusion.fusion import score
 from ml.fusion.scoring import ProfileModel
@@ -29,7 +29,7 @@ Neighbour = tuple[str, int]
 
 def strongest_neighbours(
     model: ProfileModel,
-    user: VirtualUser,
+    user: CounterfactualUser,
     graph: Graph,
     evidence: Evidence,
     frame: pl.DataFrame,
@@ -76,13 +76,13 @@ def strongest_neighbours(
     return answer
 
 
-def _by_kind(user: VirtualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[Any]]:
+def _by_kind(user: CounterfactualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[Any]]:
     """Events with each neighbour by kind, and those of them that the user did."""
     found: dict[int, Counter[Neighbour]] = {}
     acted: Counter[Any] = Counter()
-    for message, sources in user.surroundings.sources.items():
+    for message, sources in user.neighbourhood.sources.items():
         kind = user.kind_of[message]
-        events = user.surroundings.events[message]
+        events = user.neighbourhood.events[message]
         for source, count in zip(sources.tolist(), events.tolist(), strict=True):
             found.setdefault(kind, Counter())[message.source, source] += count
             if message.reverse:
@@ -92,7 +92,7 @@ def _by_kind(user: VirtualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[
 
 def _contributions(
     model: ProfileModel,
-    user: VirtualUser,
+    user: CounterfactualUser,
     kinds: Kinds,
     evidence: Evidence,
     frame: pl.DataFrame,
@@ -102,13 +102,13 @@ def _contributions(
     """The score minus the score without each candidate; all in one batch, everybody first."""
     rows = 1 + len(candidates)
     masks = {
-        message: np.ones((rows, len(s)), bool) for message, s in user.surroundings.sources.items()
+        message: np.ones((rows, len(s)), bool) for message, s in user.neighbourhood.sources.items()
     }
     counts = {name: [frame[name][0] or 0] * rows for name in model.encoder.counts}
     for row, (kind, (node_type, index)) in enumerate(candidates, 1):
         for message, mask in masks.items():
             if user.kind_of[message] == kind and message.source == node_type:
-                mask[row, user.surroundings.sources[message] == index] = False
+                mask[row, user.neighbourhood.sources[message] == index] = False
         name = COUNT_PREFIX + kinds.events[kind - 1]
         if name in counts:
             counts[name][row] = max(0, counts[name][row] - acted[kind, node_type, index])

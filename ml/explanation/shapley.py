@@ -23,7 +23,7 @@ Value = Callable[[Coalitions], Floats]
 
 
 @dataclass(frozen=True)
-class Shares:
+class ShapleyValues:
     """Shapley values, the worth of nobody and of everybody.
 
     Args:
@@ -95,7 +95,7 @@ class MixedGame:
         """See ``count_visits``."""
         return count_visits(self.add_r, self.add_a, self.states.shape[1])
 
-    def exact(self) -> Shares:
+    def exact(self) -> ShapleyValues:
         """By all coalitions. A player that adds nothing to a row is left out of that row's game:
         there its value is zero and it changes nobody else's."""
         if len(self.states) != 2 ** self.states.shape[1]:
@@ -107,7 +107,7 @@ class MixedGame:
             self.add_r, self.add_a, self.start_r, self.start_a, self.m, self.c,
             self.slope, self.shift, _weights(self.players),
         )  # fmt: skip
-        return Shares(phi, base, score, np.zeros_like(phi))
+        return ShapleyValues(phi, base, score, np.zeros_like(phi))
 
 
 def count_visits(add_r: Floats, add_a: Floats, others: int) -> int:
@@ -142,7 +142,7 @@ def permutation_coalitions(n: int, *, permutations: int, seed: int) -> Coalition
     return coalitions
 
 
-def permutation_shapley(value: Value, walks: Coalitions) -> Shares:
+def permutation_shapley(value: Value, walks: Coalitions) -> ShapleyValues:
     """Shapley values by the walks of ``permutation_coalitions``; every walk adds up exactly."""
     orders, steps, n = walks.shape
     unique, inverse = np.unique(walks.reshape(-1, n), axis=0, return_inverse=True)
@@ -152,7 +152,7 @@ def permutation_shapley(value: Value, walks: Coalitions) -> Shares:
     entered = np.take_along_axis(gained, place, axis=1)  # [orders, n], by player
     pairs = entered.reshape(2, -1, n).mean(0)  # an order and its reverse, which are not independent
     error = standard_error(pairs)
-    return Shares(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)
+    return ShapleyValues(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)
 
 
 def standard_error(draws: Floats) -> Floats:

@@ -22,7 +22,7 @@ from ml.fusion.evidence import AttributeEncoder, Evidence
 from ml.fusion.fusion import Fusion, FusionConfig, fit_fusion, score
 from ml.fusion.leaks import telling
 from ml.fusion.notes import NOT_VALIDATED, SINGLE, score_notes
-from ml.fusion.targets import Target
+from ml.fusion.targets import ScoreTarget
 
 METHODS = ("fused", "rules", "embedding", "boosting", "without_embedding")
 PARTS = METHODS[1:]
@@ -51,7 +51,7 @@ class Validation:
 
 def validate_fusion(
     evidence: Evidence,
-    target: Target,
+    target: ScoreTarget,
     frame: pl.DataFrame,
     encoder: AttributeEncoder,
     config: FusionConfig,

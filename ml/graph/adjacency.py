@@ -15,7 +15,7 @@ PairDict = Mapping[MessageType, Tensor]
 
 
 @dataclass(frozen=True)
-class Rows:
+class SparseRows:
     """Edges grouped by the node at one end (compressed sparse rows without the empty ones).
 
     Args:
@@ -35,11 +35,11 @@ class Rows:
     def num_edges(self) -> int:
         return len(self.other)
 
-    def to(self, device: str | torch.device) -> "Rows":
-        return Rows(self.index.to(device), self.start.to(device), self.other.to(device))
+    def to(self, device: str | torch.device) -> "SparseRows":
+        return SparseRows(self.index.to(device), self.start.to(device), self.other.to(device))
 
     @classmethod
-    def group(cls, node: Tensor, other: Tensor, num_nodes: int) -> "Rows":
+    def group(cls, node: Tensor, other: Tensor, num_nodes: int) -> "SparseRows":
         """Group edges by ``node``; edges of one node keep their order.
 
         Args:
@@ -76,8 +76,8 @@ class Relation:
         by_source: ``other`` are targets, ascending for each source.
     """
 
-    by_target: Rows
-    by_source: Rows
+    by_target: SparseRows
+    by_source: SparseRows
 
     @property
     def reversed(self) -> "Relation":
@@ -148,10 +148,10 @@ def relation_of(edge_index: Tensor, num_sources: int, num_targets: int) -> Relat
     if max(num_sources, num_targets) > MAX_NODES:
         raise ValueError(f"a node type has more than {MAX_NODES} nodes: split the graph")
     if bool((source[1:] < source[:-1]).any()):
-        first = Rows.group(source, target, num_sources)
+        first = SparseRows.group(source, target, num_sources)
         source, target = first.nodes(), first.other
-    by_target = Rows.group(target, source, num_targets)
-    return Relation(by_target, Rows.group(by_target.other, by_target.nodes(), num_sources))
+    by_target = SparseRows.group(target, source, num_targets)
+    return Relation(by_target, SparseRows.group(by_target.other, by_target.nodes(), num_sources))
 
 
 def build_adjacency(

@@ -14,7 +14,7 @@ import torch
 
 from ml.contracts.schema import GraphSchema
 from ml.graph import growing_kernels as kernels
-from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
+from ml.graph.adjacency import Adjacency, Relation, SparseRows, relation_of
 from ml.graph.message_types import MessageType, message_types
 
 Ints = npt.NDArray[np.int64]
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 NOTHING = np.empty(0, np.int32)
 
 
-class Column:
+class GrowingArray:
     """An array whose first axis grows; ``values`` is what is there now, new rows are ``empty``."""
 
     def __init__(self, values: npt.NDArray[Any], empty: Any = 0) -> None:
@@ -77,9 +77,9 @@ class End:
     def arrays(self) -> tuple[Any, ...]:
         return self.start, self.other, self.head, self.link, self.far
 
-    def rows(self, nodes: Ints) -> Rows:
+    def rows(self, nodes: Ints) -> SparseRows:
         """Edges of some nodes: row r is ``nodes[r]``; base edges first, then the latest."""
-        return Rows(*(torch.from_numpy(part) for part in kernels.gather(nodes, *self.arrays)))
+        return SparseRows(*(torch.from_numpy(part) for part in kernels.gather(nodes, *self.arrays)))
 
     def spread(self, nodes: Ints, weight: Floats, total: Floats) -> int:
         """Add each node's weight to ``total`` of the nodes at the far ends.
@@ -107,9 +107,11 @@ class GrowingRelation:
             (_dense(rows, size), rows.other.numpy())
             for rows, size in ((relation.by_source, sources), (relation.by_target, targets))
         )
-        self._heads = tuple(Column(np.full(size, -1, np.int32), -1) for size in (sources, targets))
-        self._links = tuple(Column(NOTHING.copy()) for _ in range(2))
-        self._delta = tuple(Column(NOTHING.copy()) for _ in range(2))
+        self._heads = tuple(
+            GrowingArray(np.full(size, -1, np.int32), -1) for size in (sources, targets)
+        )
+        self._links = tuple(GrowingArray(NOTHING.copy()) for _ in range(2))
+        self._delta = tuple(GrowingArray(NOTHING.copy()) for _ in range(2))
 
     @property
     def num_base(self) -> int:
@@ -247,7 +249,7 @@ class GrowingAdjacency:
             relation.merge()
         return bool(large)
 
-    def arriving(self, node_type: str, nodes: Ints) -> dict[MessageType, Rows]:
+    def arriving(self, node_type: str, nodes: Ints) -> dict[MessageType, SparseRows]:
         """In-edges of some nodes by message type: row r is ``nodes[r]``."""
         return {
             message: end.rows(nodes)
@@ -281,7 +283,7 @@ class GrowingAdjacency:
             yield message.reversed, source, target
 
 
-def _dense(rows: Rows, size: int) -> Ints:
+def _dense(rows: SparseRows, size: int) -> Ints:
     """Where the edges of every node begin, also of those without. Shape: [size + 1]."""
     start = torch.zeros(size + 1, dtype=torch.long)
     torch.cumsum(rows.degree(size), 0, out=start[1:])

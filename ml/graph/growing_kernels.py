@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 @kernel
-def known(
+def has_edge(
     u: Any,
     v: Any,
     start: Array,
@@ -61,7 +61,7 @@ def contains(
     """Which edges are in the base or the delta. Shape: [E]."""
     found = np.empty(len(source), np.bool_)
     for i in range(len(source)):
-        found[i] = known(
+        found[i] = has_edge(
             source[i], target[i], start, other, source_head, target_head, source_link,
             target_link, delta_source, delta_target,
         )  # fmt: skip
@@ -93,7 +93,7 @@ def insert(
     new = np.zeros(len(source), np.bool_)
     for i in range(len(source)):
         u, v = source[i], target[i]
-        if not known(
+        if not has_edge(
             u, v, start, other, source_head, target_head, source_link, target_link, delta_source,
             delta_target,
         ):  # fmt: skip

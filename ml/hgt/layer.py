@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml.graph.adjacency import Adjacency, Rows
+from ml.graph.adjacency import Adjacency, SparseRows
 from ml.graph.message_types import UNKNOWN_AGE, MessageType, Sender, all_ages, names
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import BackendName, attend, backend_for
@@ -107,7 +107,7 @@ class HGTLayer(nn.Module):
         node_type: str,
         h_own: Tensor,
         h_dict: Mapping[str, Tensor],
-        edges: Mapping[MessageType, Rows],
+        edges: Mapping[MessageType, SparseRows],
         *,
         tables: Mapping[Sender, Tensor] | None = None,
         partial: RowSoftmax | None = None,
@@ -214,7 +214,7 @@ class HGTLayer(nn.Module):
         self,
         q: Tensor,
         h_dict: Mapping[str, Tensor],
-        edges: Mapping[MessageType, Rows],
+        edges: Mapping[MessageType, SparseRows],
         backend: Backend,
     ) -> Tensor:
         """With keys and values of the sources that occur, each once."""
@@ -223,11 +223,11 @@ class HGTLayer(nn.Module):
             distinct, other = torch.unique(rows.other, return_inverse=True)
             h = h_dict[message.source].index_select(0, distinct)
             table = self._shifted(self._project(message.source, h, 0, 2), message)
-            tables[message] = table, Rows(rows.index, rows.start, other.int())
+            tables[message] = table, SparseRows(rows.index, rows.start, other.int())
         return self._attend_sources(q, tables, backend)
 
     def _attend_sources(
-        self, q: Tensor, tables: Mapping[MessageType, tuple[Tensor, Rows]], backend: Backend
+        self, q: Tensor, tables: Mapping[MessageType, tuple[Tensor, SparseRows]], backend: Backend
     ) -> Tensor:
         maps = self._relation_maps(list(tables))
         by_message = {

@@ -84,7 +84,7 @@ class NodeProjection(nn.Module):
         return h
 
 
-class Neighbourhood(nn.Module):
+class NeighbourhoodSum(nn.Module):
     """What a node's own edges say without attention: who its neighbours are, and how many.
 
     s_v = Σ_t (w_t / sqrt(d_t) Σ_{u → v} identity_u + log(1 + d_t) c_t)
@@ -133,7 +133,7 @@ class Neighbourhood(nn.Module):
 class HGT(nn.Module):
     """Embeds every node of a graph.
 
-    z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + shift): s as in ``Neighbourhood``, h0 from who
+    z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + shift): s as in ``NeighbourhoodSum``, h0 from who
     the node is, h1 to hL by attention.
 
     Args:
@@ -158,7 +158,7 @@ class HGT(nn.Module):
             }
         )
         self.norm = nn.ModuleDict({name: nn.LayerNorm(config.hidden) for name in self.node_types})
-        self.neighbourhood = Neighbourhood(self.message_types, config.hidden)
+        self.neighbourhood = NeighbourhoodSum(self.message_types, config.hidden)
         self.layers = nn.ModuleList(
             _layer(config, self.node_types, self.message_types) for _ in range(config.layers)
         )

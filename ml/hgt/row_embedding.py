@@ -1,8 +1,8 @@
-"""Embeddings of some rows of one node type from cached states: real nodes, or virtual ones.
+"""Embeddings of some rows of one node type from cached states: real nodes, or counterfactual ones.
 
 The states of the neighbours are taken as they are. For nodes whose neighbours' states are up to
-date the result is that of a full pass; for a virtual row, with other edges or features than any
-node has, it is what the node would be if its neighbours stayed as they are.
+date the result is that of a full pass; for a counterfactual row, with other edges or features than
+any node has, it is what the node would be if its neighbours stayed as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows, total
+from ml.graph.adjacency import SparseRows, total
 from ml.graph.graph import Graph
 from ml.graph.message_types import MessageType, of_any_age
 from ml.graph.messages import build_messages, pair_tensors
@@ -34,18 +34,18 @@ class RowEdges:
     start: Mapping[MessageType, Tensor]
     source: Mapping[MessageType, Tensor]
 
-    def rows(self) -> dict[MessageType, Rows]:
+    def rows(self) -> dict[MessageType, SparseRows]:
         """As the layers read them, without empty rows."""
         rows = {}
         for message, start in self.start.items():
             index = torch.nonzero(start.diff()).flatten()
             bounds = torch.cat([start[:1], start[1:][index]])
-            rows[message] = Rows(index.int(), bounds.long(), self.source[message].int())
+            rows[message] = SparseRows(index.int(), bounds.long(), self.source[message].int())
         return rows
 
 
 @dataclass(frozen=True)
-class States:
+class NodeStates:
     """What is kept of all nodes to compute rows anew.
 
     Args:
@@ -60,7 +60,7 @@ class States:
 @torch.no_grad()
 def full_states(
     model: HGT, encoder: FeatureEncoder, graph: Graph, *, now: int | None = None
-) -> States:
+) -> NodeStates:
     """States of every node of a graph, by one pass over all of its edges.
 
     Args:
@@ -74,7 +74,7 @@ def full_states(
     for layer in list(model.layers)[:-1]:
         h_dict = layer(h_dict, messages.adjacency)
         hidden.append(h_dict)
-    return States(identity, hidden)
+    return NodeStates(identity, hidden)
 
 
 @torch.no_grad()
@@ -89,7 +89,9 @@ def input_rows(
 
 
 @torch.no_grad()
-def embed_rows(model: HGT, states: States, node_type: str, h0: Tensor, edges: RowEdges) -> Tensor:
+def embed_rows(
+    model: HGT, states: NodeStates, node_type: str, h0: Tensor, edges: RowEdges
+) -> Tensor:
     """Embeddings of rows with their own first states and in-edges.
 
     Args:
@@ -107,7 +109,7 @@ def embed_rows(model: HGT, states: States, node_type: str, h0: Tensor, edges: Ro
 
 
 def neighbourhood_rows(
-    model: HGT, states: States, like: Tensor, rows: Mapping[MessageType, Rows]
+    model: HGT, states: NodeStates, like: Tensor, rows: Mapping[MessageType, SparseRows]
 ) -> Tensor:
     """What the rows' own edges say without attention. Shape: as ``like``, [R, hidden]."""
     out = torch.zeros_like(like)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.incremental.node_cache import NEVER, NodeCache
-from ml.incremental.recompute import Pass
+from ml.incremental.recompute import FullPass
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ class Audit:
     relative: float
 
 
-def compare(caches: Mapping[str, NodeCache], whole: Pass, drawn: Ints) -> Audit:
+def compare(caches: Mapping[str, NodeCache], whole: FullPass, drawn: Ints) -> Audit:
     """Some nodes beside a pass over the same graph.
 
     Args:

@@ -34,14 +34,14 @@ from ml.incremental.hubs import Hubs
 from ml.incremental.intake import Intake
 from ml.incremental.node_cache import NEVER, NodeCache
 from ml.incremental.priority import PriorityConfig, Stale, select
-from ml.incremental.recompute import Pass, RowPass, full_pass
+from ml.incremental.recompute import FullPass, Recomputation, full_pass
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class IncrementalConfig:
+class EngineConfig:
     """How the engine works; none of it changes a result.
 
     Args:
@@ -59,7 +59,7 @@ class IncrementalConfig:
 
 
 @dataclass(frozen=True)
-class Applied:
+class ApplyResult:
     """What a batch of events did.
 
     Args:
@@ -82,7 +82,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Refreshed:
+class RefreshResult:
     """Rows that are fresh now.
 
     Args:
@@ -130,7 +130,7 @@ class IncrementalEngine:
         ids: Mapping[str, Sequence[str]],
         inputs: Mapping[str, NodeInputs],
         pairs: Mapping[MessageType, torch.Tensor],
-        config: IncrementalConfig,
+        config: EngineConfig,
         now: int,
     ) -> None:
         if next(model.parameters()).device.type != "cpu":
@@ -165,7 +165,7 @@ class IncrementalEngine:
         graph: Graph,
         *,
         now: int | None = None,
-        config: IncrementalConfig | None = None,
+        config: EngineConfig | None = None,
     ) -> Self:
         """From a graph, by one full pass.
 
@@ -182,7 +182,7 @@ class IncrementalEngine:
         inputs = graph_inputs(encoder, graph)
         now = graph.latest() if now is None else now
         pairs = pair_tensors(graph, ages=model.ages(now))
-        config = config or IncrementalConfig()
+        config = config or EngineConfig()
         return cls(model, encoder, graph.node_ids, inputs, pairs, config, now)
 
     @classmethod
@@ -193,7 +193,7 @@ class IncrementalEngine:
         state: bytes,
         *,
         now: int,
-        config: IncrementalConfig | None = None,
+        config: EngineConfig | None = None,
     ) -> Self:
         """From what ``checkpoint`` gave, by one full pass; what was stale then is stale again.
 
@@ -206,7 +206,7 @@ class IncrementalEngine:
         """
         found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
         pairs = {message: torch.from_numpy(own).long() for message, own in found.pairs.items()}
-        config = config or IncrementalConfig()
+        config = config or EngineConfig()
         engine = cls(model, encoder, found.ids, found.inputs, pairs, config, now)
         for name, marks in found.marks.items():
             for part, values in marks.items():
@@ -226,7 +226,7 @@ class IncrementalEngine:
         *,
         now: float,
         features: Mapping[str, pl.DataFrame] | None = None,
-    ) -> Applied:
+    ) -> ApplyResult:
         """Take events and features; rows that they reach are stale then.
 
         Unknown ids become new nodes, at once with the features given here or else with none.
@@ -251,21 +251,21 @@ class IncrementalEngine:
         self._broken = True  # until all of it is in
         changed = intake.admit(new_ids, encoded)
         new_edges = intake.join(links, new_ids)
-        rowpass = RowPass(self.model, self.caches, self.adjacency)
-        frontier = Frontier(rowpass, self.hubs, new_edges)
+        recomputation = Recomputation(self.model, self.caches, self.adjacency)
+        frontier = Frontier(recomputation, self.hubs, new_edges)
         stale = frontier.advance(changed, now=now)
         if self.adjacency.merge():
             self.hubs.clear()
         self._broken = False
-        return Applied(
+        return ApplyResult(
             events=len(events) - ignored, ignored=ignored, new_edges=new_edges.pairs,
             new_nodes={name: len(ids) for name, ids in new_ids.items() if ids},
-            edges=rowpass.edges, followed=frontier.followed, stale=stale,
+            edges=recomputation.edges, followed=frontier.followed, stale=stale,
         )  # fmt: skip
 
     # Refreshing
 
-    def drain(self, budget_edges: int, *, now: float) -> Refreshed:
+    def drain(self, budget_edges: int, *, now: float) -> RefreshResult:
         """Refresh stale rows, the most urgent first, until the budget is spent.
 
         One row is refreshed even if it has more edges than the budget.
@@ -283,7 +283,7 @@ class IncrementalEngine:
             {name: row[owner == place] for place, name in enumerate(names)}, now=now
         )
 
-    def refresh(self, node_type: str, ids: Sequence[str], *, now: float) -> Refreshed:
+    def refresh(self, node_type: str, ids: Sequence[str], *, now: float) -> RefreshResult:
         """The embeddings of these nodes, refreshed where they are stale; unknown ids are left
         out.
 
@@ -295,12 +295,14 @@ class IncrementalEngine:
         rows = np.array([cache.index[node_id] for node_id in known], np.int64)
         stale = rows[cache.since.values[rows] < NEVER]
         edges = self._refresh({node_type: stale}, now=now).edges
-        return Refreshed({node_type: (known, cache.z.values[rows])}, edges)
+        return RefreshResult({node_type: (known, cache.z.values[rows])}, edges)
 
-    def _refresh(self, rows_dict: Mapping[str, Ints], *, now: float) -> Refreshed:
-        rowpass = RowPass(self.model, self.caches, self.adjacency)
+    def _refresh(self, rows_dict: Mapping[str, Ints], *, now: float) -> RefreshResult:
+        recomputation = Recomputation(self.model, self.caches, self.adjacency)
         found = {
-            name: rowpass.embedding(name, rows) for name, rows in rows_dict.items() if len(rows)
+            name: recomputation.embedding(name, rows)
+            for name, rows in rows_dict.items()
+            if len(rows)
         }
         # All are computed before the first is fresh: whoever interrupts this loses none.
         for name, z in found.items():
@@ -308,7 +310,7 @@ class IncrementalEngine:
         embeddings = {
             name: (self.caches[name].names(rows_dict[name]), z) for name, z in found.items()
         }
-        return Refreshed(embeddings, rowpass.edges)
+        return RefreshResult(embeddings, recomputation.edges)
 
     # Looking
 
@@ -375,7 +377,7 @@ class IncrementalEngine:
             raise KeyError(f"no node type {node_type!r}, expected one of {list(self.caches)}")
         return self.caches[node_type]
 
-    def _fill(self, found: Pass) -> None:
+    def _fill(self, found: FullPass) -> None:
         for name, cache in self.caches.items():
             cache.identity.values[:] = found.identity[name].numpy()
             cache.local.values[:] = found.local[name].numpy()

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.graph.adjacency import Rows
-from ml.graph.growing import Column
+from ml.graph.adjacency import SparseRows
+from ml.graph.growing import GrowingArray
 from ml.graph.message_types import MessageType
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.attention.partials import LOWEST
@@ -69,7 +69,7 @@ class Hubs:
 
     @torch.no_grad()
     def extend(
-        self, name: str, rows: Ints, edges: Mapping[MessageType, Rows]
+        self, name: str, rows: Ints, edges: Mapping[MessageType, SparseRows]
     ) -> tuple[Floats, Floats]:
         """Add in-edges: the new ones of nodes that are known, else all.
 
@@ -106,13 +106,13 @@ class _Store:
     def __init__(self, heads: int, aged: int, types: int, hidden: int) -> None:
         self.slot: dict[int, int] = {}
         self.free: list[int] = []
-        self.top = Column(np.empty((0, heads, aged), np.float32), LOWEST)
-        self.acc = Column(np.empty((0, heads, aged, hidden + 1), np.float32))
-        self.totals = Column(np.empty((0, types, hidden), np.float32))
-        self.degrees = Column(np.empty((0, types), np.int64))
+        self.top = GrowingArray(np.empty((0, heads, aged), np.float32), LOWEST)
+        self.acc = GrowingArray(np.empty((0, heads, aged, hidden + 1), np.float32))
+        self.totals = GrowingArray(np.empty((0, types, hidden), np.float32))
+        self.degrees = GrowingArray(np.empty((0, types), np.int64))
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[GrowingArray, ...]:
         return self.top, self.acc, self.totals, self.degrees
 
     def clear(self) -> None:

@@ -8,19 +8,19 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 from ml.graph.ages import Ages
 from ml.graph.growing import GrowingAdjacency
 from ml.graph.message_types import MessageType
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT
 from ml.incremental.arrivals import Link, features_of
-from ml.incremental.frontier import Changed, replaced
+from ml.incremental.frontier import ChangedRows, replaced
 from ml.incremental.node_cache import NodeCache
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Encoded = dict[str, tuple[list[str], NodeInputs]]
+EncodedNodes = dict[str, tuple[list[str], NodeInputs]]
 """Ids of nodes and their encoded features, the new nodes first, by node type."""
 
 
@@ -38,14 +38,14 @@ class NewEdges:
     arriving: Mapping[MessageType, tuple[Ints, Ints]]
     pairs: int
 
-    def rows(self, node_type: str, nodes: Ints) -> dict[MessageType, Rows]:
+    def rows(self, node_type: str, nodes: Ints) -> dict[MessageType, SparseRows]:
         """New in-edges of some nodes, ascending: row r is ``nodes[r]``."""
         rows = {}
         for message, (targets, sources) in self.arriving.items():
             if message.target == node_type and len(nodes):
                 index = np.minimum(np.searchsorted(nodes, targets), len(nodes) - 1)
                 own = nodes[index] == targets
-                rows[message] = Rows.group(
+                rows[message] = SparseRows.group(
                     torch.from_numpy(index[own]), torch.from_numpy(sources[own]), len(nodes)
                 )
         return rows
@@ -78,9 +78,9 @@ class Intake:
 
     def encode(
         self, new_ids: Mapping[str, list[str]], features: Mapping[str, pl.DataFrame]
-    ) -> Encoded:
+    ) -> EncodedNodes:
         """Features of new nodes, and of those that were there and have features given."""
-        found: Encoded = {}
+        found: EncodedNodes = {}
         for name, cache in self.caches.items():
             given, ids = features.get(name), list(new_ids[name])
             if given is not None:
@@ -95,13 +95,13 @@ class Intake:
         return column.drop_nulls().unique(maintain_order=True).to_list()
 
     @torch.no_grad()
-    def admit(self, new_ids: Mapping[str, list[str]], encoded: Encoded) -> Changed:
+    def admit(self, new_ids: Mapping[str, list[str]], encoded: EncodedNodes) -> ChangedRows:
         """Make new nodes, and give nodes their features.
 
         Returns:
             Nodes that were there whose first state is another one.
         """
-        changed: Changed = {}
+        changed: ChangedRows = {}
         for name, (ids, inputs) in encoded.items():
             cache = self.caches[name]
             first_new = len(cache)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.growing import Column
+from ml.graph.growing import GrowingArray
 from ml.hgt.encoders import NodeInputs, id_codes
 from ml.incremental.priority import Stale
 
@@ -38,19 +38,19 @@ class NodeCache:
         self.node_type = node_type
         self.ids = list(ids)
         self.index = {node_id: place for place, node_id in enumerate(self.ids)}
-        self.numeric = Column(inputs.numeric.numpy())
-        self.categorical = Column(inputs.categorical.numpy().astype(np.int32))
-        self.slot = Column(inputs.slot.numpy().astype(np.int32))
+        self.numeric = GrowingArray(inputs.numeric.numpy())
+        self.categorical = GrowingArray(inputs.categorical.numpy().astype(np.int32))
+        self.slot = GrowingArray(inputs.slot.numpy().astype(np.int32))
         size = len(self.ids)
         self.identity = _floats(size, hidden)
         self.local = _floats(size, hidden)
         self.hidden = [_floats(size, hidden) for _ in range(layers)]
         self.z = _floats(size, dim)
-        self.degree = Column(np.zeros(size, np.int64))
-        self.since = Column(np.full(size, NEVER), NEVER)
-        self.changed = Column(np.full(size, -NEVER), -NEVER)
-        self.change = Column(np.zeros(size, np.float32))
-        self.computed = Column(np.full(size, -NEVER), -NEVER)
+        self.degree = GrowingArray(np.zeros(size, np.int64))
+        self.since = GrowingArray(np.full(size, NEVER), NEVER)
+        self.changed = GrowingArray(np.full(size, -NEVER), -NEVER)
+        self.change = GrowingArray(np.zeros(size, np.float32))
+        self.computed = GrowingArray(np.full(size, -NEVER), -NEVER)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,10 +122,10 @@ class NodeCache:
         )  # fmt: skip
 
 
-def tensor(column: Column) -> Tensor:
+def tensor(column: GrowingArray) -> Tensor:
     """A view of the column; do not keep it while the column grows."""
     return torch.from_numpy(column.values)
 
 
-def _floats(size: int, width: int) -> Column:
-    return Column(np.zeros((size, width), np.float32))
+def _floats(size: int, width: int) -> GrowingArray:
+    return GrowingArray(np.zeros((size, width), np.float32))

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Adjacency, Rows
+from ml.graph.adjacency import Adjacency, SparseRows
 from ml.graph.growing import GrowingAdjacency
 from ml.graph.message_types import MessageType, Sender
 from ml.graph.messages import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import EMBEDDING_DIM, HGT
-from ml.hgt.row_embedding import States, neighbourhood_rows
+from ml.hgt.row_embedding import NodeStates, neighbourhood_rows
 from ml.incremental.node_cache import NodeCache, tensor
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ ROW_EDGES, NODE_EDGES = 100, 20
 
 
 @dataclass(frozen=True)
-class Pass:
+class FullPass:
     """Everything that a pass computes of every node, by node type.
 
     Args:
@@ -45,7 +45,7 @@ class Pass:
 
 
 @torch.no_grad()
-def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> Pass:
+def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> FullPass:
     """All states and embeddings from all edges."""
     identity, h_dict = model.inputs(inputs)
     local = model.neighbourhood(identity, all_messages(model.message_types, adjacency))
@@ -56,10 +56,10 @@ def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency
         name: model.finish(name, model.output([local[name], *(h[name] for h in hidden)]))
         for name in model.node_types
     }
-    return Pass(identity, local, hidden[:-1], z)
+    return FullPass(identity, local, hidden[:-1], z)
 
 
-class RowPass:
+class Recomputation:
     """Some rows of the model, from cached states of their neighbours; for one batch or refresh.
 
     Attributes:
@@ -78,7 +78,7 @@ class RowPass:
     def local(self, name: str, rows: Ints) -> Floats:
         """What the nodes' own edges say without attention. Shape: [R, hidden]."""
         identity = {other: tensor(cache.identity) for other, cache in self.caches.items()}
-        states = States(identity, [])
+        states = NodeStates(identity, [])
         own = tensor(self.caches[name].identity)
         found = [
             neighbourhood_rows(
@@ -128,7 +128,7 @@ class RowPass:
         nodes = sum(len(cache) for cache in self.caches.values())
         return edges + ROW_EDGES * len(rows) > NODE_EDGES * nodes
 
-    def count(self, edges: Mapping[MessageType, Rows]) -> None:
+    def count(self, edges: Mapping[MessageType, SparseRows]) -> None:
         """These in-edges are gone through."""
         self.edges += sum(rows.num_edges for rows in edges.values())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 from ml.hgt.attention.partials import PartialSoftmax, RelationMaps, apply_per_head
 
 CHUNK = {"cpu": 8_192, "cuda": 2_097_152}
@@ -13,7 +13,7 @@ CHUNK = {"cpu": 8_192, "cuda": 2_097_152}
 
 
 def attend(
-    rows: Rows, q: Tensor, table: Tensor, maps: RelationMaps | None, softmax: PartialSoftmax
+    rows: SparseRows, q: Tensor, table: Tensor, maps: RelationMaps | None, softmax: PartialSoftmax
 ) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
     heads, width = softmax.heads_width
@@ -41,7 +41,12 @@ def attend(
 
 
 def grad_target(
-    rows: Rows, packed: Tensor, table: Tensor, maps: RelationMaps | None, dq: Tensor, heads: int
+    rows: SparseRows,
+    packed: Tensor,
+    table: Tensor,
+    maps: RelationMaps | None,
+    dq: Tensor,
+    heads: int,
 ) -> tuple[Tensor, RelationMaps | None]:
     """See ``ml.hgt.attention.partials.Backend``."""
     hidden = dq.size(1)
@@ -68,7 +73,9 @@ def grad_target(
     return turned, RelationMaps(_outer(dquery, q, heads), _outer(value, dout, heads))
 
 
-def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int) -> None:
+def grad_source(
+    rows: SparseRows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
+) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
     hidden = table.size(1) // 2
     index = rows.index.long()
@@ -84,7 +91,7 @@ def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads
     dtable.index_add_(0, index, total)
 
 
-def _chunks(rows: Rows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+def _chunks(rows: SparseRows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
     """First and last row (excluded) of a chunk; place of each edge's row in it, and other end."""
     size = CHUNK.get(rows.other.device.type, CHUNK["cuda"])
     for e in range(0, rows.num_edges, size):

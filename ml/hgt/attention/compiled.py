@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ml.compute.threads import cut, run_pieces
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 from ml.hgt.attention.kernels import compiled
 from ml.hgt.attention.partials import PartialSoftmax, RelationMaps
 
@@ -15,7 +15,7 @@ _NONE = np.empty(0, np.float32)
 
 
 def attend(
-    rows: Rows, q: Tensor, table: Tensor, maps: RelationMaps | None, softmax: PartialSoftmax
+    rows: SparseRows, q: Tensor, table: Tensor, maps: RelationMaps | None, softmax: PartialSoftmax
 ) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
     kernel = compiled(*softmax.heads_width).attend
@@ -29,7 +29,12 @@ def attend(
 
 
 def grad_target(
-    rows: Rows, packed: Tensor, table: Tensor, maps: RelationMaps | None, dq: Tensor, heads: int
+    rows: SparseRows,
+    packed: Tensor,
+    table: Tensor,
+    maps: RelationMaps | None,
+    dq: Tensor,
+    heads: int,
 ) -> tuple[Tensor, RelationMaps | None]:
     """See ``ml.hgt.attention.partials.Backend``."""
     width = dq.size(1) // heads
@@ -53,7 +58,9 @@ def grad_target(
     return turned, RelationMaps(total[0].mT, total[1])
 
 
-def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int) -> None:
+def grad_source(
+    rows: SparseRows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
+) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
     kernel = compiled(heads, table.size(1) // (2 * heads)).grad_source
     index, start, other = _edges(rows)
@@ -62,7 +69,7 @@ def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads
 
 
 def _edges(
-    rows: Rows,
+    rows: SparseRows,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     return rows.index.numpy(), rows.start.numpy(), rows.other.numpy()
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 
 LOWEST = -1e30
 """Maximum of a target at which nothing has arrived yet."""
@@ -70,7 +70,7 @@ class Backend(Protocol):
 
     def attend(
         self,
-        rows: Rows,
+        rows: SparseRows,
         q: Tensor,
         table: Tensor,
         maps: RelationMaps | None,
@@ -80,7 +80,7 @@ class Backend(Protocol):
 
     def grad_target(
         self,
-        rows: Rows,
+        rows: SparseRows,
         packed: Tensor,
         table: Tensor,
         maps: RelationMaps | None,
@@ -97,7 +97,7 @@ class Backend(Protocol):
         """
 
     def grad_source(
-        self, rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
+        self, rows: SparseRows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
     ) -> None:
         """Add the gradient of ``table`` to ``dtable``, from ``rows`` by source."""
 

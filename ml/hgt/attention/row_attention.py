@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 from ml.graph.message_types import MessageType
 from ml.hgt.attention.partials import LOWEST, Backend, PartialSoftmax, RelationMaps
 
@@ -76,7 +76,7 @@ def row_maps(
 def attend_rows(
     q: Tensor,
     h_dict: Mapping[str, Tensor],
-    edges: Mapping[MessageType, Rows],
+    edges: Mapping[MessageType, SparseRows],
     maps: RowMaps,
     partial: RowSoftmax | None = None,
 ) -> Tensor:
@@ -123,7 +123,7 @@ def attend_rows(
 
 def attend_sources(
     q: Tensor,
-    tables: Mapping[MessageType, tuple[Tensor, Rows]],
+    tables: Mapping[MessageType, tuple[Tensor, SparseRows]],
     maps: Mapping[MessageType, RelationMaps],
     heads: int,
     backend: Backend,
@@ -135,8 +135,10 @@ def attend_sources(
     return softmax.finish()[0]
 
 
-def each_once(rows: Rows, count: int) -> Rows:
+def each_once(rows: SparseRows, count: int) -> SparseRows:
     """The same edges with every index once and ascending, as kernels on several threads need."""
     if len(rows) < 2 or bool((rows.index[1:] > rows.index[:-1]).all()):
         return rows
-    return Rows.group(torch.repeat_interleave(rows.index, rows.start.diff()), rows.other, count)
+    return SparseRows.group(
+        torch.repeat_interleave(rows.index, rows.start.diff()), rows.other, count
+    )

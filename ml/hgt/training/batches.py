@@ -29,7 +29,7 @@ SAMPLED_TIMES = 100_000
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """What a step is about.
 
     Args:
@@ -44,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Batches of a run; the same numbers give the same batch, on any process.
 
     Args:
@@ -71,27 +71,27 @@ class Plan:
     def _windows(self, links: Links) -> int:
         return max(1, math.ceil(links.num_pairs / (self.folds * self.size)))
 
-    def batch(self, sampler: Sampler, epoch: int, step: int) -> Batch:
+    def batch(self, sampler: Sampler, epoch: int, step: int) -> TrainingBatch:
         """Pairs, seeds and view of one step."""
-        folding = key_of(self.seed, epoch)
+        folding_key = key_of(self.seed, epoch)
         view = View(
-            draws=key_of(self.seed, epoch, step), folding=folding, folds=self.folds,
+            sampling_key=key_of(self.seed, epoch, step), folding_key=folding_key, folds=self.folds,
             part=step % self.folds,
         )  # fmt: skip
         if not self.temporal:
             pairs = {key: self._of_fold(sampler, key, view, step) for key in self.structure.links}
-            return Batch(pairs, self._seeds(pairs), view)
+            return TrainingBatch(pairs, self._seeds(pairs), view)
         # The first window of time has nothing before it: its pairs carry messages alone.
-        window = 1 + int(permuted_all(np.array([step]), len(self._bounds) - 2, folding)[0])
+        window = 1 + int(permuted_all(np.array([step]), len(self._bounds) - 2, folding_key)[0])
         low, high = self._bounds[window], self._bounds[window + 1]
-        view = View(view.draws, folding, self.folds, view.part, int(low))
+        view = View(view.sampling_key, folding_key, self.folds, view.part, int(low))
         pairs = {
             key: self._of_fold(sampler, key, view, step)
             if links.order is None
-            else self._of_time(links, int(low), int(high), view.draws)
+            else self._of_time(links, int(low), int(high), view.sampling_key)
             for key, links in self.structure.links.items()
         }
-        return Batch(pairs, self._seeds(pairs), view)
+        return TrainingBatch(pairs, self._seeds(pairs), view)
 
     def _of_fold(self, sampler: Sampler, key: EdgeKey, view: View, step: int) -> Array:
         links = self.structure.links[key]

@@ -32,7 +32,7 @@ import torch
 from torch import distributed
 
 from ml.hgt.training.checkpoint import Progress
-from ml.hgt.training.loop import Run, Stopped, Trained, TrainingConfig, train_on
+from ml.hgt.training.loop import Stopped, TrainedModel, TrainingConfig, TrainingRun, train_on
 from ml.hgt.training.process_group import Group, ProcessLost
 from ml.hgt.training.training_data import TrainingData
 
@@ -56,7 +56,7 @@ def train_in_processes(
     on_progress: Callable[[Progress], None] | None = None,
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Trained:
+) -> TrainedModel:
     """``ml.hgt.training.loop.train_on`` in ``config.processes`` processes on this machine.
 
     Raises:
@@ -78,7 +78,7 @@ def train_in_processes(
                 if save_checkpoint is not None and (folder / CHECKPOINT).exists():
                     save_checkpoint((folder / CHECKPOINT).read_bytes())
                 raise
-        run = Run(data, config)
+        run = TrainingRun(data, config)
         return run.trained(run.restore((folder / CHECKPOINT).read_bytes()))
 
 

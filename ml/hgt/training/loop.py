@@ -16,9 +16,9 @@ from ml.graph.message_types import MessageType
 from ml.graph.sampler import Sample, Sampler, View
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model
-from ml.hgt.training.batches import Batch, Plan
-from ml.hgt.training.checkpoint import Begun, Progress, pack, restore
-from ml.hgt.training.losses import Share, choose_candidates, edge_loss
+from ml.hgt.training.batches import BatchPlan, TrainingBatch
+from ml.hgt.training.checkpoint import PartialEpoch, Progress, pack, restore
+from ml.hgt.training.losses import BatchShard, choose_candidates, edge_loss
 from ml.hgt.training.minibatch import KnownPairs, on_device, seed_outputs
 from ml.hgt.training.process_group import ALONE, Group
 from ml.hgt.training.training_data import TrainingData
@@ -107,7 +107,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A trained model with the encoder it needs and the losses on the way."""
 
     model: HGT
@@ -120,7 +120,7 @@ class Stopped(Exception):
     """Training was told to stop; the last checkpoint has every step that was done."""
 
 
-class _State(nn.Module):
+class _TrainingState(nn.Module):
     """What is learned: the model, and a temperature for each edge type (as its logarithm)."""
 
     def __init__(self, model: HGT, edge_types: int, temperature: float) -> None:
@@ -143,13 +143,13 @@ def train_on(
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     group: Group = ALONE,
-) -> Trained:
+) -> TrainedModel:
     """``ml.hgt.training.train.train`` on data that may lie on disk, as one process of a group.
 
     Args:
         group: All of its processes call this with the same arguments.
     """
-    run = Run(data, config, group)
+    run = TrainingRun(data, config, group)
     history = [] if checkpoint is None else run.restore(checkpoint)
     if checkpoint is None:
         run.center()
@@ -158,7 +158,11 @@ def train_on(
         try:
             history.append(run.epoch(epoch, should_stop or (lambda: False)))
         except Stopped:
-            if save_checkpoint is not None and run.begun is not None and run.begun.steps:
+            if (
+                save_checkpoint is not None
+                and run.partial_epoch is not None
+                and run.partial_epoch.steps
+            ):
                 save_checkpoint(run.pack(history))
             raise
         if save_checkpoint is not None:
@@ -168,24 +172,24 @@ def train_on(
     return run.trained(history)
 
 
-class Run:
+class TrainingRun:
     """Weights, optimizer and data of one run.
 
     Attributes:
-        begun: The epoch that is on its way.
+        partial_epoch: The epoch that is on its way.
     """
 
     def __init__(self, data: TrainingData, config: TrainingConfig, group: Group = ALONE) -> None:
         structure = data.structure
         self.data, self.config, self.group = data, config, group
-        self.begun: Begun | None = None
+        self.partial_epoch: PartialEpoch | None = None
         self.edges = structure.schema.edges
         self.sampler = Sampler(structure, config.fanouts, edge_ages=config.edge_ages)
-        self.plan = Plan(
+        self.plan = BatchPlan(
             structure, config.seed, config.folds, config.batch_size, config.max_steps,
             config.temporal,
         )  # fmt: skip
-        self.state = _State(
+        self.state = _TrainingState(
             build_model(data.encoder, config.model, seed=config.seed),
             len(self.edges),
             config.temperature,
@@ -197,18 +201,18 @@ class Run:
     def restore(self, checkpoint: bytes) -> list[Progress]:
         """Raises: ValueError if the checkpoint is of another run."""
         identity = _identity(self.config, self.data)
-        history, self.begun = restore(checkpoint, self.state, self.optimizer, identity)
+        history, self.partial_epoch = restore(checkpoint, self.state, self.optimizer, identity)
         return history
 
     def pack(self, history: list[Progress]) -> bytes:
         identity = _identity(self.config, self.data)
-        return pack(self.state, self.optimizer, identity, history, self.begun)
+        return pack(self.state, self.optimizer, identity, history, self.partial_epoch)
 
-    def trained(self, history: list[Progress]) -> Trained:
+    def trained(self, history: list[Progress]) -> TrainedModel:
         self.state.eval()
         learned = self.state.temperature().detach().cpu().tolist()
         temperatures = {edge.key: t for edge, t in zip(self.edges, learned, strict=True)}
-        return Trained(self.state.model, self.data.encoder, temperatures, tuple(history))
+        return TrainedModel(self.state.model, self.data.encoder, temperatures, tuple(history))
 
     @torch.no_grad()
     def center(self) -> None:
@@ -218,7 +222,7 @@ class Run:
             name: known[np.linspace(0, len(known) - 1, min(len(known), CENTERED)).astype(int)]
             for name, known in self.plan.known.items()
         }
-        sample = self.sampler.sample(seeds, View(draws=key_of(self.config.seed)))
+        sample = self.sampler.sample(seeds, View(sampling_key=key_of(self.config.seed)))
         for name, out in self._outputs(sample, 0.0, np.uint64(0)).items():
             if len(out):
                 self.state.model.shift[name].copy_(-out.mean(0))
@@ -231,25 +235,27 @@ class Run:
             ValueError: if a loss is not finite.
         """
         config, steps = self.config, self.plan.steps
-        if self.begun is None:
-            self.begun = Begun(0, {edge.name: [] for edge in self.edges})
+        if self.partial_epoch is None:
+            self.partial_epoch = PartialEpoch(0, {edge.name: [] for edge in self.edges})
         self.state.train()
-        for step in range(self.begun.steps, steps):
+        for step in range(self.partial_epoch.steps, steps):
             if self.group.any(should_stop()):
                 raise Stopped(f"stopped in epoch {number} of {config.epochs}")
             done = (number - 1) * steps + step
             for options in self.optimizer.param_groups:
                 options["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
             for name, loss in self.step(self.plan.batch(self.sampler, number, step)).items():
-                self.begun.losses[name].append(loss)
-            self.begun.steps = step + 1
-        means = {name: sum(x) / len(x) if x else None for name, x in self.begun.losses.items()}
-        self.begun = None
+                self.partial_epoch.losses[name].append(loss)
+            self.partial_epoch.steps = step + 1
+        means = {
+            name: sum(x) / len(x) if x else None for name, x in self.partial_epoch.losses.items()
+        }
+        self.partial_epoch = None
         known = [x for x in means.values() if x is not None]
         loss = sum(known) / len(known) if known else 0.0
         return Progress(number, config.epochs, loss, means, number / config.epochs)
 
-    def step(self, batch: Batch) -> dict[str, float]:
+    def step(self, batch: TrainingBatch) -> dict[str, float]:
         """Learn from one batch; losses by edge type.
 
         Each process embeds its part of the nodes and asks its part of the questions.
@@ -269,7 +275,7 @@ class Run:
         self.optimizer.step()
         return dict(zip(losses, told.tolist(), strict=True))
 
-    def _embed(self, batch: Batch) -> dict[str, Tensor]:
+    def _embed(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Embeddings of this process's part of the seeds."""
         mine = {name: self.group.part(seeds) for name, seeds in batch.seeds.items()}
         nodes = self.data.structure.num_nodes
@@ -279,7 +285,9 @@ class Run:
         sample = self.sampler.sample(seeds, batch.view)
         z_dict = {
             name: self.state.model.finish(name, out)
-            for name, out in self._outputs(sample, self.config.forget, batch.view.draws).items()
+            for name, out in self._outputs(
+                sample, self.config.forget, batch.view.sampling_key
+            ).items()
         }
         if not whole:
             return z_dict
@@ -299,10 +307,10 @@ class Run:
         moved = Sample(sample.nodes, sample.sizes, on_device(sample.hops, device))
         return seed_outputs(self.state.model, inputs, moved)
 
-    def _losses(self, batch: Batch, z_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: TrainingBatch, z_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         structure, device = self.data.structure, self.config.device
         scale, popularity = 1.0 / self.state.temperature(), self.state.popularity
-        share = Share(self.group.rank, self.group.size)
+        shard = BatchShard(self.group.rank, self.group.size)
         losses: dict[str, Tensor] = {}
         for position, edge in enumerate(self.edges):
             seeds = batch.seeds[edge.source], batch.seeds[edge.target]
@@ -329,7 +337,7 @@ class Run:
                 candidates=(
                     choose_candidates(pairs[0], sizes[0]), choose_candidates(pairs[1], sizes[1]),
                 ),
-                share=share,
+                shard=shard,
             )  # fmt: skip
             if loss is not None:
                 losses[edge.name] = loss

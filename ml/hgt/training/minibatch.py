@@ -63,7 +63,7 @@ class KnownPairs:
     others: np.ndarray[tuple[int], np.dtype[np.int64]]
 
     def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
-        """See ``ml.hgt.training.losses.Known``."""
+        """See ``ml.hgt.training.losses.KnownPositives``."""
         # A product is asked for by many pairs of a batch: each node once.
         unique, inverse = torch.unique(nodes, return_inverse=True)
         rows, columns = self.nodes[unique.cpu().numpy()], self.others[candidates.cpu().numpy()]

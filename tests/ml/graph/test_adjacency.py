@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
-from ml.graph.adjacency import Rows, build_adjacency, pair_adjacency, relation_of
+from ml.graph.adjacency import SparseRows, build_adjacency, pair_adjacency, relation_of
 from ml.graph.message_types import MessageType, message_types
 
 EDGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=30)
@@ -35,7 +35,7 @@ def test_both_views_hold_every_edge_sorted(edges):
 @given(EDGES)
 def test_grouping_keeps_the_order_of_one_node(edges):
     node, other = as_tensor(edges)
-    rows = Rows.group(node, other, 7)
+    rows = SparseRows.group(node, other, 7)
     for r, index in enumerate(rows.index.tolist()):
         got = rows.other[rows.start[r] : rows.start[r + 1]].tolist()
         assert got == [b for a, b in edges if a == index]

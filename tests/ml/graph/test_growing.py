@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import pair_adjacency, relation_of
-from ml.graph.growing import Column, GrowingAdjacency, GrowingRelation
+from ml.graph.growing import GrowingAdjacency, GrowingArray, GrowingRelation
 from ml.graph.message_types import MessageType
 
 NODES = st.integers(0, 6)
@@ -70,7 +70,7 @@ def test_weights_spread_to_the_far_ends():
 
 
 def test_a_column_grows_and_shrinks():
-    column = Column(np.zeros((2, 3), np.float32), -1)
+    column = GrowingArray(np.zeros((2, 3), np.float32), -1)
     column.values[:] = 7
     column.grow(200)
     assert column.values[:2].min() == 7
@@ -82,7 +82,7 @@ def test_a_column_grows_and_shrinks():
 
 
 def test_a_column_never_shrinks_by_growing():
-    column = Column(np.arange(5))
+    column = GrowingArray(np.arange(5))
     column.grow(3)
     assert len(column) == 5
     assert column.values.tolist() == [0, 1, 2, 3, 4]

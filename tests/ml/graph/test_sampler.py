@@ -18,7 +18,7 @@ from ml.graph.structure import Links, Structure
 NODES = {"user": 12, "product": 7, "app": 0}
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
 CALL, ORDER = MessageType(*CALLS), MessageType(*ORDERS)
-FOLDING = View(draws=key_of(1), folding=key_of(2), folds=3, part=1)
+FOLDING = View(sampling_key=key_of(1), folding_key=key_of(2), folds=3, part=1)
 
 
 def structure_of(pairs, times=None, nodes=NODES):
@@ -69,9 +69,9 @@ def visible(structure, pairs, view):
     found = {message: set() for message in message_types(TELECOM)}
     sampler = Sampler(structure, [ALL])
     for key, chosen in pairs.items():
-        folding = sampler.fold_key(key, view)
+        folding_key = sampler.fold_key(key, view)
         for u, v in chosen:
-            if view.part < 0 or fold_of(u, v, view.folds, folding) != view.part:
+            if view.part < 0 or fold_of(u, v, view.folds, folding_key) != view.part:
                 found[MessageType(*key)].add((u, v))
                 found[MessageType(*key).reversed].add((v, u))
     return found
@@ -85,12 +85,12 @@ def test_a_random_order_has_every_number_once(n):
 
 @pytest.mark.parametrize(("n", "fanout"), [(5, 2), (9, 4), (31, 30)])
 def test_every_edge_is_drawn_as_often(n, fanout):
-    draws = 20_000
+    sampling_key = 20_000
     count = np.zeros(n)
-    for seed in range(draws):
+    for seed in range(sampling_key):
         count[[permuted(i, n, key_of(seed)) for i in range(fanout)]] += 1
-    expected = draws * fanout / n
-    spread = np.sqrt(draws * fanout / n * (1 - fanout / n))
+    expected = sampling_key * fanout / n
+    spread = np.sqrt(sampling_key * fanout / n * (1 - fanout / n))
     assert np.abs(count - expected).max() < 5 * spread
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts.schema import TELECOM
-from ml.graph.adjacency import Rows, build_adjacency
+from ml.graph.adjacency import SparseRows, build_adjacency
 from ml.graph.message_types import MessageType, message_types
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import ModelConfig
@@ -177,7 +177,7 @@ def test_a_row_needs_not_be_a_node_and_may_come_in_parts(backend):
         rev: rows_of([np.array([], int), np.array([4])]),
     }
     parts = {
-        calls: Rows(
+        calls: SparseRows(
             torch.tensor([0, 0], dtype=torch.int32), torch.tensor([0, 1, 4]), whole[calls].other
         ),
         rev: whole[rev],

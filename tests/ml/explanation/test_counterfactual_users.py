@@ -1,4 +1,4 @@
-"""Evidence taken away through the network: virtual rows, neighbours, and what arrives at a user."""
+"""Evidence taken away through the network: counterfactual rows, neighbours, what arrives."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,12 +12,12 @@ from games import exact_shapley
 from torch.nn import functional as F
 
 from ml.contracts.schema import TELECOM, USER, EdgeType, Feature, GraphSchema, NodeType
+from ml.explanation.counterfactual import counterfactual_user
 from ml.explanation.explanation import Subject, explain_evidence, explain_flat, explain_groups
+from ml.explanation.neighbourhood import NeighbourhoodIndex
 from ml.explanation.neighbours import strongest_neighbours
 from ml.explanation.players import Kinds
 from ml.explanation.shapley import subsets
-from ml.explanation.surroundings import SurroundingsIndex
-from ml.explanation.virtual import virtual_user
 from ml.fusion.background import draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.fusion.fusion import Fusion, Widths, score
@@ -60,7 +60,7 @@ def world_of(graph, rules, *, background, edge_ages=()):
         graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
         evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
         states=full_states(network, encoder, graph), rules=rules,
-        index=SurroundingsIndex(graph, network.ages(graph.latest())),
+        index=NeighbourhoodIndex(graph, network.ages(graph.latest())),
         background=draw_background(evidence, graph.node_ids[USER], size=background, seed=0),
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def populated(population):
 def user_of(world, index, since=None):
     frame = world.frame[index]
     around = world.index.of(frame["user_id"][0], since)
-    return virtual_user(world.network, world.encoder, world.states, around, frame)
+    return counterfactual_user(world.network, world.encoder, world.states, around, frame)
 
 
 def generic(world):
@@ -162,7 +162,7 @@ def test_everybody_begins_at_the_same_base(world):
 def test_small_blocks_give_the_same_rows(world, monkeypatch):
     user, coalitions = user_of(world, 0), subsets(len(KINDS))
     whole = user.embed(coalitions)
-    monkeypatch.setattr("ml.explanation.virtual.BLOCK_EDGES", 1)
+    monkeypatch.setattr("ml.explanation.counterfactual.BLOCK_EDGES", 1)
     assert np.allclose(user.embed(coalitions), whole, atol=1e-6)
 
 
@@ -257,7 +257,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
     ]
     days = pl.Series([datetime(2025, 1, 1 + 9 * n, tzinfo=UTC) for n in (1, 2, 0, 3, 1)])
     events = since(*rows).with_columns(timestamp=days.cast(pl.Datetime("us", "UTC")))
-    later = SurroundingsIndex(world.graph.append(events), world.index.ages)
+    later = NeighbourhoodIndex(world.graph.append(events), world.index.ages)
     for name in users[:1]:
         mine = events.filter((pl.col("actor") == name) | (pl.col("target") == name))
         found, expected = world.index.of(name, mine), later.of(name)
@@ -290,11 +290,11 @@ def without(world, index, kind, neighbour):
     user, frame = user_of(world, index), world.frame[index]
     at = world.graph.index(node_type)[name]
     masks, acted = {}, 0
-    for message, sources in user.surroundings.sources.items():
+    for message, sources in user.neighbourhood.sources.items():
         hit = (sources == at) & (user.kind_of[message] == kind) & (message.source == node_type)
         masks[message] = ~hit[None]
         if message.reverse:
-            acted += int(user.surroundings.events[message][hit].sum())
+            acted += int(user.neighbourhood.events[message][hit].sum())
     column = f"event_counts.{KINDS.events[kind - 1]}"
     less = frame.with_columns((pl.col(column).fill_null(0) - acted).alias(column))
     evidence = world.evidence.take(np.array([index]))
@@ -356,7 +356,7 @@ def test_only_so_many_neighbours_are_tried_those_with_most_events_first(world, b
 def test_a_user_without_neighbours_has_none(world):
     around = world.index.of("nobody")
     frame = world.frame[0].with_columns(user_id=pl.lit("nobody"))
-    user = virtual_user(world.network, world.encoder, world.states, around, frame)
+    user = counterfactual_user(world.network, world.encoder, world.states, around, frame)
     evidence = world.evidence.take(np.array([0]))
     assert strongest_neighbours(world.model, user, world.graph, evidence, frame) == []
 
@@ -381,9 +381,9 @@ def test_any_schema_can_be_explained(features, edges):
     fusion = Fusion(Widths.of(evidence), 4)
     torch.nn.init.normal_(fusion.nn_lin.weight, generator=torch.Generator().manual_seed(1))
     model = ProfileModel(schema, (), attributes, fusion)
-    user = virtual_user(
+    user = counterfactual_user(
         network, encoder, full_states(network, encoder, graph),
-        SurroundingsIndex(graph).of("a"), known[0],
+        NeighbourhoodIndex(graph).of("a"), known[0],
     )  # fmt: skip
     subject = Subject(evidence.take(np.array([0])), {}, score(fusion, evidence).final[0])
     background = draw_background(evidence, graph.node_ids[USER])

@@ -14,7 +14,7 @@ from ml.graph.structure import first_times
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class UserNeighbourhood:
     """Distinct neighbours of one user.
 
     Args:
@@ -36,7 +36,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Of one message type, as in ``Surroundings``."""
+    """Of one message type, as in ``UserNeighbourhood``."""
 
     sources: Ints
     events: Ints
@@ -44,7 +44,7 @@ class _Neighbours:
 
 
 @dataclass(frozen=True)
-class SurroundingsIndex:
+class NeighbourhoodIndex:
     """Finds what arrives at a user of a graph without looking at all edges.
 
     Edges are sorted by their source already; by target the order is made once for each edge type
@@ -59,7 +59,7 @@ class SurroundingsIndex:
     _by_target: dict[EdgeKey, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
     _ages: dict[EdgeKey, Ints] = field(default_factory=dict, repr=False)
 
-    def of(self, user_id: str, since: pl.DataFrame | None = None) -> Surroundings:
+    def of(self, user_id: str, since: pl.DataFrame | None = None) -> UserNeighbourhood:
         """The neighbours of a user.
 
         Args:
@@ -80,7 +80,7 @@ class SurroundingsIndex:
                     edge.key, self.graph.pairs(edge.key).dst, rows
                 )
         unknown = self._add(found, user_id, since) if since is not None and len(since) else 0
-        return Surroundings(
+        return UserNeighbourhood(
             {key: near.sources for key, near in found.items()},
             {key: near.events for key, near in found.items()},
             {key: near.ages for key, near in found.items()},
