@@ -15,8 +15,8 @@ from ml.contracts.columns import Column, TableMapping, event_edges
 from ml.data import cells
 from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
-from ml.data.losses import note_writing, warn_of_losses
 from ml.data.quality import LINE, QualityReport
+from ml.data.read_warnings import count_number_formats, warn_of_columns
 
 UNFIT = f"id is longer than {cells.ID_CHARACTERS} characters or has a NUL character"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def node_rows(
         columns += _product_hits(kept, mapped)
         parts.append(pl.DataFrame(columns))
     rows = pl.concat(parts)
-    warn_of_losses(place.report, mapped, rows, file=place.file)
+    warn_of_columns(place.report, mapped, rows, file=place.file)
     first = rows[id_column].is_first_distinct()
     repeated = rows.filter(~first).select(
         LINE,
@@ -128,8 +128,8 @@ def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Seri
         parsed = cells.numbers(series, decimal=column.decimal)
         place.reject(batch, column, parsed.bad, "not a finite number")
         if column.decimal == ".":
-            written = place.report.table(place.table).written[column.column]
-            note_writing(written, series, parsed.bad)
+            formats = place.report.table(place.table).formats[column.column]
+            count_number_formats(formats, series, parsed.bad)
         place.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     elif column.kind == "categorical":

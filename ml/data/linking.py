@@ -4,8 +4,8 @@ import polars as pl
 
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import EVENT_COLUMNS, conform
-from ml.data.losses import SHARE, share
 from ml.data.quality import LINE, QualityReport
+from ml.data.read_warnings import SHARE, share
 
 FILE = "file number"
 COLUMNS = {LINE: pl.Int64(), FILE: pl.Int32(), **EVENT_COLUMNS}

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, TextIO
 import polars as pl
 
 from ml.data import parquet
+from ml.data.csv_rows import csv_rows
 from ml.data.files import CHUNK, DatasetError, Limits, Source
 from ml.data.quality import LINE, QualityReport, Rejected
-from ml.data.rows import csv_rows
 
 BATCH = 50_000
 DELIMITERS = (",", ";", "\t", "|")

@@ -22,8 +22,8 @@ from ml.data.frames import (
     save_tables,
 )
 from ml.data.linking import link_events
-from ml.data.losses import warn_of_rows
 from ml.data.quality import LINE, QualityReport
+from ml.data.read_warnings import warn_of_rows
 from ml.data.readers import Layout, Read, batches, look, text_rows
 
 __all__ = [

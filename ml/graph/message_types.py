@@ -15,7 +15,7 @@ REVERSE = "rev_"
 Value = TypeVar("Value")
 
 
-class Sender(NamedTuple):
+class MessageSender(NamedTuple):
     """Whose keys and values messages are made of: nodes of a type as edges of an age see them."""
 
     node_type: str
@@ -53,8 +53,8 @@ class MessageType:
         return self.source, self.relation, self.target
 
     @property
-    def sender(self) -> Sender:
-        return Sender(self.source, self.age)
+    def sender(self) -> MessageSender:
+        return MessageSender(self.source, self.age)
 
     @property
     def reversed(self) -> "MessageType":

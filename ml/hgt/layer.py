@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ml.graph.adjacency import Adjacency, SparseRows
-from ml.graph.message_types import UNKNOWN_AGE, MessageType, Sender, all_ages, names
+from ml.graph.message_types import UNKNOWN_AGE, MessageSender, MessageType, all_ages, names
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import BackendName, attend, backend_for
 from ml.hgt.attention.partials import Backend, RelationMaps
@@ -109,7 +109,7 @@ class HGTLayer(nn.Module):
         h_dict: Mapping[str, Tensor],
         edges: Mapping[MessageType, SparseRows],
         *,
-        tables: Mapping[Sender, Tensor] | None = None,
+        tables: Mapping[MessageSender, Tensor] | None = None,
         partial: RowSoftmax | None = None,
     ) -> Tensor:
         """The layer for some rows of one node type, which need not be nodes; without gradients.
@@ -154,7 +154,7 @@ class HGTLayer(nn.Module):
         return self._update(node_type, h_own, out)
 
     @torch.no_grad()
-    def project_sources(self, h_dict: Mapping[str, Tensor]) -> dict[Sender, Tensor]:
+    def project_sources(self, h_dict: Mapping[str, Tensor]) -> dict[MessageSender, Tensor]:
         """Keys and values of all nodes, for ``forward_rows``. Shapes: [n, 2·hidden]."""
         return self._tables(h_dict, self.types)
 
@@ -174,13 +174,13 @@ class HGTLayer(nn.Module):
 
     def _tables(
         self, h_dict: Mapping[str, Tensor], messages: Sequence[MessageType]
-    ) -> dict[Sender, Tensor]:
+    ) -> dict[MessageSender, Tensor]:
         """Keys and values of all nodes by the senders of ``messages``. Shapes: [n, 2·hidden]."""
         sources = sorted({message.source for message in messages})
-        tables = {Sender(name): self._project(name, h_dict[name], 0, 2) for name in sources}
+        tables = {MessageSender(name): self._project(name, h_dict[name], 0, 2) for name in sources}
         for message in messages:
             if message.sender not in tables:
-                table = tables[Sender(message.source)]
+                table = tables[MessageSender(message.source)]
                 tables[message.sender] = self._shifted(table, message)
         return tables
 

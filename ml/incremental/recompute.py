@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ml.graph.adjacency import Adjacency, SparseRows
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.message_types import MessageType, Sender
+from ml.graph.message_types import MessageSender, MessageType
 from ml.graph.messages import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
@@ -72,7 +72,7 @@ class Recomputation:
         self.model, self.caches, self.adjacency = model, caches, adjacency
         self.layers = [layer for layer in model.layers if isinstance(layer, HGTLayer)]
         self.edges = 0
-        self._tables: dict[int, dict[Sender, Tensor]] = {}
+        self._tables: dict[int, dict[MessageSender, Tensor]] = {}
 
     @torch.no_grad()
     def local(self, name: str, rows: Ints) -> Floats:

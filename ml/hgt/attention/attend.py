@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ml.graph.adjacency import Adjacency
-from ml.graph.message_types import MessageType, Sender
+from ml.graph.message_types import MessageSender, MessageType
 from ml.hgt.attention import chunked
 from ml.hgt.attention.partials import Backend, PartialSoftmax, RelationMaps, apply_per_head, pack
 
@@ -50,7 +50,7 @@ class _Call:
 
     adjacency: Adjacency
     order: tuple[MessageType, ...]
-    senders: tuple[Sender, ...]
+    senders: tuple[MessageSender, ...]
     targets: tuple[str, ...]
     backend: Backend
 
@@ -69,7 +69,7 @@ class _Call:
 
 def attend(
     q_dict: Mapping[str, Tensor],
-    table_dict: Mapping[Sender, Tensor],
+    table_dict: Mapping[MessageSender, Tensor],
     maps: RelationMaps,
     adjacency: Adjacency,
     order: tuple[MessageType, ...],

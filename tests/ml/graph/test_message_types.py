@@ -5,8 +5,8 @@ import pytest
 from ml.contracts.schema import TELECOM
 from ml.graph.message_types import (
     UNKNOWN_AGE,
+    MessageSender,
     MessageType,
-    Sender,
     all_ages,
     message_types,
     of_any_age,
@@ -30,7 +30,7 @@ def test_the_reverse_swaps_the_ends_and_is_of_the_same_edges_and_age(age):
     assert back.edge_key == message.edge_key == ("user", "uses", "app")
     assert back.reversed == message
     assert back.ageless == USES.reversed
-    assert (message.sender, back.sender) == (Sender("user", age), Sender("app", age))
+    assert (message.sender, back.sender) == (MessageSender("user", age), MessageSender("app", age))
 
 
 def test_state_dicts_name_the_direction_and_no_age():

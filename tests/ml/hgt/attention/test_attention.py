@@ -8,7 +8,7 @@ import torch
 
 from ml.compute import threads
 from ml.graph.adjacency import build_adjacency
-from ml.graph.message_types import MessageType, Sender
+from ml.graph.message_types import MessageSender, MessageType
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import attend, backend_for
 from ml.hgt.attention.partials import RelationMaps
@@ -38,7 +38,8 @@ def drawn(scale=1.0, edges=300, dtype=torch.float32):
     hidden = HEADS * WIDTH
     q = {name: (scale * normal(n, hidden)).requires_grad_() for name, n in SIZES.items()}
     tables = {
-        Sender(name): (scale * normal(n, 2 * hidden)).requires_grad_() for name, n in SIZES.items()
+        MessageSender(name): (scale * normal(n, 2 * hidden)).requires_grad_()
+        for name, n in SIZES.items()
     }
     shape = (len(ORDER), HEADS, WIDTH, WIDTH)
     maps = RelationMaps(normal(*shape).requires_grad_(), normal(*shape).requires_grad_())
@@ -133,7 +134,7 @@ def test_scores_beyond_the_range_of_exp_stay_finite(backend):
 def test_what_is_no_number_stays_visible(backend):
     q, tables, maps, edge_index = drawn()
     with torch.no_grad():
-        tables[Sender("a")][3] = float("nan")
+        tables[MessageSender("a")][3] = float("nan")
     out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
     hit = edge_index[ORDER[1]]
     assert torch.isnan(out["b"][hit[1, hit[0] == 3]]).all()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from ml.hgt.training import losses
 from ml.hgt.training.losses import BatchShard, Positives, edge_loss, info_nce
-from ml.hgt.training.train import losses
 
 
 def oracle(z, z_other, node, other, known, scale, bias, candidates):
