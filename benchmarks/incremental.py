@@ -93,7 +93,7 @@ class Peer:
 
     @torch.no_grad()
     def __call__(self) -> dict[str, Tensor]:
-        identity, h_dict = self.model.inputs(self.inputs)
+        identity, h_dict = self.model.input_states(self.inputs)
         states = [identity, h_dict]
         for layer in self.layers:
             states.append(layer(states[-1], self.edges))
@@ -191,7 +191,7 @@ def rows() -> list[Row]:
 def check(engine: IncrementalEngine, peer: Peer) -> None:
     """Both sides compute the same: the first layer's states are equal."""
     with torch.no_grad():
-        _, h_dict = peer.model.inputs(peer.inputs)
+        _, h_dict = peer.model.input_states(peer.inputs)
         expected = peer.layers[0](h_dict, peer.edges)
     for name, h in expected.items():
         np.testing.assert_allclose(engine.caches[name].hidden[1].values, h.numpy(), 1e-3, 1e-4)

@@ -134,5 +134,5 @@ def encode_anonymous(model: HGT, encoder: FeatureEncoder, features: pl.DataFrame
     unnamed = replace(
         inputs, code=torch.zeros_like(inputs.code), slot=torch.zeros_like(inputs.slot)
     )
-    _, h_dict = model.inputs({USER: unnamed.to(next(model.parameters()).device)})
+    _, h_dict = model.input_states({USER: unnamed.to(next(model.parameters()).device)})
     return h_dict[USER]

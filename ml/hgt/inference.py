@@ -43,7 +43,7 @@ def embed_in_parts(
     identity, state = parts.table("identity"), parts.table("state0")
     for name, nodes in parts.nodes():
         inputs = data.tables[name].take(nodes, key=np.uint64(0)).to(parts.device)
-        identities, states = model.inputs({name: inputs})
+        identities, states = model.input_states({name: inputs})
         identity[name][nodes] = identities[name].cpu().numpy()
         state[name][nodes] = states[name].cpu().numpy()
     near = parts.around("near", identity, lambda h, s: model.neighbourhood(h, s.hops[0]))

@@ -69,7 +69,7 @@ def full_states(
     device = next(model.parameters()).device
     pairs = pair_tensors(graph, device, ages=model.ages(graph.latest() if now is None else now))
     messages = build_messages(graph.schema, graph.num_nodes, pairs)
-    identity, h_dict = model.inputs(graph_inputs(encoder, graph, device))
+    identity, h_dict = model.input_states(graph_inputs(encoder, graph, device))
     hidden = [h_dict]
     for layer in list(model.layers)[:-1]:
         h_dict = layer(h_dict, messages.adjacency)
@@ -84,7 +84,7 @@ def input_rows(
     """First states of nodes from their features and ids. Shape: [R, hidden]."""
     device = next(model.parameters()).device
     inputs = encoder.transform(node_type, features, ids).to(device)
-    _, h_dict = model.inputs({node_type: inputs})
+    _, h_dict = model.input_states({node_type: inputs})
     return h_dict[node_type]
 
 

@@ -110,7 +110,7 @@ class Intake:
             other = np.flatnonzero(cache.differs(rows, inputs) | (rows >= first_new))
             rows, inputs = rows[other], inputs.take(torch.from_numpy(other))
             cache.set_inputs(rows, inputs)
-            identity, h0 = self.model.inputs({name: inputs})
+            identity, h0 = self.model.input_states({name: inputs})
             cache.identity.values[rows] = identity[name].numpy()
             found, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
             changed[name] = found[found < first_new], weight[found < first_new]

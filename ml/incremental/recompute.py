@@ -47,7 +47,7 @@ class FullPass:
 @torch.no_grad()
 def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> FullPass:
     """All states and embeddings from all edges."""
-    identity, h_dict = model.inputs(inputs)
+    identity, h_dict = model.input_states(inputs)
     local = model.neighbourhood(identity, all_messages(model.message_types, adjacency))
     hidden = [h_dict]
     for layer in model.layers:

@@ -25,7 +25,7 @@ def seed_outputs(model: HGT, inputs: Mapping[str, NodeInputs], sample: Sample) -
     Shapes: [seeds, EMBEDDING_DIM].
     """
     seeds, around = sample.sizes[-1], sample.hops[-1]
-    identity_dict, h_dict = model.inputs(inputs)
+    identity_dict, h_dict = model.input_states(inputs)
     near = _first(identity_dict, around.adjacency.num_nodes)
     states = [_first(model.neighbourhood(near, around), seeds), _first(h_dict, seeds)]
     for layer, hop in zip(model.layers, sample.hops, strict=True):
