@@ -204,7 +204,7 @@ def _meaning(constant: str | None, column: Column | None, raw: str) -> pl.Expr:
     word = pl.col(raw).str.to_lowercase()
     if column is None or not column.values:
         return word
-    words = {said.lower(): meant for said, meant in column.values}
+    words = {word.lower(): meant for word, meant in column.values}
     return word.replace_strict(words, default=None, return_dtype=pl.String)
 
 
@@ -226,9 +226,9 @@ def _with_target_type(rows: pl.DataFrame, mapped: TableMapping) -> pl.DataFrame:
         targets.setdefault(edge.event, []).append(edge.target)
     single = {event: ends[0] for event, ends in targets.items() if len(ends) == 1}
     only = pl.col("type").replace_strict(single, default=None, return_dtype=pl.String)
-    said = pl.col("raw target_type").is_not_null()
+    named = pl.col("raw target_type").is_not_null()
     return rows.with_columns(
-        target_type=pl.when(~said).then(pl.coalesce("target_type", only)).otherwise("target_type")
+        target_type=pl.when(~named).then(pl.coalesce("target_type", only)).otherwise("target_type")
     )
 
 

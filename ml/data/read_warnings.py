@@ -45,10 +45,10 @@ def warn_of_columns(
             )
         elif "label" in column.roles and good and not rows[column.name].sum():
             values = sorted(value for value, _ in report.label_values.most_common(10))
-            found = ", ".join(repr(value[:50]) for value in values)
+            listed = ", ".join(repr(value[:50]) for value in values)
             report.warn(
                 f"{file}: no value of the label {column.column!r} means yes, so all are negative: "
-                f"it has {found}, the positive ones are {list(column.positive or YES)}"
+                f"it has {listed}, the positive ones are {list(column.positive or YES)}"
             )
         if bad and bad >= SHARE * (bad + good):
             report.warn(

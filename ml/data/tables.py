@@ -162,18 +162,18 @@ def _assign(job: Job, sources: list[Source]) -> list[tuple[TableMapping, Source]
             f"{job.filename} is none of {list(NAMES)}: expected a zip of those as .csv or "
             ".parquet, or a mapping that says what the columns mean"
         )
-    found = []
+    files = []
     for table in mapped:
         source = find(sources, file=table.file, table=table.table, filename=job.filename)
         if source is not None:
-            found.append((table, source))
+            files.append((table, source))
         elif job.mapping.format == "narrow":
             raise DatasetError(f"{job.filename} has no file for {table.table}")
         else:
             job.report.warn(f"{job.filename} has no file for {table.table}")
-    if not any(table.table in ("users", "events") for table, _ in found):
+    if not any(table.table in ("users", "events") for table, _ in files):
         raise DatasetError(f"{job.filename} has neither users nor events, expected one at least")
-    return found
+    return files
 
 
 def _read(job: Job, assigned: list[tuple[TableMapping, Source]]) -> Tables:

@@ -115,8 +115,8 @@ def explain_evidence(
     for event, word in zip(kinds.events, kinds.words, strict=True):
         count = subject.values.get(f"{COUNT_PREFIX}{event}") or 0
         rows.append({"player": word, "kind": "events", "value": count})
-    found = _answer("evidence", rows, shares, subject, background, method)
-    return {**found, "notes": [*HELD_FIXED, *found["notes"]]}
+    answer = _answer("evidence", rows, shares, subject, background, method)
+    return {**answer, "notes": [*HELD_FIXED, *answer["notes"]]}
 
 
 def explain_groups(model: ProfileModel, subject: Subject, background: Background) -> dict[str, Any]:

@@ -68,22 +68,24 @@ class NeighbourhoodIndex:
                 target, target_type, timestamp; in the order in which they came.
         """
         index = self.graph.index(USER).get(user_id)
-        found = {}
+        neighbours = {}
         for edge in self.graph.schema.edges:
             forward = MessageType(*edge.key)
             if edge.target == USER:
                 rows = self._arriving(edge.key, index)
-                found[forward] = self._neighbours(edge.key, self.graph.pairs(edge.key).src, rows)
+                neighbours[forward] = self._neighbours(
+                    edge.key, self.graph.pairs(edge.key).src, rows
+                )
             if edge.source == USER:
                 rows = self._sent(edge.key, index)
-                found[forward.reversed] = self._neighbours(
+                neighbours[forward.reversed] = self._neighbours(
                     edge.key, self.graph.pairs(edge.key).dst, rows
                 )
-        unknown = self._add(found, user_id, since) if since is not None and len(since) else 0
+        unknown = self._add(neighbours, user_id, since) if since is not None and len(since) else 0
         return UserNeighbourhood(
-            {key: near.sources for key, near in found.items()},
-            {key: near.events for key, near in found.items()},
-            {key: near.ages for key, near in found.items()},
+            {key: near.sources for key, near in neighbours.items()},
+            {key: near.events for key, near in neighbours.items()},
+            {key: near.ages for key, near in neighbours.items()},
             unknown,
         )
 
@@ -116,7 +118,9 @@ class NeighbourhoodIndex:
         order, target = self._by_target[key]
         return order[slice(*np.searchsorted(target, [index, index + 1]))]
 
-    def _add(self, found: dict[MessageType, _Neighbours], user_id: str, since: pl.DataFrame) -> int:
+    def _add(
+        self, neighbours: dict[MessageType, _Neighbours], user_id: str, since: pl.DataFrame
+    ) -> int:
         """Add the neighbours that events name; how many of them the graph does not know."""
         unknown = 0
         for edge in self.graph.schema.edges:
@@ -139,7 +143,7 @@ class NeighbourhoodIndex:
                 rows = zip(ids, named["len"].to_list(), ages.tolist(), strict=True)
                 known = [(index[i], n, age) for i, n, age in rows if i in index]
                 unknown += len(ids) - len(known)
-                found[key] = _joined(found[key], known)
+                neighbours[key] = _joined(neighbours[key], known)
         return unknown
 
 

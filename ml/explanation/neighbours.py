@@ -48,19 +48,19 @@ def strongest_neighbours(
         contribution. Kinds without neighbours are left out.
     """
     kinds = Kinds.of(model.schema)
-    found, acted = _by_kind(user)
+    by_kind, acted = _by_kind(user)
     candidates = [
         (kind, neighbour)
-        for kind, of_kind in sorted(found.items())
+        for kind, of_kind in sorted(by_kind.items())
         for neighbour, _ in sorted(of_kind.items(), key=lambda item: (-item[1], item[0]))[:tried]
     ]
     if not candidates:
         return []
     parts = _contributions(model, user, kinds, evidence, frame, candidates, acted)
     answer = []
-    for kind in sorted(found):
+    for kind in sorted(by_kind):
         rows = [
-            _row(graph, neighbour, found[kind][neighbour], part)
+            _row(graph, neighbour, by_kind[kind][neighbour], part)
             for (of_kind, neighbour), part in zip(candidates, parts, strict=True)
             if of_kind == kind
         ]
@@ -68,7 +68,7 @@ def strongest_neighbours(
         answer.append(
             {
                 "player": kinds.names[kind],
-                "neighbours": len(found[kind]),
+                "neighbours": len(by_kind[kind]),
                 "tried": len(rows),
                 "strongest": rows[:most],
             }
@@ -78,16 +78,16 @@ def strongest_neighbours(
 
 def _by_kind(user: CounterfactualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[Any]]:
     """Events with each neighbour by kind, and those of them that the user did."""
-    found: dict[int, Counter[Neighbour]] = {}
+    by_kind: dict[int, Counter[Neighbour]] = {}
     acted: Counter[Any] = Counter()
     for message, sources in user.neighbourhood.sources.items():
         kind = user.kind_of[message]
         events = user.neighbourhood.events[message]
         for source, count in zip(sources.tolist(), events.tolist(), strict=True):
-            found.setdefault(kind, Counter())[message.source, source] += count
+            by_kind.setdefault(kind, Counter())[message.source, source] += count
             if message.reverse:
                 acted[kind, message.source, source] += count
-    return found, acted
+    return by_kind, acted
 
 
 def _contributions(

@@ -74,12 +74,12 @@ class Kinds:
 
 def in_words(contributions: Sequence[dict[str, Any]], *, most: int = 5) -> str:
     """The largest contributions as people say them, like ``calls -0.12, orders +0.05``."""
-    said = []
+    phrases = []
     for row in contributions[:most]:
         name = f"rule {row['player']}" if row["kind"] == "rule" else row["player"]
         if abs(row["contribution"]) >= 0.005:
-            said.append(f"{name} {signed(row['contribution'])}")
-    return ", ".join(said) or "no part moves the score by .005 or more"
+            phrases.append(f"{name} {signed(row['contribution'])}")
+    return ", ".join(phrases) or "no part moves the score by .005 or more"
 
 
 def signed(part: float) -> str:

@@ -137,8 +137,8 @@ def permutation_coalitions(n: int, *, permutations: int, seed: int) -> Coalition
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(n) for _ in range(max(1, (permutations + 1) // 2))]
     orders += [order[::-1] for order in orders]
-    place = np.argsort(np.stack(orders), axis=1)  # [orders, n]
-    coalitions: Coalitions = place[:, None, :] < np.arange(n + 1)[None, :, None]
+    position = np.argsort(np.stack(orders), axis=1)  # [orders, n]
+    coalitions: Coalitions = position[:, None, :] < np.arange(n + 1)[None, :, None]
     return coalitions
 
 
@@ -148,8 +148,8 @@ def permutation_shapley(value: Value, walks: Coalitions) -> ShapleyValues:
     unique, inverse = np.unique(walks.reshape(-1, n), axis=0, return_inverse=True)
     worth = value(unique)[inverse.ravel()].reshape(orders, steps)
     gained = np.diff(worth, axis=1)  # [orders, n], by step
-    place = n - walks.sum(1)  # the step at which each player enters
-    entered = np.take_along_axis(gained, place, axis=1)  # [orders, n], by player
+    position = n - walks.sum(1)  # the step at which each player enters
+    entered = np.take_along_axis(gained, position, axis=1)  # [orders, n], by player
     pairs = entered.reshape(2, -1, n).mean(0)  # an order and its reverse, which are not independent
     error = standard_error(pairs)
     return ShapleyValues(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)

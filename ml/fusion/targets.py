@@ -158,13 +158,16 @@ def first_order(
 
 def _order_edge(graph: Graph) -> EdgeType | None:
     """The timed relation of users to products: orders, else the first there is."""
-    found = [
+    candidates = [
         edge
         for edge in graph.schema.edges
         if edge.source == USER and edge.target == "product" and len(graph.edges[edge.key])
         if graph.edges[edge.key].time is not None
     ]
-    return next((edge for edge in found if edge.event == "order"), found[0] if found else None)
+    return next(
+        (edge for edge in candidates if edge.event == "order"),
+        candidates[0] if candidates else None,
+    )
 
 
 def _too_few(target: ScoreTarget) -> str:

@@ -44,6 +44,6 @@ class Ages:
 
 
 def check_days(days: Sequence[float]) -> None:
-    """Raises: ValueError if where classes begin does not rise from above 0."""
+    """Raises: ValueError if where classes begin does not ascend from above 0."""
     if any(late <= early for early, late in pairwise((0, *days))):
         raise ValueError(f"edge_ages are {list(days)}, expected days that rise from above 0")

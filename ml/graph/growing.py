@@ -158,8 +158,8 @@ class GrowingRelation:
 
     def has(self, source: Ints, target: Ints) -> Bools:
         """Which edges are there. Shape: [E]."""
-        found: Bools = kernels.contains(source, target, *self._arrays())
-        return found
+        inside: Bools = kernels.contains(source, target, *self._arrays())
+        return inside
 
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
         growing = (*self._heads, *self._links, *self._delta)
@@ -287,5 +287,5 @@ def _dense(rows: SparseRows, size: int) -> Ints:
     """Where the edges of every node begin, also of those without. Shape: [size + 1]."""
     start = torch.zeros(size + 1, dtype=torch.long)
     torch.cumsum(rows.degree(size), 0, out=start[1:])
-    found: Ints = start.numpy()
-    return found
+    dense: Ints = start.numpy()
+    return dense

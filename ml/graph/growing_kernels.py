@@ -30,7 +30,7 @@ def has_edge(
     """Whether the edge from ``u`` to ``v`` is in the base or the delta.
 
     Args:
-        start, other: Base edges by source, their targets rising.
+        start, other: Base edges by source, their targets ascending.
     """
     if u < len(start) - 1:
         index = lower_bound(other, start[u], start[u + 1], v)
@@ -59,13 +59,13 @@ def contains(
     delta_target: Array,
 ) -> Array:
     """Which edges are in the base or the delta. Shape: [E]."""
-    found = np.empty(len(source), np.bool_)
+    inside = np.empty(len(source), np.bool_)
     for i in range(len(source)):
-        found[i] = has_edge(
+        inside[i] = has_edge(
             source[i], target[i], start, other, source_head, target_head, source_link,
             target_link, delta_source, delta_target,
         )  # fmt: skip
-    return found
+    return inside
 
 
 @kernel
@@ -85,7 +85,7 @@ def insert(
     """Append edges that are neither in the base nor in the delta, which has ``size``.
 
     Args:
-        start, other: Base edges by source, their targets rising.
+        start, other: Base edges by source, their targets ascending.
 
     Returns:
         Which edges were new. Shape: [E].
@@ -128,20 +128,20 @@ def gather(
             index[rows] = i
             bounds[rows + 1] = bounds[rows] + count
             rows += 1
-    found = np.empty(bounds[rows], np.int32)
+    ends = np.empty(bounds[rows], np.int32)
     for row in range(rows):
         v = nodes[index[row]]
         at = bounds[row]
         if v < len(start) - 1:
             for e in range(start[v], start[v + 1]):
-                found[at] = other[e]
+                ends[at] = other[e]
                 at += 1
         edge = head[v]
         while edge >= 0:
-            found[at] = far[edge]
+            ends[at] = far[edge]
             at += 1
             edge = link[edge]
-    return index[:rows].copy(), bounds[: rows + 1].copy(), found
+    return index[:rows].copy(), bounds[: rows + 1].copy(), ends
 
 
 @kernel

@@ -29,7 +29,7 @@ class Side:
 
     Args:
         start: Neighbours of node v are ``other[start[v]:start[v + 1]]``. int64, shape: [n + 1].
-        other: Rising in each row, or in the order of ``time``. int32, shape: [P].
+        other: Ascending in each row, or in the order of ``time``. int32, shape: [P].
         time: When each pair was there first, in seconds; empty where times play no part.
     """
 
@@ -47,10 +47,10 @@ class Links:
     """The distinct pairs of one edge type.
 
     Args:
-        by_source: ``other`` are targets, rising. by_target: ``other`` are sources, rising.
-        early_by_source: The same pairs with their first times, rising in each row; None where they
+        by_source: ``other`` are targets, ascending. by_target: ``other`` are sources, ascending.
+        early_by_source: The same pairs with their first times, ascending in each row; None where
             have no times. early_by_target: Likewise.
-        order: Places in ``early_by_source`` of all pairs by first time. Shape: [P].
+        order: Indices in ``early_by_source`` of all pairs by first time. Shape: [P].
     """
 
     by_source: Side
@@ -90,10 +90,10 @@ class Links:
         early = np.argsort(when, kind="stable")
         src, dst, when = src[early], dst[early], when[early]
         # Sorting by source is stable: its inverse leads from the order of time to the rows.
-        places = np.empty(len(src), np.int64)
-        places[np.argsort(src, kind="stable")] = np.arange(len(src))
+        indices = np.empty(len(src), np.int64)
+        indices[np.argsort(src, kind="stable")] = np.arange(len(src))
         timed = _timed(src, dst, when, sources), _timed(dst, src, when, targets)
-        return cls(*sides, *timed, places)
+        return cls(*sides, *timed, indices)
 
 
 SIDES = ("by_source", "by_target", "early_by_source", "early_by_target")
@@ -145,13 +145,13 @@ class Structure:
         return links.by_source if message.reverse else links.by_target
 
     def known(self, node_type: str) -> Array:
-        """Nodes of a type that are there already, rising; see ``Graph.known``."""
-        found = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
+        """Nodes of a type that are there already, ascending; see ``Graph.known``."""
+        known = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
         for (source, _, target), links in self.links.items():
             for name, side in ((source, links.by_source), (target, links.by_target)):
                 if name == node_type:
-                    found |= np.diff(side.start) > 0
-        return np.flatnonzero(found)
+                    known |= np.diff(side.start) > 0
+        return np.flatnonzero(known)
 
     def save(self, folder: Path) -> None:
         """Write arrays that ``open`` maps into memory."""
@@ -216,8 +216,8 @@ def first_times(graph: Graph, key: EdgeKey) -> npt.NDArray[np.int64] | None:
         return None
     width = max(graph.num_nodes[key[2]], 1)
     first = np.full(len(pairs), np.iinfo(np.int64).max, np.int64)
-    place = np.searchsorted(pairs.src * width + pairs.dst, edges.src * width + edges.dst)
-    np.minimum.at(first, place, edges.time)
+    index = np.searchsorted(pairs.src * width + pairs.dst, edges.src * width + edges.dst)
+    np.minimum.at(first, index, edges.time)
     return first
 
 
@@ -239,9 +239,9 @@ def _rows(node: Array, other: Array, size: int) -> tuple[Array, Array]:
         start[v + 1] += 1
     for v in range(size):
         start[v + 1] += start[v]
-    place = start[:-1].copy()
+    offset = start[:-1].copy()
     ordered = np.empty(len(other), np.int32)
     for e in range(len(node)):
-        ordered[place[node[e]]] = other[e]
-        place[node[e]] += 1
+        ordered[offset[node[e]]] = other[e]
+        offset[node[e]] += 1
     return start, ordered

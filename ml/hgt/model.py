@@ -55,7 +55,7 @@ class HGT(nn.Module):
     """Embeds every node of a graph.
 
     z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + b + shift): s as in ``NeighbourhoodSum``, h0 from
-    the node is, h1 to hL by attention.
+    who the node is, h1 to hL by attention.
 
     Args:
         encoder: Gives the widths and vocabularies; its schema gives node and message types.

@@ -204,11 +204,11 @@ class IncrementalEngine:
             SchemaChanged: if it is of another schema or model.
             ValueError: if it is no checkpoint.
         """
-        found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
-        pairs = {message: torch.from_numpy(own).long() for message, own in found.pairs.items()}
+        stored = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
+        pairs = {message: torch.from_numpy(own).long() for message, own in stored.pairs.items()}
         config = config or EngineConfig()
-        engine = cls(model, encoder, found.ids, found.inputs, pairs, config, now)
-        for name, marks in found.marks.items():
+        engine = cls(model, encoder, stored.ids, stored.inputs, pairs, config, now)
+        for name, marks in stored.marks.items():
             for part, values in marks.items():
                 getattr(engine.caches[name], part).values[:] = values
         return engine
@@ -279,9 +279,7 @@ class IncrementalEngine:
         chosen = select(stale, budget_edges, self.config.priority, now=now)
         owner = np.repeat(np.arange(len(names)), [len(own) for own in rows])[chosen]
         row = np.concatenate(rows)[chosen]
-        return self._refresh(
-            {name: row[owner == place] for place, name in enumerate(names)}, now=now
-        )
+        return self._refresh({name: row[owner == i] for i, name in enumerate(names)}, now=now)
 
     def refresh(self, node_type: str, ids: Sequence[str], *, now: float) -> RefreshResult:
         """The embeddings of these nodes, refreshed where they are stale; unknown ids are left
@@ -299,16 +297,16 @@ class IncrementalEngine:
 
     def _refresh(self, rows_dict: Mapping[str, Ints], *, now: float) -> RefreshResult:
         recomputation = Recomputation(self.model, self.caches, self.adjacency)
-        found = {
+        z_dict = {
             name: recomputation.embedding(name, rows)
             for name, rows in rows_dict.items()
             if len(rows)
         }
         # All are computed before the first is fresh: whoever interrupts this loses none.
-        for name, z in found.items():
+        for name, z in z_dict.items():
             self.caches[name].settle(rows_dict[name], z, now=now)
         embeddings = {
-            name: (self.caches[name].names(rows_dict[name]), z) for name, z in found.items()
+            name: (self.caches[name].names(rows_dict[name]), z) for name, z in z_dict.items()
         }
         return RefreshResult(embeddings, recomputation.edges)
 
@@ -377,10 +375,10 @@ class IncrementalEngine:
             raise KeyError(f"no node type {node_type!r}, expected one of {list(self.caches)}")
         return self.caches[node_type]
 
-    def _fill(self, found: FullPass) -> None:
+    def _fill(self, whole: FullPass) -> None:
         for name, cache in self.caches.items():
-            cache.identity.values[:] = found.identity[name].numpy()
-            cache.local.values[:] = found.local[name].numpy()
-            cache.z.values[:] = found.z[name].numpy()
-            for column, h in zip(cache.hidden, found.hidden, strict=True):
+            cache.identity.values[:] = whole.identity[name].numpy()
+            cache.local.values[:] = whole.local[name].numpy()
+            cache.z.values[:] = whole.z[name].numpy()
+            for column, h in zip(cache.hidden, whole.hidden, strict=True):
                 column.values[:] = h[name].numpy()

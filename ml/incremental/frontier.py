@@ -94,30 +94,30 @@ class Frontier:
             local[rows[~hubs]] = self.recomputation.local(name, rows[~hubs])
             rows = rows[hubs]
             states = np.empty((len(rows), local.shape[1]), np.float32)
-            for places, edges in self._arriving(name, rows):
+            for indices, edges in self._arriving(name, rows):
                 self.recomputation.count(edges)
-                own = rows[places]
-                local[own], states[places] = self.hubs.extend(name, own, edges)
+                own = rows[indices]
+                local[own], states[indices] = self.hubs.extend(name, own, edges)
             self.ready[name] = rows, states
 
     def _arriving(
         self, name: str, rows: Ints
     ) -> Iterator[tuple[Ints, dict[MessageType, SparseRows]]]:
-        """Places of hubs among ``rows``, and the edges that are to be added at them."""
+        """Indices of hubs in ``rows``, and the edges that are to be added at them."""
         known = self.hubs.known(name, rows)
         if known.any():
             yield np.flatnonzero(known), self.arrived.rows(name, rows[known])
         first = 0
-        places = np.flatnonzero(~known)
-        for part in self.recomputation.slices(name, rows[places]):
+        indices = np.flatnonzero(~known)
+        for part in self.recomputation.slices(name, rows[indices]):
             yield (
-                places[first : first + len(part)],
+                indices[first : first + len(part)],
                 self.recomputation.adjacency.arriving(name, part),
             )
             first += len(part)
 
     def _step(self, level: int, changed: ChangedRows, reached: Mapping[str, Floats]) -> ChangedRows:
-        found = {}
+        changed_now = {}
         for name, cache in self.recomputation.caches.items():
             dirty = (self.arrived.share[name] > 0) | (reached[name] > 0)
             if name in changed:
@@ -131,14 +131,14 @@ class Frontier:
             states = self.recomputation.state(level, name, rows)
             parts.append(replaced(cache.hidden[level].values, rows, states))
             rows, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
-            found[name] = rows, weight
-        return found
+            changed_now[name] = rows, weight
+        return changed_now
 
     def _reached(self, changed: ChangedRows) -> dict[str, Floats]:
         """Mean relative change of each node's in-neighbours. Shapes: [n]."""
         caches = self.recomputation.caches
         totals = {name: np.zeros(len(cache), np.float32) for name, cache in caches.items()}
-        some = {name: found for name, found in changed.items() if len(found[0])}
+        some = {name: own for name, own in changed.items() if len(own[0])}
         if some:
             self.followed += self.recomputation.adjacency.spread(some, totals)
             for name, total in totals.items():

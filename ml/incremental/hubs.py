@@ -48,8 +48,8 @@ class Hubs:
 
     def among(self, name: str, rows: Ints) -> Bools:
         """Which of the nodes are hubs. Shape: [R]."""
-        found: Bools = self.caches[name].degree.values[rows] >= self.least
-        return found
+        is_hub: Bools = self.caches[name].degree.values[rows] >= self.least
+        return is_hub
 
     def known(self, name: str, rows: Ints) -> Bools:
         """Which of the nodes have something kept. Shape: [R]."""

@@ -65,30 +65,30 @@ class Intake:
         self, links: Sequence[Link], features: Mapping[str, pl.DataFrame]
     ) -> dict[str, list[str]]:
         """Ids that are no nodes yet, in the order in which they come."""
-        found: dict[str, dict[str, None]] = {name: {} for name in self.caches}
+        ids_dict: dict[str, dict[str, None]] = {name: {} for name in self.caches}
         for link in links:
-            found[link.edge.source][link.source] = None
-            found[link.edge.target][link.target] = None
+            ids_dict[link.edge.source][link.source] = None
+            ids_dict[link.edge.target][link.target] = None
         for name in features:
-            found[name].update(dict.fromkeys(self._ids(name, features[name])))
+            ids_dict[name].update(dict.fromkeys(self._ids(name, features[name])))
         return {
             name: [node_id for node_id in ids if node_id not in self.caches[name].index]
-            for name, ids in found.items()
+            for name, ids in ids_dict.items()
         }
 
     def encode(
         self, new_ids: Mapping[str, list[str]], features: Mapping[str, pl.DataFrame]
     ) -> EncodedNodes:
         """Features of new nodes, and of those that were there and have features given."""
-        found: EncodedNodes = {}
+        encoded: EncodedNodes = {}
         for name, cache in self.caches.items():
             given, ids = features.get(name), list(new_ids[name])
             if given is not None:
                 ids += [i for i in self._ids(name, given) if i in cache.index]
             if ids:
                 frame = features_of(self.encoder.schema, name, ids, given)
-                found[name] = ids, self.encoder.transform(name, frame, ids)
-        return found
+                encoded[name] = ids, self.encoder.transform(name, frame, ids)
+        return encoded
 
     def _ids(self, name: str, frame: pl.DataFrame) -> list[str]:
         column = frame[self.encoder.schema.node(name).id_column].cast(pl.String)
@@ -112,8 +112,8 @@ class Intake:
             cache.set_inputs(rows, inputs)
             identity, h0 = self.model.input_states({name: inputs})
             cache.identity.values[rows] = identity[name].numpy()
-            found, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
-            changed[name] = found[found < first_new], weight[found < first_new]
+            other_rows, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
+            changed[name] = other_rows[other_rows < first_new], weight[other_rows < first_new]
         self.adjacency.grow({name: len(cache) for name, cache in self.caches.items()})
         return changed
 

@@ -37,7 +37,7 @@ class NodeCache:
     ) -> None:  # fmt: skip
         self.node_type = node_type
         self.ids = list(ids)
-        self.index = {node_id: place for place, node_id in enumerate(self.ids)}
+        self.index = {node_id: i for i, node_id in enumerate(self.ids)}
         self.numeric = GrowingArray(inputs.numeric.numpy())
         self.categorical = GrowingArray(inputs.categorical.numpy().astype(np.int32))
         self.slot = GrowingArray(inputs.slot.numpy().astype(np.int32))
@@ -79,8 +79,8 @@ class NodeCache:
         """Which of some nodes have other features than these. Shape: [len(rows)]."""
         numeric = self.numeric.values[rows] != inputs.numeric.numpy()
         categorical = self.categorical.values[rows] != inputs.categorical.numpy()
-        found: npt.NDArray[np.bool_] = numeric.any(axis=1) | categorical.any(axis=1)
-        return found
+        other: npt.NDArray[np.bool_] = numeric.any(axis=1) | categorical.any(axis=1)
+        return other
 
     def set_inputs(self, rows: Ints, inputs: NodeInputs) -> None:
         """Encoded features of some nodes."""
@@ -111,7 +111,7 @@ class NodeCache:
         self.computed.values[rows] = now
 
     def stale_rows(self) -> Ints:
-        """Rising."""
+        """Ascending."""
         return np.flatnonzero(self.since.values < NEVER)
 
     def stale(self, rows: Ints) -> Stale:

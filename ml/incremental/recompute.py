@@ -80,30 +80,30 @@ class Recomputation:
         identity = {other: tensor(cache.identity) for other, cache in self.caches.items()}
         states = NodeStates(identity, [])
         own = tensor(self.caches[name].identity)
-        found = [
+        parts = [
             neighbourhood_rows(
                 self.model, states, own[torch.from_numpy(part)], self.adjacency.arriving(name, part)
             )
             for part in self.slices(name, rows)
         ]
-        return joined(found, own.size(1))
+        return joined(parts, own.size(1))
 
     @torch.no_grad()
     def state(self, level: int, name: str, rows: Ints) -> Floats:
         """States after ``level`` layers, from those before the last of them. Shape: [R, hidden]."""
-        found = [h for _, h in self._layer(level, name, rows)]
-        return joined(found, self.model.config.hidden)
+        parts = [h for _, h in self._layer(level, name, rows)]
+        return joined(parts, self.model.config.hidden)
 
     @torch.no_grad()
     def embedding(self, name: str, rows: Ints) -> Floats:
         """Shape: [R, EMBEDDING_DIM]."""
         cache = self.caches[name]
-        known = [tensor(column) for column in (cache.local, *cache.hidden)]
-        found = [
-            self.model.finish(name, self.model.output([*(h[part] for h in known), last]))
+        columns = [tensor(column) for column in (cache.local, *cache.hidden)]
+        parts = [
+            self.model.finish(name, self.model.output([*(h[part] for h in columns), last]))
             for part, last in self._layer(len(self.layers), name, rows)
         ]
-        return joined(found, EMBEDDING_DIM)
+        return joined(parts, EMBEDDING_DIM)
 
     def _layer(self, level: int, name: str, rows: Ints) -> Iterator[tuple[Tensor, Tensor]]:
         """Nodes in pieces, and their states after one more layer."""
@@ -145,5 +145,5 @@ class Recomputation:
 
 
 def joined(parts: Sequence[Tensor], width: int) -> Floats:
-    found: Floats = torch.cat([torch.empty(0, width), *parts]).numpy()
-    return found
+    whole: Floats = torch.cat([torch.empty(0, width), *parts]).numpy()
+    return whole

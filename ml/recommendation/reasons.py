@@ -74,8 +74,8 @@ def _grouping(graph: Graph) -> tuple[str | None, Ints, list[str]]:
         column = graph.features[USER][name]
         names = sorted(column.drop_nulls().unique().to_list())
         if 2 <= len(names) <= 20:
-            place = {value: i for i, value in enumerate(names)}
-            codes = [place.get(value, -1) for value in column.to_list()]
+            code = {value: i for i, value in enumerate(names)}
+            codes = [code.get(value, -1) for value in column.to_list()]
             return name, np.array(codes, np.int64), names
     return None, np.full(users, -1, np.int64), []
 

@@ -92,7 +92,7 @@ def grad_source(
 
 
 def _chunks(rows: SparseRows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """First and last row (excluded) of a chunk; place of each edge's row in it, and other end."""
+    """First and last row (excluded) of a chunk; index of each edge's row in it, and other end."""
     size = CHUNK.get(rows.other.device.type, CHUNK["cuda"])
     for e in range(0, rows.num_edges, size):
         edges = torch.arange(e, min(e + size, rows.num_edges), device=rows.start.device)

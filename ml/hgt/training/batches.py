@@ -34,7 +34,7 @@ class TrainingBatch:
 
     Args:
         pairs: Supervised pairs by edge type. Shapes: [2, B].
-        seeds: Nodes whose embeddings the loss needs, by node type, rising.
+        seeds: Nodes whose embeddings the loss needs, by node type, ascending.
         view: Which edges carry messages.
     """
 
@@ -125,15 +125,15 @@ class BatchPlan:
         times = np.sort(np.concatenate([np.zeros(0, np.int64), *sampled]))
         if not len(times):
             return np.zeros(self.steps + 2, np.int64)
-        places = np.linspace(0, len(times) - 1, self.steps + 2).astype(np.int64)
-        bounds = times[places]
+        indices = np.linspace(0, len(times) - 1, self.steps + 2).astype(np.int64)
+        bounds = times[indices]
         bounds[-1] += 1
         return bounds
 
     @cached_property
     def known(self) -> dict[str, Array]:
-        """Nodes by type, rising, without those of the future: who learned that nothing happens to
-        them would have seen it."""
+        """Nodes by type, ascending, without those of the future: who learned that nothing happens
+        to them would have seen it."""
         return {name: self.structure.known(name) for name in self.structure.num_nodes}
 
     def _seeds(self, pairs: Mapping[EdgeKey, Array]) -> dict[str, Array]:

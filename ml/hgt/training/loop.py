@@ -268,12 +268,12 @@ class TrainingRun:
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.state.parameters())
-        told = self.group.add_up(parameters, torch.stack(list(losses.values())).detach())
-        if not torch.isfinite(told).all():
-            raise ValueError(f"the loss is {told.mean().item()}: lower the learning rate")
+        summed = self.group.add_up(parameters, torch.stack(list(losses.values())).detach())
+        if not torch.isfinite(summed).all():
+            raise ValueError(f"the loss is {summed.mean().item()}: lower the learning rate")
         nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimizer.step()
-        return dict(zip(losses, told.tolist(), strict=True))
+        return dict(zip(losses, summed.tolist(), strict=True))
 
     def _embed(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Embeddings of this process's part of the seeds."""

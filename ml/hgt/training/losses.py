@@ -56,10 +56,10 @@ class Positives:
         offset = torch.arange(len(row), device=nodes.device)
         offset = offset - torch.repeat_interleave(size.cumsum(0) - size, size)
         neighbour = self.neighbour[first[row] + offset]
-        place = torch.searchsorted(candidates, neighbour).clamp(max=width - 1)
-        found = candidates[place] == neighbour
+        index = torch.searchsorted(candidates, neighbour).clamp(max=width - 1)
+        is_candidate = candidates[index] == neighbour
         known = torch.zeros(len(unique), width, dtype=torch.bool, device=nodes.device)
-        known[row[found], place[found]] = True
+        known[row[is_candidate], index[is_candidate]] = True
         return known.index_select(0, inverse)
 
 
@@ -87,7 +87,7 @@ def info_nce(
         other: Shape: [B].
         scale: One over the temperature.
         bias: What is added for each candidate, whoever asks: its popularity. Shape: [m].
-        candidates: Among whom ``other`` is looked for, rising; see ``choose_candidates``.
+        candidates: Among whom ``other`` is looked for, ascending; see ``choose_candidates``.
         shard: What part of the batch is computed; the parts add up to the loss.
 
     Returns:
@@ -102,15 +102,15 @@ def info_nce(
     # index_select, as the gradient of z[node] adds up in no fixed order
     logits = scale * (z.index_select(0, node) @ z_other.index_select(0, candidates).T)
     logits = logits + bias.index_select(0, candidates)  # [B, candidates]
-    asked = torch.searchsorted(candidates, other.contiguous())
+    position = torch.searchsorted(candidates, other.contiguous())
     known = positives.mask(node, candidates)
-    known[torch.arange(len(node), device=z.device), asked] = False
-    total = F.cross_entropy(logits.masked_fill(known, float("-inf")), asked, reduction="sum")
+    known[torch.arange(len(node), device=z.device), position] = False
+    total = F.cross_entropy(logits.masked_fill(known, float("-inf")), position, reduction="sum")
     return total / batch
 
 
 def choose_candidates(other: Tensor, size: int) -> Tensor:
-    """All of ``size`` nodes up to ``FULL_SOFTMAX``, else those of the batch, rising."""
+    """All of ``size`` nodes up to ``FULL_SOFTMAX``, else those of the batch, ascending."""
     if size <= FULL_SOFTMAX:
         return torch.arange(size, device=other.device)
     return torch.unique(other)

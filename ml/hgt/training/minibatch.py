@@ -55,7 +55,7 @@ class KnownPairs:
     Args:
         side: Neighbours in the whole graph.
         nodes: Node of each number at this end. Shape: [n].
-        others: Node of each number at the other end, rising. Shape: [m].
+        others: Node of each number at the other end, ascending. Shape: [m].
     """
 
     side: Side
