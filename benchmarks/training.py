@@ -29,7 +29,8 @@ from ml.graph.message_types import MessageType, message_types
 from ml.graph.sampler import Sampler, View
 from ml.graph.sampling_kernels import pairs_at
 from ml.hgt.encoders import FeatureEncoder
-from ml.hgt.training.loop import TrainingConfig, TrainingRun, train_on
+from ml.hgt.training.config import TrainingConfig
+from ml.hgt.training.loop import TrainingRun, train_on
 from ml.hgt.training.training_data import TrainingData
 
 USUAL = TrainingConfig(epochs=1, max_steps=None)

@@ -127,7 +127,7 @@ class Graph:
         times = (edges.time for edges in self.edges.values() if edges.time is not None)
         return max([0, *(int(time.max()) for time in times if len(time))])
 
-    def known(self, node_type: str) -> npt.NDArray[np.bool_]:
+    def known_nodes(self, node_type: str) -> npt.NDArray[np.bool_]:
         """Which nodes of a type are there already. Shape: [n].
 
         Where events have times, those with an edge, either way: others have not come yet. Without

@@ -43,7 +43,8 @@ class MessageType:
     @property
     def key(self) -> EdgeKey:
         """Its name in state dicts, which is the same for every age."""
-        return self.source, REVERSE * self.reverse + self.relation, self.target
+        relation = REVERSE + self.relation if self.reverse else self.relation
+        return self.source, relation, self.target
 
     @property
     def edge_key(self) -> EdgeKey:

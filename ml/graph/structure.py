@@ -144,8 +144,8 @@ class Structure:
             return timed
         return links.by_source if message.reverse else links.by_target
 
-    def known(self, node_type: str) -> Array:
-        """Nodes of a type that are there already, ascending; see ``Graph.known``."""
+    def known_nodes(self, node_type: str) -> Array:
+        """Nodes of a type that are there already, ascending; see ``Graph.known_nodes``."""
         known = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
         for (source, _, target), links in self.links.items():
             for name, side in ((source, links.by_source), (target, links.by_target)):

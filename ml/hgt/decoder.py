@@ -237,7 +237,7 @@ def _candidates(
 
     Shapes: [Q, C, terms], [Q, C], [Q].
     """
-    candidates = np.union1d(np.flatnonzero(graph.known(edge.target)), dst)
+    candidates = np.union1d(np.flatnonzero(graph.known_nodes(edge.target)), dst)
     if len(candidates) > CANDIDATES:
         drawn = generator.choice(candidates, CANDIDATES, replace=False)
         candidates = np.union1d(drawn, dst)

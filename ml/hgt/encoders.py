@@ -168,7 +168,7 @@ class FeatureEncoder:
                 pairs[name] += number
         learned = {}
         for name, ids in graph.node_ids.items():
-            known = tuple(compress(ids, graph.known(name)))
+            known = tuple(compress(ids, graph.known_nodes(name)))
             learned[name] = known if pairs[name] >= MIN_PAIRS * len(known) else ()
         return cls.fit(graph.schema, graph.features, learned)
 

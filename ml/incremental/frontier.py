@@ -28,7 +28,7 @@ LEAST = 1e-12
 """A change that can't be measured is one all the same."""
 
 
-class IncomingEdges(Protocol):
+class AddedEdges(Protocol):
     """What the frontier needs to know of new edges, see ``ml.incremental.intake.NewEdges``."""
 
     @property
@@ -42,20 +42,20 @@ class Frontier:
     """One batch on its way through the layers.
 
     Attributes:
-        moved: How much of what each embedding is made of has changed. Shapes: [n].
+        change: How much of what each embedding is made of has changed. Shapes: [n].
         ready: Hubs and their states after the first layer.
         followed: Out-edges that were followed to find whom a change reaches.
     """
 
     recomputation: Recomputation
     hubs: Hubs
-    arrived: IncomingEdges
-    moved: dict[str, Floats] = field(init=False)
+    new_edges: AddedEdges
+    change: dict[str, Floats] = field(init=False)
     ready: RowStates = field(default_factory=dict)
     followed: int = 0
 
     def __post_init__(self) -> None:
-        self.moved = {name: share.copy() for name, share in self.arrived.share.items()}
+        self.change = {name: share.copy() for name, share in self.new_edges.share.items()}
 
     def advance(self, changed: ChangedRows, *, now: float) -> int:
         """Bring every state but the embeddings up to date, and mark those stale.
@@ -79,7 +79,7 @@ class Frontier:
             reached = self._reached(changed)
         count = 0
         for name, cache in self.recomputation.caches.items():
-            change = self.moved[name] + reached[name]
+            change = self.change[name] + reached[name]
             rows = np.flatnonzero(change)
             cache.touch(rows, change[rows], now=now)
             count += len(rows)
@@ -87,7 +87,7 @@ class Frontier:
 
     def _neighbourhoods(self) -> None:
         """What the own edges say; of hubs the first layer too, from the same sums."""
-        for name, share in self.arrived.share.items():
+        for name, share in self.new_edges.share.items():
             local = self.recomputation.caches[name].local.values
             rows = np.flatnonzero(share)
             hubs = self.hubs.among(name, rows)
@@ -104,11 +104,11 @@ class Frontier:
         self, name: str, rows: Ints
     ) -> Iterator[tuple[Ints, dict[MessageType, SparseRows]]]:
         """Indices of hubs in ``rows``, and the edges that are to be added at them."""
-        known = self.hubs.known(name, rows)
-        if known.any():
-            yield np.flatnonzero(known), self.arrived.rows(name, rows[known])
+        stored = self.hubs.stored(name, rows)
+        if stored.any():
+            yield np.flatnonzero(stored), self.new_edges.rows(name, rows[stored])
         first = 0
-        indices = np.flatnonzero(~known)
+        indices = np.flatnonzero(~stored)
         for part in self.recomputation.slices(name, rows[indices]):
             yield (
                 indices[first : first + len(part)],
@@ -119,7 +119,7 @@ class Frontier:
     def _step(self, level: int, changed: ChangedRows, reached: Mapping[str, Floats]) -> ChangedRows:
         changed_now = {}
         for name, cache in self.recomputation.caches.items():
-            dirty = (self.arrived.share[name] > 0) | (reached[name] > 0)
+            dirty = (self.new_edges.share[name] > 0) | (reached[name] > 0)
             if name in changed:
                 dirty[changed[name][0]] = True
             parts = []
@@ -147,7 +147,7 @@ class Frontier:
 
     def _note(self, changed: ChangedRows) -> None:
         for name, (rows, weight) in changed.items():
-            self.moved[name][rows] += weight
+            self.change[name][rows] += weight
 
 
 def replaced(states: Floats, rows: Ints, new: Floats) -> tuple[Ints, Floats]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ml.graph.adjacency import SparseRows
-from ml.graph.growing import GrowingArray
+from ml.graph.growing_array import GrowingArray
 from ml.graph.message_types import MessageType
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.attention.partials import LOWEST
@@ -51,8 +51,8 @@ class Hubs:
         is_hub: Bools = self.caches[name].degree.values[rows] >= self.least
         return is_hub
 
-    def known(self, name: str, rows: Ints) -> Bools:
-        """Which of the nodes have something kept. Shape: [R]."""
+    def stored(self, name: str, rows: Ints) -> Bools:
+        """Which of the nodes have partial results here. Shape: [R]."""
         slot = self._stores[name].slot
         return np.array([int(row) in slot for row in rows], np.bool_)
 
@@ -71,7 +71,7 @@ class Hubs:
     def extend(
         self, name: str, rows: Ints, edges: Mapping[MessageType, SparseRows]
     ) -> tuple[Floats, Floats]:
-        """Add in-edges: the new ones of nodes that are known, else all.
+        """Add in-edges: the new ones of nodes that are stored, else all.
 
         Returns:
             Neighbourhoods and states after the first layer. Shapes: [R, hidden].
@@ -122,7 +122,7 @@ class _Store:
             column.shrink(0)
 
     def slots(self, rows: Ints) -> Ints:
-        """The slot of each node; of one that is not known an empty one. Shape: [R]."""
+        """The slot of each node; of one that is not stored an empty one. Shape: [R]."""
         new = [row for row in rows.tolist() if row not in self.slot]
         used = self.free[: len(new)]
         del self.free[: len(new)]

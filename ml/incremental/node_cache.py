@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.growing import GrowingArray
+from ml.graph.growing_array import GrowingArray
 from ml.hgt.encoders import NodeInputs, id_codes
 from ml.incremental.priority import Stale
 

@@ -22,7 +22,7 @@ from controlcenter.serving.profiles.refreshing import (
     write_users,
 )
 from ml.contracts.schema import USER
-from ml.incremental.engine import Backlog, RefreshResult
+from ml.incremental.results import Backlog, RefreshResult
 from workers.loops.engine_start import EngineStart
 from workers.loops.scoring import items_of, score
 from workers.runtime.errors import PermanentError

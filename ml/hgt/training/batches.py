@@ -131,10 +131,10 @@ class BatchPlan:
         return bounds
 
     @cached_property
-    def known(self) -> dict[str, Array]:
+    def known_nodes(self) -> dict[str, Array]:
         """Nodes by type, ascending, without those of the future: who learned that nothing happens
         to them would have seen it."""
-        return {name: self.structure.known(name) for name in self.structure.num_nodes}
+        return {name: self.structure.known_nodes(name) for name in self.structure.num_nodes}
 
     def _seeds(self, pairs: Mapping[EdgeKey, Array]) -> dict[str, Array]:
         """Ends of the pairs; of types that are ranked whole, all that are known."""
@@ -144,7 +144,7 @@ class BatchPlan:
                 needed[source].append(src)
                 needed[target].append(dst)
         seeds = {}
-        for name, known in self.known.items():
+        for name, known in self.known_nodes.items():
             if needed[name] and len(known) <= FULL_SOFTMAX:
                 seeds[name] = known
             else:

@@ -32,7 +32,8 @@ import torch
 from torch import distributed
 
 from ml.hgt.training.checkpoint import Progress
-from ml.hgt.training.loop import Stopped, TrainedModel, TrainingConfig, TrainingRun, train_on
+from ml.hgt.training.config import TrainingConfig
+from ml.hgt.training.loop import Stopped, TrainedModel, TrainingRun, train_on
 from ml.hgt.training.process_group import Group, ProcessLost
 from ml.hgt.training.training_data import TrainingData
 

@@ -1,8 +1,8 @@
 """The training loop: seeded, resumable from a checkpoint, reports progress, stops when told."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,99 +11,20 @@ from torch import Tensor, nn
 
 from ml.compute.hashing import join, key_of
 from ml.contracts.schema import EdgeKey
-from ml.graph.ages import check_days
 from ml.graph.message_types import MessageType
 from ml.graph.sampler import Sample, Sampler, View
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
-from ml.hgt.model import HGT, ModelConfig, build_model
+from ml.hgt.model import HGT, build_model
 from ml.hgt.training.batches import BatchPlan, TrainingBatch
 from ml.hgt.training.checkpoint import PartialEpoch, Progress, pack, restore
+from ml.hgt.training.config import TEMPERATURES, TrainingConfig
 from ml.hgt.training.losses import BatchShard, choose_candidates, edge_loss
 from ml.hgt.training.minibatch import KnownPairs, on_device, seed_outputs
 from ml.hgt.training.process_group import ALONE, Group
 from ml.hgt.training.training_data import TrainingData
 
-TEMPERATURES = (0.05, 0.5)
 CENTERED = 20_000
 """From so many nodes of a type the middle of its embeddings is estimated."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained.
-
-    Args:
-        epochs: Passes in which every distinct pair is supervised once.
-        learning_rate: Peak of a cosine schedule with a short warm-up.
-        temperature: Where the learned temperature of each edge type starts.
-        seed: Of the weights and of every draw.
-        folds: Parts of an epoch: one part is supervised while the others carry the messages.
-        fanout: At most so many random edges of one type into a node in a training step.
-        fanout_below: The same for the nodes that only others need; None: as ``fanout``.
-        batch_size: About so many supervised edges of one type in a step.
-        max_steps: An epoch ends after so many steps, with the pairs that had their turn; None:
-            after all.
-        forget: Share of categories and nodes taken for unknown in a step, so that it is learned.
-        temporal: Pairs with times are supervised a window of time a step, and only pairs from
-            before it carry messages.
-        device: ``cpu`` or ``cuda``.
-        processes: Among how many processes of this machine each step is divided.
-        edge_ages: See ``ml.hgt.model.ModelConfig``; with ``temporal`` alone, as an edge has an age
-            at a moment, and a fold has none.
-    """
-
-    epochs: int = 8
-    learning_rate: float = 0.01
-    temperature: float = 0.1
-    seed: int = 0
-    hidden: int = 64
-    heads: int = 4
-    layers: int = 2
-    folds: int = 3
-    fanout: int = 30
-    fanout_below: int | None = None
-    batch_size: int = 2048
-    max_steps: int | None = None
-    forget: float = 0.1
-    weight_decay: float = 1e-4
-    temporal: bool = False
-    device: str = "cpu"
-    processes: int = 1
-    edge_ages: Sequence[float] = ()
-
-    def __post_init__(self) -> None:
-        low, high = TEMPERATURES
-        if self.epochs < 1 or self.folds < 2 or self.fanout < 1 or self.batch_size < 2:
-            raise ValueError(
-                f"epochs {self.epochs}, folds {self.folds}, fanout {self.fanout}, batch_size "
-                f"{self.batch_size}: expected at least 1, 2, 1 and 2"
-            )
-        for name in ("fanout_below", "max_steps", "processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-        if not low <= self.temperature <= high:
-            raise ValueError(f"temperature is {self.temperature}, expected {low} to {high}")
-        check_days(self.edge_ages)
-        if self.edge_ages and not self.temporal:
-            raise ValueError(
-                f"edge_ages are {list(self.edge_ages)}, expected temporal=True beside them: folds "
-                "are of all times at once, and have no moment at which an edge has an age"
-            )
-        if not 0.0 < self.learning_rate <= 1.0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0 to 1")
-
-    @property
-    def model(self) -> ModelConfig:
-        return ModelConfig(self.hidden, self.heads, self.layers, self.edge_ages)
-
-    @property
-    def fanouts(self) -> list[int]:
-        """Of each layer, from the lowest."""
-        return [self.fanout_below or self.fanout] * (self.layers - 1) + [self.fanout]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"edge_ages": list(self.edge_ages)}
 
 
 @dataclass(frozen=True)
@@ -220,7 +141,7 @@ class TrainingRun:
         mean of what everybody has in common; estimated from some nodes where there are many."""
         seeds = {
             name: known[np.linspace(0, len(known) - 1, min(len(known), CENTERED)).astype(int)]
-            for name, known in self.plan.known.items()
+            for name, known in self.plan.known_nodes.items()
         }
         sample = self.sampler.sample(seeds, View(sampling_key=key_of(self.config.seed)))
         for name, out in self._outputs(sample, 0.0, np.uint64(0)).items():
@@ -317,7 +238,7 @@ class TrainingRun:
             ends = zip(seeds, batch.pairs[edge.key], strict=True)
             pairs = torch.from_numpy(np.stack([np.searchsorted(s, end) for s, end in ends]))
             pairs, links = pairs.to(device), structure.links[edge.key]
-            sizes = [len(self.plan.known[end]) for end in (edge.source, edge.target)]
+            sizes = [len(self.plan.known_nodes[end]) for end in (edge.source, edge.target)]
             forward = MessageType(*edge.key)
             counted = [
                 torch.from_numpy(np.log1p(self.sampler.counts(message, nodes, batch.view))).to(

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from ml.graph.graph import Graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.training.checkpoint import Progress
+from ml.hgt.training.config import TrainingConfig
 from ml.hgt.training.distributed import train_in_processes
-from ml.hgt.training.loop import Stopped, TrainedModel, TrainingConfig, train_on
+from ml.hgt.training.loop import Stopped, TrainedModel, train_on
 from ml.hgt.training.training_data import TrainingData
 
 __all__ = ["Stopped", "TrainedModel", "TrainingConfig", "train"]

@@ -121,6 +121,6 @@ def test_who_has_no_edge_is_known_if_a_table_lists_it_and_nothing_has_times(tabl
             linked = {i for k, e in early.edges.items() for end, nodes in
                       ((k[0], e.src), (k[2], e.dst)) if end == name for i in nodes}  # fmt: skip
             expected = linked if timed else linked | set(range(graph.num_nodes[name]))
-            assert set(np.flatnonzero(early.known(name))) == expected
+            assert set(np.flatnonzero(early.known_nodes(name))) == expected
             assert len(ids) == graph.num_nodes[name] + (name in ("user", "product"))
-            assert Structure.of(early).known(name).tolist() == sorted(expected)
+            assert Structure.of(early).known_nodes(name).tolist() == sorted(expected)

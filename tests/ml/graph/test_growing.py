@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import pair_adjacency, relation_of
-from ml.graph.growing import GrowingAdjacency, GrowingArray, GrowingRelation
+from ml.graph.growing import GrowingAdjacency, GrowingRelation
+from ml.graph.growing_array import GrowingArray
 from ml.graph.message_types import MessageType
 
 NODES = st.integers(0, 6)
