@@ -53,10 +53,10 @@ class CounterfactualUser:
     def embed(self, coalitions: Coalitions) -> Matrix:
         """With the attributes (column 0) and the events of some types. Shapes: [C, K] → [C, D]."""
         masks = {
-            key: np.broadcast_to(
-                coalitions[:, self.kind_of[key], None], (len(coalitions), len(sources))
+            message: np.broadcast_to(
+                coalitions[:, self.kind_of[message], None], (len(coalitions), len(sources))
             )
-            for key, sources in self.neighbourhood.sources.items()
+            for message, sources in self.neighbourhood.sources.items()
         }
         return self.rows(coalitions[:, 0], masks)
 
@@ -71,7 +71,7 @@ class CounterfactualUser:
         for first in range(0, len(attributes), size):
             chosen = slice(first, first + size)
             has = torch.from_numpy(attributes[chosen].copy())[:, None].to(self.own_state.device)
-            edges = self._edges({key: mask[chosen] for key, mask in masks.items()})
+            edges = self._edges({message: mask[chosen] for message, mask in masks.items()})
             h0 = torch.where(has, self.own_state, self.anonymous_state)
             z = embed_rows(self.model, self.states, USER, h0, edges)
             parts.append(z.cpu().numpy())
@@ -79,23 +79,23 @@ class CounterfactualUser:
 
     def _edges(self, masks: Masks) -> RowEdges:
         start, source = {}, {}
-        for plain, key, own in self._by_age:
-            mask = masks[plain][:, own]
+        for ageless, message, own in self._by_age:
+            mask = masks[ageless][:, own]
             count = np.concatenate([[0], np.cumsum(mask.sum(1, dtype=np.int64))])
-            chosen = self.neighbourhood.sources[plain][own][np.nonzero(mask)[1]]
+            chosen = self.neighbourhood.sources[ageless][own][np.nonzero(mask)[1]]
             device = self.own_state.device
-            start[key] = torch.from_numpy(count).to(device)
-            source[key] = torch.from_numpy(chosen).to(device)
+            start[message] = torch.from_numpy(count).to(device)
+            source[message] = torch.from_numpy(chosen).to(device)
         return RowEdges(start=start, source=source)
 
     @cached_property
     def _by_age(self) -> list[tuple[MessageType, MessageType, npt.NDArray[np.intp] | slice]]:
         """Message types, their age classes, and which of the in-edges are of each."""
         if not self.model.config.edge_ages:
-            return [(key, key, slice(None)) for key in self.neighbourhood.sources]
+            return [(message, message, slice(None)) for message in self.neighbourhood.sources]
         return [
-            (key, key.of_age(age), np.flatnonzero(ages == age))
-            for key, ages in self.neighbourhood.ages.items()
+            (message, message.of_age(age), np.flatnonzero(ages == age))
+            for message, ages in self.neighbourhood.ages.items()
             for age in np.unique(ages).tolist()
         ]
 

@@ -83,9 +83,9 @@ class NeighbourhoodIndex:
                 )
         unknown = self._add(neighbours, user_id, since) if since is not None and len(since) else 0
         return UserNeighbourhood(
-            {key: near.sources for key, near in neighbours.items()},
-            {key: near.events for key, near in neighbours.items()},
-            {key: near.ages for key, near in neighbours.items()},
+            {message: near.sources for message, near in neighbours.items()},
+            {message: near.events for message, near in neighbours.items()},
+            {message: near.ages for message, near in neighbours.items()},
             unknown,
         )
 
@@ -126,7 +126,7 @@ class NeighbourhoodIndex:
         for edge in self.graph.schema.edges:
             fits = since.filter(type=edge.event, target_type=edge.target)
             forward = MessageType(*edge.key)
-            for mine, other, key, at, end in (
+            for mine, other, message, at, end in (
                 ("actor", "target", forward.reversed, edge.source, edge.target),
                 ("target", "actor", forward, edge.target, edge.source),
             ):
@@ -143,7 +143,7 @@ class NeighbourhoodIndex:
                 rows = zip(ids, named["len"].to_list(), ages.tolist(), strict=True)
                 known = [(index[i], n, age) for i, n, age in rows if i in index]
                 unknown += len(ids) - len(known)
-                neighbours[key] = _joined(neighbours[key], known)
+                neighbours[message] = _joined(neighbours[message], known)
         return unknown
 
 
