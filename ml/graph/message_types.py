@@ -55,6 +55,7 @@ class MessageType:
 
     @property
     def sender(self) -> MessageSender:
+        """Whose keys and values its messages are made of."""
         return MessageSender(self.source, self.age)
 
     @property
@@ -64,6 +65,7 @@ class MessageType:
 
     @property
     def ageless(self) -> "MessageType":
+        """Along the same edges whatever their age: the type as a schema gives it."""
         return self.of_age(UNKNOWN_AGE)
 
     def of_age(self, age: int) -> "MessageType":

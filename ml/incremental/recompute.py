@@ -145,5 +145,6 @@ class Recomputation:
 
 
 def joined(parts: Sequence[Tensor], width: int) -> Floats:
+    """Rows of all parts, which may be none. Shape: [R, width]."""
     whole: Floats = torch.cat([torch.empty(0, width), *parts]).numpy()
     return whole

@@ -40,6 +40,11 @@ class ReasonLookup:
     def of(
         cls, graph: Graph, embeddings: Mapping[str, npt.NDArray[np.float32]], edge: EdgeType
     ) -> "ReasonLookup":
+        """For the links of one edge type from users.
+
+        Args:
+            embeddings: By node type. Shapes: [n, d].
+        """
         nodes = graph.num_nodes
         users, targets = nodes[USER], nodes[edge.target]
         owned = incidence(graph.pairs(edge.key), users, targets)

@@ -126,10 +126,12 @@ class TrainingRun:
         return history
 
     def pack(self, history: list[Progress]) -> bytes:
+        """A checkpoint after the epochs of ``history`` and the steps since."""
         identity = _identity(self.config, self.data)
         return pack(self.state, self.optimizer, identity, history, self.partial_epoch)
 
     def trained(self, history: list[Progress]) -> TrainedModel:
+        """The model as it is now."""
         self.state.eval()
         learned = self.state.temperature().detach().cpu().tolist()
         temperatures = {edge.key: t for edge, t in zip(self.edges, learned, strict=True)}
