@@ -19,7 +19,7 @@ class GrowingArray:
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """A view: do not keep it while the column grows."""
+        """A view: do not keep it while the array grows."""
         return self._buffer[: self._size]
 
     def grow(self, size: int) -> None:

@@ -65,7 +65,7 @@ class MessageType:
 
     @property
     def ageless(self) -> "MessageType":
-        """Along the same edges whatever their age: the type as a schema gives it."""
+        """The type without an age, as a schema gives it."""
         return self.of_age(UNKNOWN_AGE)
 
     def of_age(self, age: int) -> "MessageType":

@@ -123,7 +123,7 @@ class NodeCache:
 
 
 def tensor(column: GrowingArray) -> Tensor:
-    """A view of the column; do not keep it while the column grows."""
+    """A view of the array; do not keep it while the array grows."""
     return torch.from_numpy(column.values)
 
 

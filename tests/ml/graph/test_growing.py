@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import pair_adjacency, relation_of
 from ml.graph.growing import GrowingAdjacency, GrowingRelation
-from ml.graph.growing_array import GrowingArray
 from ml.graph.message_types import MessageType
 
 NODES = st.integers(0, 6)
@@ -68,25 +67,6 @@ def test_weights_spread_to_the_far_ends():
     nodes = np.array([0, 4])
     assert relation.by_source.spread(nodes, np.array([1, 0.5], np.float32), total) == 3
     assert total.tolist() == [0, 1.5, 1, 0]
-
-
-def test_a_column_grows_and_shrinks():
-    column = GrowingArray(np.zeros((2, 3), np.float32), -1)
-    column.values[:] = 7
-    column.grow(200)
-    assert column.values[:2].min() == 7
-    assert column.values[2:].max() == -1
-    column.values[:] = 5
-    column.shrink(1)
-    column.grow(3)
-    assert column.values.tolist() == [[5] * 3, [-1] * 3, [-1] * 3]
-
-
-def test_a_column_never_shrinks_by_growing():
-    column = GrowingArray(np.arange(5))
-    column.grow(3)
-    assert len(column) == 5
-    assert column.values.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("edges", [0, 50])

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.compute.hashing import fold_of, key_of, permuted
+from ml.compute.hashing import fold_of, key_of
 from ml.contracts.schema import TELECOM
 from ml.graph.graph import UNKNOWN_TIME
 from ml.graph.message_types import UNKNOWN_AGE, MessageType, message_types, of_any_age
@@ -75,23 +75,6 @@ def visible(structure, pairs, view):
                 found[MessageType(*key)].add((u, v))
                 found[MessageType(*key).reversed].add((v, u))
     return found
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 31, 100])
-def test_a_random_order_has_every_number_once(n):
-    for seed in range(20):
-        assert sorted(permuted(i, n, key_of(seed)) for i in range(n)) == list(range(n))
-
-
-@pytest.mark.parametrize(("n", "fanout"), [(5, 2), (9, 4), (31, 30)])
-def test_every_edge_is_drawn_as_often(n, fanout):
-    sampling_key = 20_000
-    count = np.zeros(n)
-    for seed in range(sampling_key):
-        count[[permuted(i, n, key_of(seed)) for i in range(fanout)]] += 1
-    expected = sampling_key * fanout / n
-    spread = np.sqrt(sampling_key * fanout / n * (1 - fanout / n))
-    assert np.abs(count - expected).max() < 5 * spread
 
 
 @pytest.mark.parametrize("fanout", [1, 3, ALL])
