@@ -161,8 +161,8 @@ def _callees(population: Population, source: Ints, level: Ints, rng: np.random.G
         lows[row, order] = np.where(first > 0, ends[first - 1], 0.0)
         highs[row, order] = ends[last]
     low, high = lows[level, source], highs[level, source]
-    place = np.searchsorted(ends, low + rng.random(len(source)) * (high - low), side="right")
-    return np.asarray(order[np.minimum(place, len(order) - 1)])
+    index = np.searchsorted(ends, low + rng.random(len(source)) * (high - low), side="right")
+    return np.asarray(order[np.minimum(index, len(order) - 1)])
 
 
 def _liked(
@@ -180,8 +180,8 @@ def _liked(
     ends = np.cumsum(np.concatenate(tastes), axis=1)
     items = ends.shape[1]
     flat = (ends / ends[:, -1:] + np.arange(len(ends))[:, None]).ravel()
-    place = np.searchsorted(flat, row + rng.random(len(source)), side="right") - row * items
-    return np.asarray(np.clip(place, 0, items - 1))
+    index = np.searchsorted(flat, row + rng.random(len(source)), side="right") - row * items
+    return np.asarray(np.clip(index, 0, items - 1))
 
 
 def draw_uniform(

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ml.contracts.columns import Mapping, TableMapping
-from ml.data.checks import Place, event_rows, node_rows, product_columns
+from ml.data.checks import Origin, event_rows, node_rows, product_columns
 from ml.data.files import DatasetError, Limits, Source, find, open_upload
 from ml.data.frames import (
     NAMES,
@@ -190,12 +190,12 @@ def _read(job: Job, assigned: list[tuple[TableMapping, Source]]) -> Tables:
         wanted = tuple(c.column for c in mapped.columns if c.column in layout.columns)
         used = tuple(c for c in wanted if not _is_ignored(mapped, c))
         read = Read(source, layout, used, mapped.table, job.report, done)
-        place = Place(mapped.table, source.name, job.report)
+        origin = Origin(mapped.table, source.name, job.report)
         if mapped.table == "events":
-            events.append((source.name, event_rows(batches(read), mapped, place, now=job.now)))
+            events.append((source.name, event_rows(batches(read), mapped, origin, now=job.now)))
             continue
         name = NODES[mapped.table]
-        rows = node_rows(batches(read), mapped, f"{name}_id", place)
+        rows = node_rows(batches(read), mapped, f"{name}_id", origin)
         nodes[name] = rows
         if job.mapping.format == "wide":
             nodes["product"], made = _products(job, mapped, rows)
