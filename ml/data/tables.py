@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -24,7 +23,7 @@ from ml.data.frames import (
 from ml.data.linking import link_events
 from ml.data.quality import LINE, QualityReport
 from ml.data.read_warnings import warn_of_rows
-from ml.data.readers import Layout, Read, batches, look, text_rows
+from ml.data.readers import Layout, Read, batches, look
 
 __all__ = [
     "DatasetError",
@@ -34,7 +33,6 @@ __all__ = [
     "event_counts",
     "load_tables",
     "make_tables",
-    "preview",
     "read_tables",
     "save_tables",
 ]
@@ -95,44 +93,6 @@ def read_tables(
         tables = _read(job, _assign(job, sources))
     job.progress(1.0, "the file is read")
     return tables, report
-
-
-def preview(
-    path: Path, *, filename: str, rows: int = 20, limits: Limits | None = None
-) -> dict[str, Any]:
-    """The columns and first rows of each file of an upload, for somebody to write a mapping.
-
-    Returns: ``{"files": [{"name", "kind", "encoding", "delimiter", "columns", "rows"}],
-        "warnings"}``; rows are lists of texts.
-
-    Raises:
-        DatasetError: if the file can't be read.
-    """
-    warnings: list[str] = []
-    files = []
-    suffixes = (".csv", ".tsv", ".parquet")
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="unpacked-") as folder:
-        for source in open_upload(
-            path,
-            filename=filename,
-            folder=Path(folder),
-            limits=limits,
-            wants=lambda name: name.lower().endswith(suffixes),
-            warn=warnings.append,
-        ):
-            layout = look(source, limits)
-            files.append(
-                {
-                    "name": source.name,
-                    "kind": source.kind,
-                    "encoding": layout.encoding,
-                    "delimiter": layout.delimiter,
-                    "columns": list(layout.columns),
-                    "rows": text_rows(source, layout, rows),
-                }
-            )
-    return {"files": files, "warnings": warnings}
 
 
 def _wants(mapping: Mapping, name: str) -> bool:
