@@ -23,7 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Origin:
+class RowOrigin:
     """Where rows come from, for the report."""
 
     table: str
@@ -70,7 +70,7 @@ class Origin:
 
 
 def node_rows(
-    batches: Iterable[pl.DataFrame], mapped: TableMapping, id_column: str, origin: Origin
+    batches: Iterable[pl.DataFrame], mapped: TableMapping, id_column: str, origin: RowOrigin
 ) -> pl.DataFrame:
     """The rows of a table of nodes, in order, the first of each id.
 
@@ -120,7 +120,7 @@ def product_columns(mapped: TableMapping) -> dict[str, tuple[Column, str, tuple[
     return {f"product {index}": entry for index, entry in enumerate(products)}
 
 
-def _features(batch: pl.DataFrame, column: Column, origin: Origin) -> list[pl.Series]:
+def _features(batch: pl.DataFrame, column: Column, origin: RowOrigin) -> list[pl.Series]:
     origin.text(batch.head(0), column)  # refuses a column of lists
     series = batch[column.column]
     made: list[pl.Series] = []
@@ -156,7 +156,7 @@ def _product_hits(batch: pl.DataFrame, mapped: TableMapping) -> list[pl.Series]:
 
 
 def event_rows(
-    batches: Iterable[pl.DataFrame], mapped: TableMapping, origin: Origin, *, now: datetime
+    batches: Iterable[pl.DataFrame], mapped: TableMapping, origin: RowOrigin, *, now: datetime
 ) -> pl.DataFrame:
     """The rows of a table of events that can be; ``target_type`` is null where still open.
 
@@ -167,7 +167,7 @@ def event_rows(
 
 
 def _event_batch(
-    batch: pl.DataFrame, mapped: TableMapping, origin: Origin, now: datetime
+    batch: pl.DataFrame, mapped: TableMapping, origin: RowOrigin, now: datetime
 ) -> pl.DataFrame:
     raw = {role: origin.text(batch, _present(batch, mapped, role)) for role in _ROLES}
     rows = pl.DataFrame({LINE: batch[LINE], **{f"raw {k}": v for k, v in raw.items()}})
@@ -209,7 +209,7 @@ def _meaning(constant: str | None, column: Column | None, raw: str) -> pl.Expr:
 
 
 def _with_time(
-    rows: pl.DataFrame, batch: pl.DataFrame, column: Column | None, origin: Origin
+    rows: pl.DataFrame, batch: pl.DataFrame, column: Column | None, origin: RowOrigin
 ) -> pl.DataFrame:
     if column is None:
         none = pl.lit(None, dtype=EVENT_COLUMNS["timestamp"])

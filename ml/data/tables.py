@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from ml.contracts.columns import Mapping, TableMapping
-from ml.data.checks import Origin, event_rows, node_rows, product_columns
+from ml.data.checks import RowOrigin, event_rows, node_rows, product_columns
 from ml.data.files import DatasetError, Limits, Source, find, open_upload
 from ml.data.frames import (
     NAMES,
@@ -150,7 +150,7 @@ def _read(job: Job, assigned: list[tuple[TableMapping, Source]]) -> Tables:
         wanted = tuple(c.column for c in mapped.columns if c.column in layout.columns)
         used = tuple(c for c in wanted if not _is_ignored(mapped, c))
         read = Read(source, layout, used, mapped.table, job.report, done)
-        origin = Origin(mapped.table, source.name, job.report)
+        origin = RowOrigin(mapped.table, source.name, job.report)
         if mapped.table == "events":
             events.append((source.name, event_rows(batches(read), mapped, origin, now=job.now)))
             continue
