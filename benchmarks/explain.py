@@ -19,12 +19,12 @@ import torch
 from benchmarks.harness import Row, Sample, interleave, run
 from ml.contracts.schema import USER
 from ml.data.synthesis import SynthesisConfig, synthesize
+from ml.explanation.counterfactual import CounterfactualUser, counterfactual_user
 from ml.explanation.flat import flat_game
 from ml.explanation.game import Weights, group_game, mixed_game, rule_side
+from ml.explanation.neighbourhood import NeighbourhoodIndex
 from ml.explanation.players import Kinds
-from ml.explanation.shapley import Shares, subsets
-from ml.explanation.surroundings import SurroundingsIndex
-from ml.explanation.virtual import VirtualUser, virtual_user
+from ml.explanation.shapley import ShapleyValues, subsets
 from ml.fusion.background import Background, draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.fusion.fusion import Fusion, FusionConfig, fit_fusion
@@ -61,7 +61,7 @@ class Setting:
     evidence: Evidence
     background: Background
     user: Evidence
-    virtual: VirtualUser
+    counterfactual: CounterfactualUser
     kinds: Kinds
 
 
@@ -78,18 +78,20 @@ def settings() -> tuple[Setting, Setting]:
     evidence = gather_evidence(rules, attributes, frame, z)
     bare = AttributeEncoder({}, {}, {})
     assert graph.labels is not None
-    degree = SurroundingsIndex(graph)
+    degree = NeighbourhoodIndex(graph)
     busy = int(np.argsort([degree.of(name).num_edges for name in graph.node_ids[USER]])[USERS // 2])
     states = full_states(network, encoder, graph)
     around = degree.of(graph.node_ids[USER][busy])
-    virtual = virtual_user(network, encoder, states, around, frame[busy])
+    counterfactual = counterfactual_user(network, encoder, states, around, frame[busy])
     found = []
     for known, of_users in ((attributes, evidence), (bare, without_attributes(evidence))):
         fusion = fit_fusion(of_users, graph.labels.astype(np.float64), FusionConfig())
         background = draw_background(of_users, graph.node_ids[USER])
         user = of_users.take(np.array([busy]))
         kinds = Kinds.of(graph.schema)
-        found.append(Setting(fusion, rules, known, of_users, background, user, virtual, kinds))
+        found.append(
+            Setting(fusion, rules, known, of_users, background, user, counterfactual, kinds)
+        )
     return found[0], found[1]
 
 
@@ -142,9 +144,9 @@ def evidence_model(at: Setting, *, remember: bool) -> Model:
         kinds = coalitions[:, 8:]
         if remember:
             states, place = np.unique(kinds, axis=0, return_inverse=True)
-            z = torch.from_numpy(at.virtual.embed(states)[place.ravel()])
+            z = torch.from_numpy(at.counterfactual.embed(states)[place.ravel()])
         else:
-            z = torch.from_numpy(at.virtual.embed(kinds))
+            z = torch.from_numpy(at.counterfactual.embed(kinds))
         inside = torch.from_numpy(coalitions)[:, None]
         hits = torch.where(inside[..., :8], mine[0], others[0])
         attributes = torch.where(inside[..., 8:][..., owner], mine[3], others[3])
@@ -161,17 +163,17 @@ def exact_peer(model: Model, n: int) -> Callable[[], Matrix]:
     return lambda: explainer(np.ones((1, n)), batch_size=2**n).values[0]
 
 
-def our_groups(at: Setting) -> Shares:
+def our_groups(at: Setting) -> ShapleyValues:
     weights = Weights.of(at.fusion)
     return group_game(weights, at.rules.rules, at.user, at.background.evidence).exact()
 
 
-def our_evidence(at: Setting) -> Shares:
+def our_evidence(at: Setting) -> ShapleyValues:
     weights, states = Weights.of(at.fusion), subsets(len(at.kinds))
     side = rule_side(weights, at.rules.rules, at.user, at.background.evidence)
     game = mixed_game(
         weights, side, at.user, at.background.evidence,
-        states=states, embeddings=at.virtual.embed(states), owner=at.kinds.owner(at.encoder),
+        states=states, embeddings=at.counterfactual.embed(states), owner=at.kinds.owner(at.encoder),
     )  # fmt: skip
     return game.exact()
 
@@ -209,7 +211,7 @@ def rmse(found: list[Matrix], expected: list[Matrix]) -> float:
     return float(np.sqrt(np.mean((np.stack(found) - np.stack(expected)) ** 2)))
 
 
-def agree(ours: Shares, peer: Matrix) -> str:
+def agree(ours: ShapleyValues, peer: Matrix) -> str:
     """How far the two are apart; more than rounding is an error of the benchmark."""
     apart = float(np.abs(ours.phi - peer).max())
     if apart > 1e-6:
@@ -227,7 +229,7 @@ def exact_rows(full: Setting, bare: Setting) -> list[Row]:
     thirteen = interleave(
         {"ours": partial(our_evidence, full), "peer": naive, "kind": kind}, repeat=7
     )
-    edges = full.virtual.surroundings.num_edges
+    edges = full.counterfactual.neighbourhood.num_edges
     return [
         Row(
             what="ten flat groups, exact", size=SIZE, ours=ten["ours"], peer=ten["peer"],

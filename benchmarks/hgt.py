@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from benchmarks.harness import Memory, Row, Sample, interleave, peak_memory, run
 from ml.contracts.schema import TELECOM, EdgeKey
 from ml.graph.adjacency import Adjacency, pair_adjacency
-from ml.graph.ages import aged
-from ml.graph.graph import message_types, reverse
+from ml.graph.message_types import MessageType, message_types
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import EDGE_AGES
 from ml.hgt.training.losses import Positives, edge_loss
@@ -71,6 +70,16 @@ def draw_pairs(size: Size, seed: int = 0) -> dict[EdgeKey, Tensor]:
     return pairs
 
 
+def both_ways(pairs: Mapping[EdgeKey, Tensor]) -> dict[EdgeKey, Tensor]:
+    """Edges of every message type as PyG takes them: by its key, in the order of the types."""
+    return {
+        message.key: pairs[message.edge_key].flip(0).contiguous()
+        if message.reverse
+        else pairs[message.edge_key]
+        for message in ORDER
+    }
+
+
 def _power_law(
     chance: np.random.Generator, nodes: int, count: int, exponent: float
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -100,7 +109,9 @@ def _layer(peer: bool, edge_ages: Sequence[float]) -> nn.Module:
         return HGTLayer(HIDDEN, HEADS, NODE_TYPES, ORDER, edge_ages=edge_ages)
     from torch_geometric.nn import HGTConv
 
-    layer: nn.Module = HGTConv(HIDDEN, HIDDEN, (NODE_TYPES, ORDER), heads=HEADS)
+    layer: nn.Module = HGTConv(
+        HIDDEN, HIDDEN, (NODE_TYPES, [message.key for message in ORDER]), heads=HEADS
+    )
     return layer
 
 
@@ -124,9 +135,9 @@ class Problem:
         }
         pairs = draw_pairs(size)
         if not peer:
-            return cls(stack, features, pairs, pair_adjacency(size.num_nodes, pairs))
-        both = pairs | {reverse(key): edges.flip(0).contiguous() for key, edges in pairs.items()}
-        return cls(stack, features, pairs, {key: both[key] for key in ORDER})
+            forward = {MessageType(*key): edges for key, edges in pairs.items()}
+            return cls(stack, features, pairs, pair_adjacency(size.num_nodes, forward))
+        return cls(stack, features, pairs, both_ways(pairs))
 
     def with_ages(self) -> "Problem":
         """The same nodes and pairs, each pair in a random one of the usual classes of ages."""
@@ -135,7 +146,7 @@ class Problem:
         for key, pairs in self.pairs.items():
             ages = torch.randint(len(EDGE_AGES) + 1, (pairs.size(1),), generator=generator)
             for age in range(len(EDGE_AGES) + 1):
-                apart[aged(key, age)] = pairs[:, ages == age]
+                apart[MessageType(*key, age=age)] = pairs[:, ages == age]
         size = {name: len(x) for name, x in self.features.items()}
         stack = Stack(peer=False, edge_ages=EDGE_AGES)
         return Problem(stack, self.features, self.pairs, pair_adjacency(size, apart))

@@ -14,14 +14,24 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, Sample, run, timed
-from benchmarks.hgt import HEADS, HIDDEN, LAYERS, NODE_TYPES, ORDER, THREADS, USUAL, draw_pairs
+from benchmarks.hgt import (
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    NODE_TYPES,
+    ORDER,
+    THREADS,
+    USUAL,
+    both_ways,
+    draw_pairs,
+)
 from ml.contracts.schema import TELECOM, USER, EdgeKey
 from ml.graph.adjacency import pair_adjacency
-from ml.graph.graph import Edges, Graph, reverse
-from ml.graph.sampling import pair_tensors
+from ml.graph.graph import Edges, Graph
+from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT, ModelConfig, build_model, graph_inputs
-from ml.incremental.engine import IncrementalConfig, IncrementalEngine
+from ml.incremental.engine import EngineConfig, IncrementalEngine
 from ml.incremental.recompute import full_pass
 
 EVENTS, TICK = 1_000, 10
@@ -29,7 +39,7 @@ EVENTS, TICK = 1_000, 10
 
 TURNS, WARMUP, TICKS, READS, PYG_TURNS = 7, 3, 4, 5, 3
 EVERYTHING = 10**12
-NEVER_KEPT = IncrementalConfig(kept_degree=10**12)
+NEVER_KEPT = EngineConfig(kept_degree=10**12)
 
 
 def draw_graph() -> Graph:
@@ -72,17 +82,18 @@ class Peer:
 
         self.model, self.inputs = model, inputs
         pairs = pair_tensors(graph)
-        both = pairs | {reverse(key): own.flip(0).contiguous() for key, own in pairs.items()}
-        self.edges = {key: both[key] for key in ORDER}
+        self.edges = both_ways({message.edge_key: own for message, own in pairs.items()})
         self.layers = []
         for layer in model.layers:
-            conv = HGTConv(HIDDEN, HIDDEN, (NODE_TYPES, ORDER), heads=HEADS)
+            conv = HGTConv(
+                HIDDEN, HIDDEN, (NODE_TYPES, [message.key for message in ORDER]), heads=HEADS
+            )
             conv.load_state_dict(layer.state_dict())
             self.layers.append(conv.eval())
 
     @torch.no_grad()
     def __call__(self) -> dict[str, Tensor]:
-        identity, h_dict = self.model.inputs(self.inputs)
+        identity, h_dict = self.model.input_states(self.inputs)
         states = [identity, h_dict]
         for layer in self.layers:
             states.append(layer(states[-1], self.edges))
@@ -180,7 +191,7 @@ def rows() -> list[Row]:
 def check(engine: IncrementalEngine, peer: Peer) -> None:
     """Both sides compute the same: the first layer's states are equal."""
     with torch.no_grad():
-        _, h_dict = peer.model.inputs(peer.inputs)
+        _, h_dict = peer.model.input_states(peer.inputs)
         expected = peer.layers[0](h_dict, peer.edges)
     for name, h in expected.items():
         np.testing.assert_allclose(engine.caches[name].hidden[1].values, h.numpy(), 1e-3, 1e-4)

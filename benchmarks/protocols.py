@@ -39,7 +39,7 @@ from ml.graph.graph import Edges, Graph, Pairs, distinct_pairs
 from ml.graph.splits import Split, split_graph
 from ml.hgt.decoder import Decoder, fit_decoder
 from ml.hgt.model import embed
-from ml.hgt.training.train import Trained, TrainingConfig, train
+from ml.hgt.training.train import TrainedModel, TrainingConfig, train
 
 RATES = EdgeType("user", "rates", "product", "rate")
 WRITES = EdgeType("user", "writes", "user", "write")
@@ -52,7 +52,7 @@ Row = dict[str, float]
 class Model:
     """What the protocols know of the model: it scores links on whatever graph it is given."""
 
-    trained: Trained
+    trained: TrainedModel
     decoder: Decoder
 
     def scorers(self, graph: Graph, edge: EdgeType) -> dict[str, Scorer]:

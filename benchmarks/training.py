@@ -21,13 +21,16 @@ from torch import Tensor
 
 from benchmarks.harness import Memory, Row, Sample, peak_memory, run
 from benchmarks.hgt import Size, draw_pairs
+from ml.compute.hashing import key_of
 from ml.contracts.schema import TELECOM
 from ml.graph.adjacency import build_adjacency
-from ml.graph.drawing import pick
-from ml.graph.graph import Edges, Graph, message_types, reverse
-from ml.graph.sampler import Sampler, View, key_of
+from ml.graph.graph import Edges, Graph
+from ml.graph.message_types import MessageType, message_types
+from ml.graph.sampler import Sampler, View
+from ml.graph.sampling_kernels import pairs_at
 from ml.hgt.encoders import FeatureEncoder
-from ml.hgt.training.loop import Run, TrainingConfig, train_on
+from ml.hgt.training.config import TrainingConfig
+from ml.hgt.training.loop import TrainingRun, train_on
 from ml.hgt.training.training_data import TrainingData
 
 USUAL = TrainingConfig(epochs=1, max_steps=None)
@@ -80,7 +83,7 @@ def core_seconds(work: Callable[[], object], repeat: int = STEPS) -> Sample:
 
 def stepper(data: TrainingData, config: TrainingConfig) -> Callable[[], object]:
     """One training step after another."""
-    training = Run(data, config)
+    training = TrainingRun(data, config)
     numbers = itertools.count()
     return lambda: training.step(
         training.plan.batch(training.sampler, 1, next(numbers) % training.plan.steps)
@@ -104,7 +107,9 @@ def sampler_row(data: TrainingData, size: str) -> Row:
     sampler = Sampler(data.structure, [USUAL.fanout])
     everything, numbers = sampler.everything(), itertools.count()
     pairs = {
-        key: torch.from_numpy(np.stack(pick(side.start, side.other, np.arange(len(side.other)))))
+        key: torch.from_numpy(
+            np.stack(pairs_at(side.start, side.other, np.arange(len(side.other))))
+        )
         for key, side in ((key, links.by_source) for key, links in data.structure.links.items())
     }
     generator = torch.Generator().manual_seed(0)
@@ -129,8 +134,9 @@ def by_sorting(
     kept = {}
     for key, pair in pairs.items():
         pair = pair[:, torch.randperm(pair.size(1), generator=generator) % 3 != 1]
-        kept[key], kept[reverse(key)] = pair, pair.flip(0)
-    capped = {key: _capped(kept[key], generator) for key in message_types(TELECOM)}
+        message = MessageType(*key)
+        kept[message], kept[message.reversed] = pair, pair.flip(0)
+    capped = {message: _capped(kept[message], generator) for message in message_types(TELECOM)}
     return build_adjacency(data.structure.num_nodes, capped)
 
 
@@ -153,7 +159,7 @@ def step_rows(edges: float) -> list[Row]:
         on_disk = sum(path.stat().st_size for path in Path(folder).iterdir())
         rows.append(sampler_row(data, size))
         for name, config in (("", USUAL), (", small batch", SMALL)):
-            training = Run(data, config)
+            training = TrainingRun(data, config)
             batch = training.plan.batch(training.sampler, 1, 0)
             seen = training.sampler.sample(batch.seeds, batch.view)
             cost = core_seconds(stepper(data, config))

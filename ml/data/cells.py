@@ -150,15 +150,15 @@ def times(series: pl.Series, *, unit: str = "iso", format: str | None = None) ->
     blank = cells.is_null()
     frame = pl.DataFrame({"cell": cells})
     if unit == "iso":
-        found = frame.select(values=_written(format), unzoned=_unzoned(format))
+        parsed = frame.select(values=_written(format), unzoned=_unzoned(format))
     else:
         number = series if dtype.is_numeric() else cells
         frame = pl.DataFrame({"cell": number.cast(pl.Float64, strict=False)})
         seconds = (pl.col("cell") / PER_SECOND[unit]).clip(-YEAR_5000, YEAR_5000)
         epoch = pl.when(seconds.is_finite()).then((seconds * 1e6).round()).cast(pl.Int64)
-        found = frame.select(values=epoch.cast(pl.Datetime("us", "UTC")), unzoned=pl.lit(False))
-    values = found["values"]
-    unzoned = found["unzoned"].fill_null(False) & values.is_not_null()
+        parsed = frame.select(values=epoch.cast(pl.Datetime("us", "UTC")), unzoned=pl.lit(False))
+    values = parsed["values"]
+    unzoned = parsed["unzoned"].fill_null(False) & values.is_not_null()
     return Parsed(values, ~blank & values.is_null(), blank, unzoned)
 
 
@@ -172,17 +172,17 @@ def _written(format: str | None) -> pl.Expr:
             return cell.str.to_date(format, strict=False).cast(pl.Datetime("us", "UTC"))
         parsed = cell.str.to_datetime(format, time_unit="us", strict=False)
         return parsed.dt.replace_time_zone("UTC")
-    found = cell.str.extract_groups(ISO).struct
-    zone = found.field("zone").str.replace_all(":", "").str.replace("^(Z|z|UTC)$", "+0000")
+    groups = cell.str.extract_groups(ISO).struct
+    zone = groups.field("zone").str.replace_all(":", "").str.replace("^(Z|z|UTC)$", "+0000")
     zone = pl.when(zone.str.len_chars() == 3).then(zone + "00").otherwise(zone).fill_null("+0000")
     full = pl.concat_str(
-        found.field("date"),
+        groups.field("date"),
         pl.lit("T"),
-        found.field("minute").fill_null("00:00"),
+        groups.field("minute").fill_null("00:00"),
         pl.lit(":"),
-        found.field("second").fill_null("00"),
+        groups.field("second").fill_null("00"),
         pl.lit("."),
-        found.field("part").fill_null("0").str.pad_end(6, "0").str.slice(0, 6),
+        groups.field("part").fill_null("0").str.pad_end(6, "0").str.slice(0, 6),
         zone,
     )
     parsed = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)

@@ -15,15 +15,15 @@ from ml.contracts.columns import Column, TableMapping, event_edges
 from ml.data import cells
 from ml.data.files import DatasetError
 from ml.data.frames import EVENT_COLUMNS
-from ml.data.losses import note_writing, warn_of_losses
 from ml.data.quality import LINE, QualityReport
+from ml.data.read_warnings import count_number_formats, warn_of_columns
 
 UNFIT = f"id is longer than {cells.ID_CHARACTERS} characters or has a NUL character"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Place:
+class RowOrigin:
     """Where rows come from, for the report."""
 
     table: str
@@ -70,7 +70,7 @@ class Place:
 
 
 def node_rows(
-    batches: Iterable[pl.DataFrame], mapped: TableMapping, id_column: str, place: Place
+    batches: Iterable[pl.DataFrame], mapped: TableMapping, id_column: str, origin: RowOrigin
 ) -> pl.DataFrame:
     """The rows of a table of nodes, in order, the first of each id.
 
@@ -81,20 +81,20 @@ def node_rows(
     assert key is not None  # the mapping's parser sees to it
     parts = []
     for batch in batches:
-        ids = place.text(batch, key)
-        place.reject(batch, key, ids.is_null(), "missing id", effect="row")
+        ids = origin.text(batch, key)
+        origin.reject(batch, key, ids.is_null(), "missing id", effect="row")
         unfit = ids.to_frame("id").select(cells.is_unfit_id(pl.col("id"))).to_series()
-        place.reject(batch, key, unfit.fill_null(False), UNFIT, effect="row")
+        origin.reject(batch, key, unfit.fill_null(False), UNFIT, effect="row")
         fit = ~unfit.fill_null(True)
         kept = batch.filter(fit)
         columns = [kept[LINE], ids.filter(fit).alias(id_column)]
         for column in mapped.columns:
             if column.column in kept.columns:
-                columns += _features(kept, column, place)
+                columns += _features(kept, column, origin)
         columns += _product_hits(kept, mapped)
         parts.append(pl.DataFrame(columns))
     rows = pl.concat(parts)
-    warn_of_losses(place.report, mapped, rows, file=place.file)
+    warn_of_columns(origin.report, mapped, rows, file=origin.file)
     first = rows[id_column].is_first_distinct()
     repeated = rows.filter(~first).select(
         LINE,
@@ -102,11 +102,11 @@ def node_rows(
         value=pl.col(id_column),
         reason=pl.lit("duplicate id"),
     )
-    place.report.reject_frame(place.table, place.file, repeated, "row")
+    origin.report.reject_frame(origin.table, origin.file, repeated, "row")
     if repeated.height:
-        place.report.duplicates[place.table] += repeated.height
+        origin.report.duplicates[origin.table] += repeated.height
     rows = rows.filter(first)
-    place.report.table(place.table).rows_kept += rows.height
+    origin.report.table(origin.table).rows_kept += rows.height
     return rows
 
 
@@ -120,29 +120,29 @@ def product_columns(mapped: TableMapping) -> dict[str, tuple[Column, str, tuple[
     return {f"product {index}": entry for index, entry in enumerate(products)}
 
 
-def _features(batch: pl.DataFrame, column: Column, place: Place) -> list[pl.Series]:
-    place.text(batch.head(0), column)  # refuses a column of lists
+def _features(batch: pl.DataFrame, column: Column, origin: RowOrigin) -> list[pl.Series]:
+    origin.text(batch.head(0), column)  # refuses a column of lists
     series = batch[column.column]
     made: list[pl.Series] = []
     if column.kind == "numeric":
         parsed = cells.numbers(series, decimal=column.decimal)
-        place.reject(batch, column, parsed.bad, "not a finite number")
+        origin.reject(batch, column, parsed.bad, "not a finite number")
         if column.decimal == ".":
-            written = place.report.table(place.table).written[column.column]
-            note_writing(written, series, parsed.bad)
-        place.blanks(column, parsed.blank)
+            formats = origin.report.table(origin.table).formats[column.column]
+            count_number_formats(formats, series, parsed.bad)
+        origin.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     elif column.kind == "categorical":
-        values = place.text(batch, column)
-        place.blanks(column, values.is_null())
+        values = origin.text(batch, column)
+        origin.blanks(column, values.is_null())
         nul = values.to_frame("cell").select(cells.has_nul(pl.col("cell"))).to_series()
-        place.reject(batch, column, nul.fill_null(False), "has a NUL character")
+        origin.reject(batch, column, nul.fill_null(False), "has a NUL character")
         made.append(values.set(nul.fill_null(False), None).alias(column.name))
     elif "label" in column.roles:
         parsed = cells.labels(series, column.positive, column.negative)
-        place.report.saw_label(place.text(batch, column))
-        place.reject(batch, column, parsed.bad, "neither positive nor negative")
-        place.blanks(column, parsed.blank)
+        origin.report.saw_label(origin.text(batch, column))
+        origin.reject(batch, column, parsed.bad, "neither positive nor negative")
+        origin.blanks(column, parsed.blank)
         made.append(parsed.values.alias(column.name))
     return made
 
@@ -156,20 +156,20 @@ def _product_hits(batch: pl.DataFrame, mapped: TableMapping) -> list[pl.Series]:
 
 
 def event_rows(
-    batches: Iterable[pl.DataFrame], mapped: TableMapping, place: Place, *, now: datetime
+    batches: Iterable[pl.DataFrame], mapped: TableMapping, origin: RowOrigin, *, now: datetime
 ) -> pl.DataFrame:
     """The rows of a table of events that can be; ``target_type`` is null where still open.
 
     Returns: LINE and the columns of ``EVENT_COLUMNS``.
     """
-    parts = [_event_batch(batch, mapped, place, now) for batch in batches]
+    parts = [_event_batch(batch, mapped, origin, now) for batch in batches]
     return pl.concat(parts)
 
 
 def _event_batch(
-    batch: pl.DataFrame, mapped: TableMapping, place: Place, now: datetime
+    batch: pl.DataFrame, mapped: TableMapping, origin: RowOrigin, now: datetime
 ) -> pl.DataFrame:
-    raw = {role: place.text(batch, _present(batch, mapped, role)) for role in _ROLES}
+    raw = {role: origin.text(batch, _present(batch, mapped, role)) for role in _ROLES}
     rows = pl.DataFrame({LINE: batch[LINE], **{f"raw {k}": v for k, v in raw.items()}})
     rows = rows.with_columns(
         event_id=pl.col("raw event_id"),
@@ -178,15 +178,15 @@ def _event_batch(
         target=pl.col("raw target"),
         target_type=_meaning(mapped.target_type, mapped.role("target_type"), "raw target_type"),
     )
-    rows = _with_time(rows, batch, _present(batch, mapped, "time"), place)
+    rows = _with_time(rows, batch, _present(batch, mapped, "time"), origin)
     rows = _with_target_type(rows, mapped)
     checked = rows.with_columns(**_verdict(mapped, now))
     bad = checked.filter(pl.col("reason").is_not_null())
-    place.report.reject_frame(
-        place.table, place.file, bad.select(LINE, "column", "value", "reason"), "row"
+    origin.report.reject_frame(
+        origin.table, origin.file, bad.select(LINE, "column", "value", "reason"), "row"
     )
     good = checked.filter(pl.col("reason").is_null())
-    place.report.times_without_zone += int(good["unzoned"].sum())
+    origin.report.times_without_zone += int(good["unzoned"].sum())
     return good.select(LINE, *EVENT_COLUMNS)
 
 
@@ -204,18 +204,18 @@ def _meaning(constant: str | None, column: Column | None, raw: str) -> pl.Expr:
     word = pl.col(raw).str.to_lowercase()
     if column is None or not column.values:
         return word
-    words = {said.lower(): meant for said, meant in column.values}
+    words = {word.lower(): meant for word, meant in column.values}
     return word.replace_strict(words, default=None, return_dtype=pl.String)
 
 
 def _with_time(
-    rows: pl.DataFrame, batch: pl.DataFrame, column: Column | None, place: Place
+    rows: pl.DataFrame, batch: pl.DataFrame, column: Column | None, origin: RowOrigin
 ) -> pl.DataFrame:
     if column is None:
         none = pl.lit(None, dtype=EVENT_COLUMNS["timestamp"])
         return rows.with_columns(timestamp=none, bad_time=pl.lit(False), unzoned=pl.lit(False))
     parsed = cells.times(batch[column.column], unit=column.unit, format=column.format)
-    place.blanks(column, parsed.blank)
+    origin.blanks(column, parsed.blank)
     return rows.with_columns(timestamp=parsed.values, bad_time=parsed.bad, unzoned=parsed.unzoned)
 
 
@@ -226,9 +226,9 @@ def _with_target_type(rows: pl.DataFrame, mapped: TableMapping) -> pl.DataFrame:
         targets.setdefault(edge.event, []).append(edge.target)
     single = {event: ends[0] for event, ends in targets.items() if len(ends) == 1}
     only = pl.col("type").replace_strict(single, default=None, return_dtype=pl.String)
-    said = pl.col("raw target_type").is_not_null()
+    named = pl.col("raw target_type").is_not_null()
     return rows.with_columns(
-        target_type=pl.when(~said).then(pl.coalesce("target_type", only)).otherwise("target_type")
+        target_type=pl.when(~named).then(pl.coalesce("target_type", only)).otherwise("target_type")
     )
 
 

@@ -202,11 +202,11 @@ def find(
     names = [source.name for source in sources]
     if file is not None:
         wanted = PurePosixPath(file).name.lower()
-        found = [source for source in sources if source.name.lower() == wanted]
-        if not found:
+        matches = [source for source in sources if source.name.lower() == wanted]
+        if not matches:
             raise DatasetError(f"{filename} has no file {file!r}, it has {names}")
-        return found[0]
-    found = [source for source in sources if source.stem == table]
-    if len(found) > 1:
+        return matches[0]
+    matches = [source for source in sources if source.stem == table]
+    if len(matches) > 1:
         raise DatasetError(f"{filename} has several files for {table}: {names}, expected one")
-    return found[0] if found else None
+    return matches[0] if matches else None

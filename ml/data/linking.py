@@ -4,8 +4,8 @@ import polars as pl
 
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import EVENT_COLUMNS, conform
-from ml.data.losses import SHARE, share
 from ml.data.quality import LINE, QualityReport
+from ml.data.read_warnings import SHARE, share
 
 FILE = "file number"
 COLUMNS = {LINE: pl.Int64(), FILE: pl.Int32(), **EVENT_COLUMNS}
@@ -93,8 +93,8 @@ def _with_targets(
     _reject(both, "target", f"target is a product and an app, {needed}", files, report)
     _reject(neither, "target", f"target is no known product or app, {needed}", files, report)
     one = rows.filter(~OPEN | (is_product ^ is_app))
-    found = pl.when(is_product).then(pl.lit("product")).otherwise(pl.lit("app"))
-    filled = one.with_columns(target_type=pl.coalesce("target_type", found))
+    looked_up = pl.when(is_product).then(pl.lit("product")).otherwise(pl.lit("app"))
+    filled = one.with_columns(target_type=pl.coalesce("target_type", looked_up))
     pairs = [f"{edge.event} {edge.target}" for edge in schema.edges]
     fits = pl.concat_str("type", "target_type", separator=" ").is_in(pairs)
     _reject(filled.filter(~fits), "target", "no edge of this type to such a target", files, report)
@@ -115,9 +115,9 @@ def _count_copies(rows: pl.DataFrame, report: QualityReport) -> None:
         (time.is_not_null(), "events", "kept"),
         (time.is_null(), "events without a time", "kept as events of their own"),
     ):
-        told = rows.filter(pl.col("event_id").is_null() & where)
-        told = told.select("type", "timestamp", "actor", "target", "target_type")
-        copies = told.height - told.n_unique() if told.height else 0
+        unnamed = rows.filter(pl.col("event_id").is_null() & where)
+        unnamed = unnamed.select("type", "timestamp", "actor", "target", "target_type")
+        copies = unnamed.height - unnamed.n_unique() if unnamed.height else 0
         if copies:
             report.warn(f"{copies} {what} repeat another one to the letter; they are {kept}")
 

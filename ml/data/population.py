@@ -47,7 +47,7 @@ class SynthesisConfig:
 
 
 @dataclass(frozen=True)
-class Relation:
+class SyntheticRelation:
     """How one kind of event is drawn.
 
     Args:
@@ -66,11 +66,11 @@ class Relation:
 
 
 RELATIONS = (
-    Relation("call", "user", 0.30, 3.0, 0.02, (0.85, 0.10, 0.05)),
-    Relation("order", "product", 0.10, 1.5, 0.10, (0.65, 0.20, 0.15)),
-    Relation("click", "product", 0.20, 2.0, 0.10, (0.55, 0.25, 0.20)),
-    Relation("use", "app", 0.30, 4.0, 0.10, (0.65, 0.20, 0.15)),
-    Relation("click", "app", 0.10, 2.0, 0.10, (0.55, 0.25, 0.20)),
+    SyntheticRelation("call", "user", 0.30, 3.0, 0.02, (0.85, 0.10, 0.05)),
+    SyntheticRelation("order", "product", 0.10, 1.5, 0.10, (0.65, 0.20, 0.15)),
+    SyntheticRelation("click", "product", 0.20, 2.0, 0.10, (0.55, 0.25, 0.20)),
+    SyntheticRelation("use", "app", 0.30, 4.0, 0.10, (0.65, 0.20, 0.15)),
+    SyntheticRelation("click", "app", 0.10, 2.0, 0.10, (0.55, 0.25, 0.20)),
 )
 
 
@@ -119,7 +119,7 @@ def _normal(weights: Floats) -> Floats:
 def draw_structured(
     config: SynthesisConfig,
     population: Population,
-    relation: Relation,
+    relation: SyntheticRelation,
     count: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, Ints, Ints]:
@@ -161,8 +161,8 @@ def _callees(population: Population, source: Ints, level: Ints, rng: np.random.G
         lows[row, order] = np.where(first > 0, ends[first - 1], 0.0)
         highs[row, order] = ends[last]
     low, high = lows[level, source], highs[level, source]
-    place = np.searchsorted(ends, low + rng.random(len(source)) * (high - low), side="right")
-    return np.asarray(order[np.minimum(place, len(order) - 1)])
+    index = np.searchsorted(ends, low + rng.random(len(source)) * (high - low), side="right")
+    return np.asarray(order[np.minimum(index, len(order) - 1)])
 
 
 def _liked(
@@ -180,14 +180,14 @@ def _liked(
     ends = np.cumsum(np.concatenate(tastes), axis=1)
     items = ends.shape[1]
     flat = (ends / ends[:, -1:] + np.arange(len(ends))[:, None]).ravel()
-    place = np.searchsorted(flat, row + rng.random(len(source)), side="right") - row * items
-    return np.asarray(np.clip(place, 0, items - 1))
+    index = np.searchsorted(flat, row + rng.random(len(source)), side="right") - row * items
+    return np.asarray(np.clip(index, 0, items - 1))
 
 
 def draw_uniform(
     config: SynthesisConfig,
     population: Population,
-    relation: Relation,
+    relation: SyntheticRelation,
     count: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, Ints, Ints]:

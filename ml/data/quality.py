@@ -42,7 +42,8 @@ class TableQuality:
         value_reasons: Values made missing (their rows are kept) by reason.
         blanks: Empty cells by column: missing values, no errors.
         bad: Values made missing, by column.
-        written: How the numbers of a text column are written, by column (see ``losses``).
+        formats: How the numbers of a text column are written, by column; see
+            ``ml.data.read_warnings.count_number_formats``.
     """
 
     rows_read: int = 0
@@ -51,7 +52,7 @@ class TableQuality:
     value_reasons: Counter[str] = field(default_factory=Counter)
     blanks: Counter[str] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
-    written: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    formats: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     @property
     def rows_rejected(self) -> int:

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, TextIO
 import polars as pl
 
 from ml.data import parquet
+from ml.data.csv_rows import csv_rows
 from ml.data.files import CHUNK, DatasetError, Limits, Source
 from ml.data.quality import LINE, QualityReport, Rejected
-from ml.data.rows import csv_rows
 
 BATCH = 50_000
 DELIMITERS = (",", ";", "\t", "|")
@@ -99,7 +99,7 @@ def batches(read: Read) -> Iterator[pl.DataFrame]:
 
 def _csv(read: Read) -> Iterator[pl.DataFrame]:
     layout, source = read.layout, read.source
-    places = [layout.columns.index(name) for name in read.columns]
+    indices = [layout.columns.index(name) for name in read.columns]
     size = max(1, source.path.stat().st_size)
     encoding = layout.encoding or "utf-8"
     empty = strays = lost = 0
@@ -118,10 +118,10 @@ def _csv(read: Read) -> Iterator[pl.DataFrame]:
             else:
                 empty += 1
             if len(kept) == BATCH:
-                yield _frame(read, places, lines, kept)
+                yield _frame(read, indices, lines, kept)
                 lines, kept = [], []
                 read.done(min(1.0, raw.tell() / size))
-        yield _frame(read, places, lines, kept)
+        yield _frame(read, indices, lines, kept)
     if empty:
         read.report.warn(f"{source.name}: skipped {empty} empty lines")
     if strays:
@@ -145,12 +145,12 @@ def _reject(read: Read, line: int, row: list[str], reason: str) -> None:
 
 
 def _frame(
-    read: Read, places: Sequence[int], lines: list[int], rows: list[list[str]]
+    read: Read, indices: Sequence[int], lines: list[int], rows: list[list[str]]
 ) -> pl.DataFrame:
     read.report.saw_rows(read.table, read.source.name, len(rows))
     columns: dict[str, Any] = {LINE: pl.Series(lines, dtype=pl.Int64)}
-    for name, place in zip(read.columns, places, strict=True):
-        columns[name] = pl.Series([row[place] for row in rows], dtype=pl.String)
+    for name, index in zip(read.columns, indices, strict=True):
+        columns[name] = pl.Series([row[index] for row in rows], dtype=pl.String)
     return pl.DataFrame(columns)
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ml.contracts.columns import Mapping, TableMapping
 from ml.contracts.reports.dataset import FileRead
-from ml.data.checks import Place, event_rows, node_rows, product_columns
+from ml.data.checks import RowOrigin, event_rows, node_rows, product_columns
 from ml.data.files import DatasetError, Limits, Source, find, open_upload
 from ml.data.frames import (
     NAMES,
@@ -23,9 +22,9 @@ from ml.data.frames import (
     save_tables,
 )
 from ml.data.linking import link_events
-from ml.data.losses import warn_of_rows
 from ml.data.quality import LINE, QualityReport
-from ml.data.readers import Layout, Read, batches, look, text_rows
+from ml.data.read_warnings import warn_of_rows
+from ml.data.readers import Layout, Read, batches, look
 
 __all__ = [
     "DatasetError",
@@ -35,7 +34,6 @@ __all__ = [
     "event_counts",
     "load_tables",
     "make_tables",
-    "preview",
     "read_tables",
     "save_tables",
 ]
@@ -98,44 +96,6 @@ def read_tables(
     return tables, report
 
 
-def preview(
-    path: Path, *, filename: str, rows: int = 20, limits: Limits | None = None
-) -> dict[str, Any]:
-    """The columns and first rows of each file of an upload, for somebody to write a mapping.
-
-    Returns: ``{"files": [{"name", "kind", "encoding", "delimiter", "columns", "rows"}],
-        "warnings"}``; rows are lists of texts.
-
-    Raises:
-        DatasetError: if the file can't be read.
-    """
-    warnings: list[str] = []
-    files = []
-    suffixes = (".csv", ".tsv", ".parquet")
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="unpacked-") as folder:
-        for source in open_upload(
-            path,
-            filename=filename,
-            folder=Path(folder),
-            limits=limits,
-            wants=lambda name: name.lower().endswith(suffixes),
-            warn=warnings.append,
-        ):
-            layout = look(source, limits)
-            files.append(
-                {
-                    "name": source.name,
-                    "kind": source.kind,
-                    "encoding": layout.encoding,
-                    "delimiter": layout.delimiter,
-                    "columns": list(layout.columns),
-                    "rows": text_rows(source, layout, rows),
-                }
-            )
-    return {"files": files, "warnings": warnings}
-
-
 def _wants(mapping: Mapping, name: str) -> bool:
     """Whether the mapping needs this file of a zip."""
     stem, _, suffix = name.lower().rpartition(".")
@@ -163,18 +123,18 @@ def _assign(job: Job, sources: list[Source]) -> list[tuple[TableMapping, Source]
             f"{job.filename} is none of {list(NAMES)}: expected a zip of those as .csv or "
             ".parquet, or a mapping that says what the columns mean"
         )
-    found = []
+    files = []
     for table in mapped:
         source = find(sources, file=table.file, table=table.table, filename=job.filename)
         if source is not None:
-            found.append((table, source))
+            files.append((table, source))
         elif job.mapping.format == "narrow":
             raise DatasetError(f"{job.filename} has no file for {table.table}")
         else:
             job.report.warn(f"{job.filename} has no file for {table.table}")
-    if not any(table.table in ("users", "events") for table, _ in found):
+    if not any(table.table in ("users", "events") for table, _ in files):
         raise DatasetError(f"{job.filename} has neither users nor events, expected one at least")
-    return found
+    return files
 
 
 def _read(job: Job, assigned: list[tuple[TableMapping, Source]]) -> Tables:
@@ -191,12 +151,12 @@ def _read(job: Job, assigned: list[tuple[TableMapping, Source]]) -> Tables:
         wanted = tuple(c.column for c in mapped.columns if c.column in layout.columns)
         used = tuple(c for c in wanted if not _is_ignored(mapped, c))
         read = Read(source, layout, used, mapped.table, job.report, done)
-        place = Place(mapped.table, source.name, job.report)
+        origin = RowOrigin(mapped.table, source.name, job.report)
         if mapped.table == "events":
-            events.append((source.name, event_rows(batches(read), mapped, place, now=job.now)))
+            events.append((source.name, event_rows(batches(read), mapped, origin, now=job.now)))
             continue
         name = NODES[mapped.table]
-        rows = node_rows(batches(read), mapped, f"{name}_id", place)
+        rows = node_rows(batches(read), mapped, f"{name}_id", origin)
         nodes[name] = rows
         if job.mapping.format == "wide":
             nodes["product"], made = _products(job, mapped, rows)

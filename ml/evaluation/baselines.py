@@ -40,25 +40,25 @@ def repeat(pairs: Pairs, num_sources: int, num_targets: int) -> Scorer:
 
 def edge_bank(pairs: Pairs, num_sources: int, num_targets: int) -> Scorer:
     """1 for a pair that was there before, else 0 (Poursafaei et al., NeurIPS 2022)."""
-    seen = incidence(pairs, num_sources, num_targets)
-    seen.data[:] = 1.0
+    owned = incidence(pairs, num_sources, num_targets)
+    owned.data[:] = 1.0
 
     def score(src: Ints) -> Floats:
-        return np.asarray(seen[src].toarray())
+        return np.asarray(owned[src].toarray())
 
     return score
 
 
 def item_knn(pairs: Pairs, num_sources: int, num_targets: int) -> Scorer:
     """Cosine similarity of targets by their sources, summed over the source's targets."""
-    seen = incidence(pairs, num_sources, num_targets)
-    seen.data[:] = 1.0
+    owned = incidence(pairs, num_sources, num_targets)
+    owned.data[:] = 1.0
     norm = np.sqrt(np.maximum(np.bincount(pairs.dst, minlength=num_targets), 1)).astype(np.float32)
-    scaled = sparse.csr_array(seen.multiply(1 / norm[None, :]))
+    scaled = sparse.csr_array(owned.multiply(1 / norm[None, :]))
     back = sparse.csr_array(scaled.T)
 
     def score(src: Ints) -> Floats:
-        return np.asarray(((seen[src] @ back) @ scaled).toarray())
+        return np.asarray(((owned[src] @ back) @ scaled).toarray())
 
     return score
 
@@ -95,32 +95,32 @@ def ease(
     config = config or EaseConfig()
     if not len(pairs):
         return None
-    seen = incidence(pairs, num_sources, num_targets)
-    seen.data[:] = 1.0
+    owned = incidence(pairs, num_sources, num_targets)
+    owned.data[:] = 1.0
     count = np.bincount(pairs.dst, minlength=num_targets)
     # A target that nobody had may be one that has not come yet: it says nothing.
     size = min(config.max_targets, np.count_nonzero(count))
     if size == num_targets:
-        weights = _ease_weights(seen, config)
-        return lambda src: np.asarray(seen[src] @ weights)
+        weights = _ease_weights(owned, config)
+        return lambda src: np.asarray(owned[src] @ weights)
     fitted = np.sort(np.argsort(-count, kind="stable")[:size])
-    some = sparse.csr_array(seen[:, fitted])
+    some = sparse.csr_array(owned[:, fitted])
     weights = _ease_weights(some, config)
 
     def score(src: Ints) -> Floats:
-        found = np.zeros((len(src), num_targets), np.float32)
-        found[:, fitted] = some[src] @ weights
-        return found
+        scores = np.zeros((len(src), num_targets), np.float32)
+        scores[:, fitted] = some[src] @ weights
+        return scores
 
     return score
 
 
-def _ease_weights(seen: sparse.csr_array, config: EaseConfig) -> npt.NDArray[np.float32]:
+def _ease_weights(owned: sparse.csr_array, config: EaseConfig) -> npt.NDArray[np.float32]:
     """Shape: [targets, targets]."""
-    size = np.diff(seen.indptr).astype(np.int64)
+    size = np.diff(owned.indptr).astype(np.int64)
     drawn = np.random.default_rng(config.seed).permutation(len(size))
     rows = np.sort(drawn[np.cumsum(size[drawn] ** 2) <= config.max_products])
-    x = sparse.csr_array(seen[rows])
+    x = sparse.csr_array(owned[rows])
     gram = np.asarray((x.T @ x).toarray(), np.float32)
     diagonal = np.arange(len(gram))
     gram[diagonal, diagonal] += config.penalty * max(x.nnz / len(gram), 1.0)

@@ -82,10 +82,10 @@ def brier(target: npt.NDArray[Any], p: Floats) -> float:
 
 def reliability(target: npt.NDArray[Any], p: Floats, *, bins: int = BINS) -> list[ReliabilityBin]:
     """Mean probability and observed share in bins of equal width over [0, 1]; empty ones out."""
-    place = np.clip((np.asarray(p) * bins).astype(int), 0, bins - 1)
+    bin_index = np.clip((np.asarray(p) * bins).astype(int), 0, bins - 1)
     table = []
     for number in range(bins):
-        inside = place == number
+        inside = bin_index == number
         if inside.any():
             table.append(
                 ReliabilityBin(

@@ -91,10 +91,10 @@ def _whole_sources(src: Ints, limit: int, generator: np.random.Generator) -> Int
     """Rows of random sources, as many as give up to ``limit`` rows, one at least."""
     unique, row, size = np.unique(src, return_inverse=True, return_counts=True)
     order = generator.permutation(len(unique))
-    taken = np.zeros(len(unique), bool)
-    taken[order[np.cumsum(size[order]) <= limit]] = True
-    taken[order[:1]] = True
-    return np.flatnonzero(taken[row])
+    chosen = np.zeros(len(unique), bool)
+    chosen[order[np.cumsum(size[order]) <= limit]] = True
+    chosen[order[:1]] = True
+    return np.flatnonzero(chosen[row])
 
 
 def _random(
@@ -105,15 +105,15 @@ def _random(
     Where there is none a target stands in its place that means nothing. Shapes: [Q], [Q].
     """
     sources, row = np.unique(src, return_inverse=True)
-    taken = true.src * targets + true.dst
+    excluded = true.src * targets + true.dst
     if without_self:
-        taken = np.concatenate([taken, sources * targets + sources])
-    taken = np.unique(taken)
-    of, dst = np.divmod(taken, max(targets, 1))
+        excluded = np.concatenate([excluded, sources * targets + sources])
+    excluded = np.unique(excluded)
+    of, dst = np.divmod(excluded, max(targets, 1))
     start = np.searchsorted(of, sources)
     size = np.searchsorted(of, sources, side="right") - start
-    # The n-th free target comes after as many taken ones as have at most n free ones before them.
-    free_before = dst - (np.arange(len(taken)) - np.searchsorted(of, of))
+    # The n-th free target comes after as many excluded ones as have at most n free before them.
+    free_before = dst - (np.arange(len(excluded)) - np.searchsorted(of, of))
     number = (generator.random(len(src)) * (targets - size)[row]).astype(np.int64)
     passed = np.searchsorted(
         of * (targets + 1) + free_before, src * (targets + 1) + number, "right"
@@ -138,7 +138,7 @@ def _historical(
     before = Neighbours.of(known.src[past], known.dst[past], sources)
     size = (before.start[1:] - before.start[:-1])[src]
     drawn = before.start[:-1][src] + (generator.random(len(src)) * size).astype(np.int64)
-    found = size > 0
+    has_candidates = size > 0
     negative = dst.copy()
-    negative[found] = before.dst[drawn[found]]
-    return negative, found
+    negative[has_candidates] = before.dst[drawn[has_candidates]]
+    return negative, has_candidates

@@ -15,7 +15,7 @@ FEW_EDGES = 5
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownLinks:
     """What was known of one edge type at the test cut.
 
     Args:
@@ -28,7 +28,7 @@ class Known:
     degree: Ints
 
     @classmethod
-    def of(cls, graph: Graph, answers: Answers) -> "Known":
+    def of(cls, graph: Graph, answers: Answers) -> "KnownLinks":
         edge, pairs = answers.edge, answers.queries.known
         nodes = graph.num_nodes
         return cls(
@@ -57,13 +57,13 @@ def worst_links(graph: Graph, answers: Answers, *, most: int = WORST) -> list[Wo
     Args:
         graph: What was known at the test cut.
     """
-    queries, known = answers.queries, Known.of(graph, answers)
+    queries, known = answers.queries, KnownLinks.of(graph, answers)
     order = np.lexsort((queries.dst, queries.src, -answers.ranks))
     wrong = order[answers.ranks[order] > 1]
     return [_row(graph, answers, known, int(query)) for query in wrong[:most]]
 
 
-def _row(graph: Graph, answers: Answers, known: Known, query: int) -> WorstLink:
+def _row(graph: Graph, answers: Answers, known: KnownLinks, query: int) -> WorstLink:
     edge, queries = answers.edge, answers.queries
     source, target = int(queries.src[query]), int(queries.dst[query])
     popularity = np.diff(known.sources.start)
@@ -88,7 +88,7 @@ def _row(graph: Graph, answers: Answers, known: Known, query: int) -> WorstLink:
     return replace(row, why=reasons(row))
 
 
-def common(known: Known, source: int, target: int) -> int:
+def common(known: KnownLinks, source: int, target: int) -> int:
     """How many of the source's other targets were had by another source of this target."""
     _, mine = known.targets.rows(np.array([source]))
     _, others = known.sources.rows(np.array([target]))

@@ -22,7 +22,7 @@ from ml.explanation.game import Weights, group_game, mixed_game, rule_side
 from ml.explanation.players import EmbedCoalitions, Kinds, in_words
 from ml.explanation.shapley import (
     MixedGame,
-    Shares,
+    ShapleyValues,
     count_visits,
     permutation_coalitions,
     permutation_shapley,
@@ -185,7 +185,7 @@ def explain_flat(
 def _answer(
     view: str,
     players: Sequence[Player],
-    shares: Shares,
+    shares: ShapleyValues,
     subject: Subject,
     background: Background,
     method: str,

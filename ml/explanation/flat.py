@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ml.compute.compiling import kernel
 from ml.explanation.game import Weights
-from ml.explanation.shapley import Floats, Shares, _logistic, standard_error
+from ml.explanation.shapley import Floats, ShapleyValues, _logistic, standard_error
 from ml.fusion.evidence import Evidence
 
 PAIRS = 500
@@ -50,7 +50,7 @@ class FlatGame:
         z = self.weights.slope * (m + gate * (r - m)) + self.weights.shift
         return np.asarray((0.5 + 0.5 * np.tanh(0.5 * z)).mean(1))
 
-    def sample(self, *, pairs: int = PAIRS, seed: int = 0) -> Shares:
+    def sample(self, *, pairs: int = PAIRS, seed: int = 0) -> ShapleyValues:
         """Shapley values by pairs of walks; the same seed gives the same values."""
         rows, features = self.add_r.shape
         rounds = -(-pairs // rows)
@@ -61,7 +61,7 @@ class FlatGame:
             self.start_m, self.start_h, np.stack([weights.out_hidden, weights.gate_hidden]),
             weights.slope, weights.shift,
         )  # fmt: skip
-        return Shares(phi.mean(0), base, score, standard_error(phi))
+        return ShapleyValues(phi.mean(0), base, score, standard_error(phi))
 
 
 def flat_game(

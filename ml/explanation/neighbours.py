@@ -8,12 +8,12 @@ import polars as pl
 
 from ml.contracts.reports.explanation import NeighbourEffect, NeighbourEffects
 from ml.contracts.schema import USER
+from ml.explanation.counterfactual import CounterfactualUser
 from ml.explanation.players import Kinds
-from ml.explanation.virtual import VirtualUser
 from ml.fusion.evidence import COUNT_PREFIX, Evidence
 from ml.fusion.fusion import score
 from ml.fusion.scoring import ProfileModel
-from ml.graph.graph import REVERSE, Graph
+from ml.graph.graph import Graph
 
 STRONGEST = 5
 TRIED = 64
@@ -30,7 +30,7 @@ Neighbour = tuple[str, int]
 
 def strongest_neighbours(
     model: ProfileModel,
-    user: VirtualUser,
+    user: CounterfactualUser,
     graph: Graph,
     evidence: Evidence,
     frame: pl.DataFrame,
@@ -48,19 +48,19 @@ def strongest_neighbours(
         Of the kinds that have neighbours.
     """
     kinds = Kinds.of(model.schema)
-    found, acted = _by_kind(user)
+    by_kind, acted = _by_kind(user)
     candidates = [
         (kind, neighbour)
-        for kind, of_kind in sorted(found.items())
+        for kind, of_kind in sorted(by_kind.items())
         for neighbour, _ in sorted(of_kind.items(), key=lambda item: (-item[1], item[0]))[:tried]
     ]
     if not candidates:
         return []
     parts = _contributions(model, user, kinds, evidence, frame, candidates, acted)
     answer = []
-    for kind in sorted(found):
+    for kind in sorted(by_kind):
         rows = [
-            _row(graph, neighbour, found[kind][neighbour], part)
+            _row(graph, neighbour, by_kind[kind][neighbour], part)
             for (of_kind, neighbour), part in zip(candidates, parts, strict=True)
             if of_kind == kind
         ]
@@ -68,7 +68,7 @@ def strongest_neighbours(
         answer.append(
             NeighbourEffects(
                 player=kinds.names[kind],
-                neighbours=len(found[kind]),
+                neighbours=len(by_kind[kind]),
                 tried=len(rows),
                 strongest=rows[:most],
             )
@@ -76,23 +76,23 @@ def strongest_neighbours(
     return answer
 
 
-def _by_kind(user: VirtualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[Any]]:
+def _by_kind(user: CounterfactualUser) -> tuple[dict[int, Counter[Neighbour]], Counter[Any]]:
     """Events with each neighbour by kind, and those of them that the user did."""
-    found: dict[int, Counter[Neighbour]] = {}
+    by_kind: dict[int, Counter[Neighbour]] = {}
     acted: Counter[Any] = Counter()
-    for key, sources in user.surroundings.sources.items():
-        kind = user.kind_of[key]
-        events = user.surroundings.events[key]
+    for message, sources in user.neighbourhood.sources.items():
+        kind = user.kind_of[message]
+        events = user.neighbourhood.events[message]
         for source, count in zip(sources.tolist(), events.tolist(), strict=True):
-            found.setdefault(kind, Counter())[key[0], source] += count
-            if key[1].startswith(REVERSE):
-                acted[kind, key[0], source] += count
-    return found, acted
+            by_kind.setdefault(kind, Counter())[message.source, source] += count
+            if message.reverse:
+                acted[kind, message.source, source] += count
+    return by_kind, acted
 
 
 def _contributions(
     model: ProfileModel,
-    user: VirtualUser,
+    user: CounterfactualUser,
     kinds: Kinds,
     evidence: Evidence,
     frame: pl.DataFrame,
@@ -101,12 +101,14 @@ def _contributions(
 ) -> list[float]:
     """The score minus the score without each candidate; all in one batch, everybody first."""
     rows = 1 + len(candidates)
-    masks = {key: np.ones((rows, len(s)), bool) for key, s in user.surroundings.sources.items()}
+    masks = {
+        message: np.ones((rows, len(s)), bool) for message, s in user.neighbourhood.sources.items()
+    }
     counts = {name: [frame[name][0] or 0] * rows for name in model.encoder.counts}
     for row, (kind, (node_type, index)) in enumerate(candidates, 1):
-        for key, mask in masks.items():
-            if user.kind_of[key] == kind and key[0] == node_type:
-                mask[row, user.surroundings.sources[key] == index] = False
+        for message, mask in masks.items():
+            if user.kind_of[message] == kind and message.source == node_type:
+                mask[row, user.neighbourhood.sources[message] == index] = False
         name = COUNT_PREFIX + kinds.events[kind - 1]
         if name in counts:
             counts[name][row] = max(0, counts[name][row] - acted[kind, node_type, index])

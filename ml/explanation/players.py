@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.contracts.reports.explanation import Contribution
-from ml.contracts.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.explanation.game import Columns
 from ml.explanation.shapley import Coalitions
 from ml.fusion.evidence import COUNT_PREFIX, AttributeEncoder, Matrix
-from ml.graph.graph import message_types
+from ml.graph.message_types import MessageType, message_types
 
 EmbedCoalitions = Callable[[Coalitions], Matrix]
 """A user's embedding with some kinds of evidence in play. Shapes: [C, K] → [C, D]."""
@@ -56,7 +56,7 @@ class Kinds:
         """The kind that events of a type belong to."""
         return 1 + self.events.index(event)
 
-    def of_messages(self, schema: GraphSchema) -> dict[EdgeKey, int]:
+    def of_messages(self, schema: GraphSchema) -> dict[MessageType, int]:
         """The kind of every message type, reverse ones included."""
         kinds = [self.of_event(edge.event) for edge in schema.edges]
         return dict(zip(message_types(schema), kinds * 2, strict=True))
@@ -74,12 +74,12 @@ class Kinds:
 
 def in_words(contributions: Sequence[Contribution], *, most: int = 5) -> str:
     """The largest contributions as people say them, like ``calls -0.12, orders +0.05``."""
-    said = []
+    phrases = []
     for row in contributions[:most]:
         name = f"rule {row.player}" if row.kind == "rule" else row.player
         if abs(row.contribution) >= 0.005:
-            said.append(f"{name} {signed(row.contribution)}")
-    return ", ".join(said) or "no part moves the score by .005 or more"
+            phrases.append(f"{name} {signed(row.contribution)}")
+    return ", ".join(phrases) or "no part moves the score by .005 or more"
 
 
 def signed(part: float) -> str:

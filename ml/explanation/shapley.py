@@ -23,7 +23,7 @@ Value = Callable[[Coalitions], Floats]
 
 
 @dataclass(frozen=True)
-class Shares:
+class ShapleyValues:
     """Shapley values, the worth of nobody and of everybody.
 
     Args:
@@ -95,7 +95,7 @@ class MixedGame:
         """See ``count_visits``."""
         return count_visits(self.add_r, self.add_a, self.states.shape[1])
 
-    def exact(self) -> Shares:
+    def exact(self) -> ShapleyValues:
         """By all coalitions. A player that adds nothing to a row is left out of that row's game:
         there its value is zero and it changes nobody else's."""
         if len(self.states) != 2 ** self.states.shape[1]:
@@ -107,7 +107,7 @@ class MixedGame:
             self.add_r, self.add_a, self.start_r, self.start_a, self.m, self.c,
             self.slope, self.shift, _weights(self.players),
         )  # fmt: skip
-        return Shares(phi, base, score, np.zeros_like(phi))
+        return ShapleyValues(phi, base, score, np.zeros_like(phi))
 
 
 def count_visits(add_r: Floats, add_a: Floats, others: int) -> int:
@@ -137,22 +137,22 @@ def permutation_coalitions(n: int, *, permutations: int, seed: int) -> Coalition
     generator = np.random.default_rng(seed)
     orders = [generator.permutation(n) for _ in range(max(1, (permutations + 1) // 2))]
     orders += [order[::-1] for order in orders]
-    place = np.argsort(np.stack(orders), axis=1)  # [orders, n]
-    coalitions: Coalitions = place[:, None, :] < np.arange(n + 1)[None, :, None]
+    position = np.argsort(np.stack(orders), axis=1)  # [orders, n]
+    coalitions: Coalitions = position[:, None, :] < np.arange(n + 1)[None, :, None]
     return coalitions
 
 
-def permutation_shapley(value: Value, walks: Coalitions) -> Shares:
+def permutation_shapley(value: Value, walks: Coalitions) -> ShapleyValues:
     """Shapley values by the walks of ``permutation_coalitions``; every walk adds up exactly."""
     orders, steps, n = walks.shape
     unique, inverse = np.unique(walks.reshape(-1, n), axis=0, return_inverse=True)
     worth = value(unique)[inverse.ravel()].reshape(orders, steps)
     gained = np.diff(worth, axis=1)  # [orders, n], by step
-    place = n - walks.sum(1)  # the step at which each player enters
-    entered = np.take_along_axis(gained, place, axis=1)  # [orders, n], by player
+    position = n - walks.sum(1)  # the step at which each player enters
+    entered = np.take_along_axis(gained, position, axis=1)  # [orders, n], by player
     pairs = entered.reshape(2, -1, n).mean(0)  # an order and its reverse, which are not independent
     error = standard_error(pairs)
-    return Shares(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)
+    return ShapleyValues(pairs.mean(0), float(worth[0, 0]), float(worth[0, -1]), error)
 
 
 def standard_error(draws: Floats) -> Floats:

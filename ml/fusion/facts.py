@@ -46,15 +46,15 @@ def user_facts(graph: Graph, rules: RuleSet) -> pl.DataFrame:
 def edge_counts(graph: Graph) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Distinct neighbours of each user by edge type. Shapes: [users]."""
     users = graph.num_nodes[USER]
-    found = {}
+    counts = {}
     for edge in graph.schema.edges:
         pairs = graph.pairs(edge.key)
         if edge.source == USER:
-            found[edge.name] = np.bincount(pairs.src, minlength=users)
+            counts[edge.name] = np.bincount(pairs.src, minlength=users)
         if edge.target == USER:
             name = f"{edge.name} (in)" if edge.source == USER else edge.name
-            found[name] = np.bincount(pairs.dst, minlength=users)
-    return found
+            counts[name] = np.bincount(pairs.dst, minlength=users)
+    return counts
 
 
 def _lists(names: list[str], mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> pl.Series:

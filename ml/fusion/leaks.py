@@ -40,11 +40,11 @@ def _binned(column: Floats) -> npt.NDArray[np.int64]:
 
 
 def _alone(bins: npt.NDArray[np.int64], y: Floats, fold: npt.NDArray[np.int64]) -> float:
-    said = np.empty(len(y))
+    prediction = np.empty(len(y))
     for number in np.unique(fold):
         test, train = fold == number, fold != number
         users = np.bincount(bins[train], minlength=bins.max() + 1)
         positives = np.bincount(bins[train], weights=y[train], minlength=len(users))
         share = (positives + y[train].mean()) / (users + 1)
-        said[test] = share[bins[test]]
-    return auc(y, said)
+        prediction[test] = share[bins[test]]
+    return auc(y, prediction)

@@ -11,7 +11,7 @@ from ml.contracts.reports.score import TargetKind
 from ml.contracts.schema import USER, EdgeType
 from ml.graph.graph import Graph
 
-Known = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 MIN_CLASS = 20
 """Users of each class below which a target is not one to learn from."""
@@ -21,7 +21,7 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Target:
+class ScoreTarget:
     """What the score predicts.
 
     Args:
@@ -35,7 +35,7 @@ class Target:
 
     kind: TargetKind
     y: npt.NDArray[np.float64]
-    known: Known
+    known: Mask
     what: str = ""
     passed_over: tuple[str, ...] = ()
     cut: int | None = None
@@ -58,7 +58,7 @@ def choose_target(
     cut: int | None,
     rule_score: npt.NDArray[np.floating[Any]],
     horizon_days: int = HORIZON_DAYS,
-) -> Target:
+) -> ScoreTarget:
     """The uploaded label; else who falls silent, or first orders a product, after the cut; else,
     not validated, the rules. The first that has ``MIN_CLASS`` users of each class.
 
@@ -79,20 +79,20 @@ def choose_target(
             return replace(target, passed_over=tuple(reasons))
     everybody = np.ones(len(rule_score), bool)
     y = (np.asarray(rule_score, np.float64) + 1) / 2
-    return Target("rules", y, everybody, "what the rules say", tuple(reasons))
+    return ScoreTarget("rules", y, everybody, "what the rules say", tuple(reasons))
 
 
-def _label(graph: Graph) -> Target | str:
+def _label(graph: Graph) -> ScoreTarget | str:
     name = graph.schema.label
     if name is None or graph.labels is None:
         return "label: the dataset has none"
     known = graph.labels >= 0
     if not known.any():
         return f"label {name}: no user has a value"
-    return Target("label", graph.labels.astype(np.float64), known, f"label {name}")
+    return ScoreTarget("label", graph.labels.astype(np.float64), known, f"label {name}")
 
 
-def _futures(graph: Graph, cut: int | None, horizon_days: int) -> list[Target | str]:
+def _futures(graph: Graph, cut: int | None, horizon_days: int) -> list[ScoreTarget | str]:
     times = [edges.time.max() for edges in graph.edges.values() if edges.time is not None]
     if cut is None or not times:
         return ["future behaviour: the events have no times to cut at"]
@@ -100,18 +100,18 @@ def _futures(graph: Graph, cut: int | None, horizon_days: int) -> list[Target | 
     days = round((end - cut) / DAY, 2)
     y, known = inactive_after(graph, cut, end)
     span = f"in the {days:g} days from {_date(cut)}"
-    silent = Target("future behaviour", y, known, f"no event {span}", (), cut, days)
+    silent = ScoreTarget("future behaviour", y, known, f"no event {span}", (), cut, days)
     order = _order_edge(graph)
     if order is None:
         return [silent, "first order of a product: there are no timed events with products"]
     product, y, known = first_order(graph, order, cut, end)
     what = f"first {order.event} of {order.target} {graph.node_ids[order.target][product]} {span}"
-    return [silent, Target("future behaviour", y, known, what, (), cut, days)]
+    return [silent, ScoreTarget("future behaviour", y, known, what, (), cut, days)]
 
 
 def inactive_after(
     graph: Graph, cut: int, end: int | None = None
-) -> tuple[npt.NDArray[np.float64], Known]:
+) -> tuple[npt.NDArray[np.float64], Mask]:
     """Users that act before ``cut`` (the mask) and not from there to ``end`` (1.0).
 
     Shapes: [users], [users].
@@ -128,7 +128,7 @@ def inactive_after(
 
 def first_order(
     graph: Graph, edge: EdgeType, cut: int, end: int
-) -> tuple[int, npt.NDArray[np.float64], Known]:
+) -> tuple[int, npt.NDArray[np.float64], Mask]:
     """The product with the most first orders between ``cut`` and ``end``, who makes one (1.0), and
     who could: users that act before ``cut`` and have not ordered it by then (the mask).
 
@@ -152,16 +152,19 @@ def first_order(
 
 def _order_edge(graph: Graph) -> EdgeType | None:
     """The timed relation of users to products: orders, else the first there is."""
-    found = [
+    candidates = [
         edge
         for edge in graph.schema.edges
         if edge.source == USER and edge.target == "product" and len(graph.edges[edge.key])
         if graph.edges[edge.key].time is not None
     ]
-    return next((edge for edge in found if edge.event == "order"), found[0] if found else None)
+    return next(
+        (edge for edge in candidates if edge.event == "order"),
+        candidates[0] if candidates else None,
+    )
 
 
-def _too_few(target: Target) -> str:
+def _too_few(target: ScoreTarget) -> str:
     """Why nothing can be learned from a target; empty if it can."""
     y = target.y[target.known]
     positive = int((y > 0).sum())

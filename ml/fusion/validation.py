@@ -30,7 +30,7 @@ from ml.fusion.evidence import AttributeEncoder, Evidence
 from ml.fusion.fusion import Fusion, FusionConfig, fit_fusion, score
 from ml.fusion.leaks import telling
 from ml.fusion.notes import NOT_VALIDATED, SINGLE, score_notes
-from ml.fusion.targets import Target
+from ml.fusion.targets import ScoreTarget
 
 METHODS = ("fused", "rules", "embedding", "boosting", "without_embedding")
 CALIBRATION = (
@@ -57,7 +57,7 @@ class Validation:
 
 def validate_fusion(
     evidence: Evidence,
-    target: Target,
+    target: ScoreTarget,
     frame: pl.DataFrame,
     encoder: AttributeEncoder,
     config: FusionConfig,
@@ -126,7 +126,7 @@ def validate_fusion(
     return Validation(report, held_out_frame(rows, y, p))
 
 
-def _unmeasured(target: Target, config: FusionConfig, *, users: int) -> ScoreReport:
+def _unmeasured(target: ScoreTarget, config: FusionConfig, *, users: int) -> ScoreReport:
     """What can be said of a score that is trained on the rules."""
     return ScoreReport(
         auc=None,

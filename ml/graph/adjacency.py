@@ -6,22 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.ages import of_any_age
-from ml.graph.graph import reverse
+from ml.graph.message_types import MessageType, names, of_any_age
 
 MAX_NODES = 2**31 - 1
 
-PairDict = Mapping[EdgeKey, Tensor]
-"""Distinct pairs by edge type of the schema, or by its age classes. Shapes: [2, P]."""
+PairDict = Mapping[MessageType, Tensor]
+"""Distinct pairs, by the message type from their sources to their targets. Shapes: [2, P]."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class SparseRows:
     """Edges grouped by the node at one end (compressed sparse rows without the empty ones).
 
     Args:
-        index: Nodes that have edges, rising. int32, shape: [R].
+        index: Nodes that have edges, ascending. int32, shape: [R].
         start: Edges of ``index[r]`` are ``start[r]`` to ``start[r + 1]``. int64, shape: [R + 1].
         other: Node at the other end of each edge. int32, shape: [E].
     """
@@ -37,11 +35,11 @@ class Rows:
     def num_edges(self) -> int:
         return len(self.other)
 
-    def to(self, device: str | torch.device) -> "Rows":
-        return Rows(self.index.to(device), self.start.to(device), self.other.to(device))
+    def to(self, device: str | torch.device) -> "SparseRows":
+        return SparseRows(self.index.to(device), self.start.to(device), self.other.to(device))
 
     @classmethod
-    def group(cls, node: Tensor, other: Tensor, num_nodes: int) -> "Rows":
+    def group(cls, node: Tensor, other: Tensor, num_nodes: int) -> "SparseRows":
         """Group edges by ``node``; edges of one node keep their order.
 
         Args:
@@ -74,12 +72,12 @@ class Relation:
     """Edges of one message type, grouped by either end.
 
     Args:
-        by_target: ``other`` are sources; those of one target rise.
-        by_source: ``other`` are targets; those of one source rise.
+        by_target: ``other`` are sources, ascending for each target.
+        by_source: ``other`` are targets, ascending for each source.
     """
 
-    by_target: Rows
-    by_source: Rows
+    by_target: SparseRows
+    by_source: SparseRows
 
     @property
     def reversed(self) -> "Relation":
@@ -96,30 +94,31 @@ class Adjacency:
 
     Args:
         num_nodes: Nodes by node type.
-        relations: By message type, or by its age classes; the order does not matter.
+        relations: By message type, each age apart; the order does not matter.
     """
 
     num_nodes: Mapping[str, int]
-    relations: Mapping[EdgeKey, Relation]
+    relations: Mapping[MessageType, Relation]
 
     @property
     def num_edges(self) -> int:
         return sum(relation.by_target.num_edges for relation in self.relations.values())
 
-    def of(self, key: EdgeKey) -> list[Relation]:
+    def of(self, message: MessageType) -> list[Relation]:
         """The edges of a message type, one relation for each age class; at least one."""
-        found = of_any_age(self.relations, key)
-        if not found:
-            raise KeyError(f"no message type {key}, expected one of {list(self.relations)}")
-        return found
+        relations = of_any_age(self.relations, message)
+        if not relations:
+            expected = names(list(self.relations))
+            raise KeyError(f"no message type {message}, expected one of {expected}")
+        return relations
 
-    def degree(self, key: EdgeKey) -> Tensor:
+    def degree(self, message: MessageType) -> Tensor:
         """In-edges of every node along a message type, whatever their age. Shape: [n]."""
-        size = self.num_nodes[key[2]]
-        return total([found.by_target.degree(size) for found in self.of(key)])
+        size = self.num_nodes[message.target]
+        return total([relation.by_target.degree(size) for relation in self.of(message)])
 
     def to(self, device: str | torch.device) -> "Adjacency":
-        moved = {key: relation.to(device) for key, relation in self.relations.items()}
+        moved = {message: relation.to(device) for message, relation in self.relations.items()}
         return Adjacency(self.num_nodes, moved)
 
 
@@ -149,14 +148,14 @@ def relation_of(edge_index: Tensor, num_sources: int, num_targets: int) -> Relat
     if max(num_sources, num_targets) > MAX_NODES:
         raise ValueError(f"a node type has more than {MAX_NODES} nodes: split the graph")
     if bool((source[1:] < source[:-1]).any()):
-        first = Rows.group(source, target, num_sources)
+        first = SparseRows.group(source, target, num_sources)
         source, target = first.nodes(), first.other
-    by_target = Rows.group(target, source, num_targets)
-    return Relation(by_target, Rows.group(by_target.other, by_target.nodes(), num_sources))
+    by_target = SparseRows.group(target, source, num_targets)
+    return Relation(by_target, SparseRows.group(by_target.other, by_target.nodes(), num_sources))
 
 
 def build_adjacency(
-    num_nodes: Mapping[str, int], edge_index_dict: Mapping[EdgeKey, Tensor]
+    num_nodes: Mapping[str, int], edge_index_dict: Mapping[MessageType, Tensor]
 ) -> Adjacency:
     """Sort the edges of every message type.
 
@@ -164,8 +163,8 @@ def build_adjacency(
         edge_index_dict: Edges by message type, in any order. Shapes: [2, E].
     """
     relations = {
-        key: relation_of(edge_index, num_nodes[key[0]], num_nodes[key[2]])
-        for key, edge_index in edge_index_dict.items()
+        message: relation_of(edge_index, num_nodes[message.source], num_nodes[message.target])
+        for message, edge_index in edge_index_dict.items()
     }
     return Adjacency(dict(num_nodes), relations)
 
@@ -174,8 +173,8 @@ def pair_adjacency(num_nodes: Mapping[str, int], pairs: PairDict) -> Adjacency:
     """Messages along ``pairs`` and back; both directions share their memory.
 
     Args:
-        pairs: As of ``ml.graph.sampling.pair_tensors``.
+        pairs: As of ``ml.graph.messages.pair_tensors``.
     """
     there = build_adjacency(num_nodes, pairs).relations
-    back = {reverse(key): relation.reversed for key, relation in there.items()}
+    back = {message.reversed: relation.reversed for message, relation in there.items()}
     return Adjacency(dict(num_nodes), {**there, **back})

@@ -13,7 +13,6 @@ from ml.contracts.schema import USER, EdgeKey, GraphSchema
 Ints = npt.NDArray[np.int64]
 Scope = Literal["full", "sampled"]
 
-REVERSE = "rev_"
 UNKNOWN_TIME = np.iinfo(np.int64).min
 """Time of an event without one in data that has times: older than everything known."""
 
@@ -128,18 +127,18 @@ class Graph:
         times = (edges.time for edges in self.edges.values() if edges.time is not None)
         return max([0, *(int(time.max()) for time in times if len(time))])
 
-    def known(self, node_type: str) -> npt.NDArray[np.bool_]:
+    def known_nodes(self, node_type: str) -> npt.NDArray[np.bool_]:
         """Which nodes of a type are there already. Shape: [n].
 
         Where events have times, those with an edge, either way: others have not come yet. Without
         times also those that are listed.
         """
-        found = np.arange(len(self.node_ids[node_type])) < self.known_from_start(node_type)
+        known = np.arange(len(self.node_ids[node_type])) < self.known_from_start(node_type)
         for (source, _, target), edges in self.edges.items():
             for name, ends in ((source, edges.src), (target, edges.dst)):
                 if name == node_type:
-                    found[ends] = True
-        return found
+                    known[ends] = True
+        return known
 
     def known_from_start(self, node_type: str) -> int:
         """How many nodes of a type, the first ones, need no edge to be known."""
@@ -179,17 +178,6 @@ class Graph:
             self, node_ids=node_ids, features=features, edges=edges, labels=labels,
             dropped_events=self.dropped_events + dropped, _index={}, _pairs={},
         )  # fmt: skip
-
-
-def reverse(key: EdgeKey) -> EdgeKey:
-    """The edge type that carries messages the other way."""
-    return (key[2], REVERSE + key[1], key[0])
-
-
-def message_types(schema: GraphSchema) -> list[EdgeKey]:
-    """Every edge type and its reverse, in the one order that models rely on."""
-    keys = [edge.key for edge in schema.edges]
-    return keys + [reverse(key) for key in keys]
 
 
 def distinct_pairs(edges: Edges, num_targets: int) -> Pairs:
@@ -278,7 +266,7 @@ def _edges(
     }
     edges = {}
     for edge in schema.edges:
-        found = (
+        linked = (
             events.filter(type=edge.event, target_type=edge.target)
             .select("actor", "target", pl.col("timestamp").dt.epoch("s").alias("time"))
             .join(maps[edge.source], left_on="actor", right_on="id", maintain_order="left")
@@ -287,12 +275,12 @@ def _edges(
                 maintain_order="left",
             )
         )  # fmt: skip
-        timed = keep_timestamps and found["time"].null_count() < len(found)
-        time = found["time"].fill_null(int(UNKNOWN_TIME)).to_numpy().copy() if timed else None
+        timed = keep_timestamps and linked["time"].null_count() < len(linked)
+        time = linked["time"].fill_null(int(UNKNOWN_TIME)).to_numpy().copy() if timed else None
         edges[edge.key] = Edges(
-            found["i"].to_numpy().copy(), found["i_dst"].to_numpy().copy(), time
+            linked["i"].to_numpy().copy(), linked["i_dst"].to_numpy().copy(), time
         )
-    return edges, len(events) - sum(len(found) for found in edges.values())
+    return edges, len(events) - sum(len(own) for own in edges.values())
 
 
 def _times(edges: Edges) -> Ints:

@@ -12,48 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.contracts.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.graph import growing_kernels as kernels
-from ml.graph.adjacency import Adjacency, Relation, Rows, relation_of
-from ml.graph.ages import ageless
-from ml.graph.graph import reverse
+from ml.graph.adjacency import Adjacency, Relation, SparseRows, relation_of
+from ml.graph.growing_array import GrowingArray
+from ml.graph.message_types import MessageType, message_types
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 NOTHING = np.empty(0, np.int32)
-
-
-class Column:
-    """An array whose first axis grows; ``values`` is what is there now, new rows are ``empty``."""
-
-    def __init__(self, values: npt.NDArray[Any], empty: Any = 0) -> None:
-        self._buffer = values
-        self._size = len(values)
-        self.empty = empty
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        """A view: do not keep it while the column grows."""
-        return self._buffer[: self._size]
-
-    def grow(self, size: int) -> None:
-        """Up to ``size`` rows."""
-        if size > len(self._buffer):
-            room = size + size // 8 + 64
-            buffer = np.full((room, *self._buffer.shape[1:]), self.empty, self._buffer.dtype)
-            buffer[: self._size] = self._buffer[: self._size]
-            self._buffer = buffer
-        self._size = max(self._size, size)
-
-    def shrink(self, size: int) -> None:
-        """Down to ``size`` rows; the memory stays for those to come."""
-        self._buffer[size : self._size] = self.empty
-        self._size = size
 
 
 @dataclass(frozen=True)
@@ -78,9 +47,9 @@ class End:
     def arrays(self) -> tuple[Any, ...]:
         return self.start, self.other, self.head, self.link, self.far
 
-    def rows(self, nodes: Ints) -> Rows:
+    def rows(self, nodes: Ints) -> SparseRows:
         """Edges of some nodes: row r is ``nodes[r]``; base edges first, then the latest."""
-        return Rows(*(torch.from_numpy(part) for part in kernels.gather(nodes, *self.arrays)))
+        return SparseRows(*(torch.from_numpy(part) for part in kernels.gather(nodes, *self.arrays)))
 
     def spread(self, nodes: Ints, weight: Floats, total: Floats) -> int:
         """Add each node's weight to ``total`` of the nodes at the far ends.
@@ -108,9 +77,11 @@ class GrowingRelation:
             (_dense(rows, size), rows.other.numpy())
             for rows, size in ((relation.by_source, sources), (relation.by_target, targets))
         )
-        self._heads = tuple(Column(np.full(size, -1, np.int32), -1) for size in (sources, targets))
-        self._links = tuple(Column(NOTHING.copy()) for _ in range(2))
-        self._delta = tuple(Column(NOTHING.copy()) for _ in range(2))
+        self._heads = tuple(
+            GrowingArray(np.full(size, -1, np.int32), -1) for size in (sources, targets)
+        )
+        self._links = tuple(GrowingArray(NOTHING.copy()) for _ in range(2))
+        self._delta = tuple(GrowingArray(NOTHING.copy()) for _ in range(2))
 
     @property
     def num_base(self) -> int:
@@ -157,8 +128,8 @@ class GrowingRelation:
 
     def has(self, source: Ints, target: Ints) -> Bools:
         """Which edges are there. Shape: [E]."""
-        found: Bools = kernels.contains(source, target, *self._arrays())
-        return found
+        inside: Bools = kernels.contains(source, target, *self._arrays())
+        return inside
 
     def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
         growing = (*self._heads, *self._links, *self._delta)
@@ -187,17 +158,20 @@ class GrowingAdjacency:
         adjacency: Edges to begin with, of every message type of the schema.
         merge_share: The delta of an edge type is merged once it has more than this share of the
             base's edges, and more than ``merge_least``.
+
+    Attributes:
+        relations: By the message type from their sources to their targets.
     """
 
     def __init__(
         self, schema: GraphSchema, adjacency: Adjacency, *, merge_share: float, merge_least: int
     ) -> None:
         self.merge_share, self.merge_least = merge_share, merge_least
-        size, types = adjacency.num_nodes, [edge.key for edge in schema.edges]
+        size, types = adjacency.num_nodes, message_types(schema)
         self.relations = {
-            key: GrowingRelation(relation, size[key[0]], size[key[2]])
-            for key, relation in adjacency.relations.items()
-            if ageless(key) in types
+            message: GrowingRelation(relation, size[message.source], size[message.target])
+            for message, relation in adjacency.relations.items()
+            if message.ageless in types and not message.reverse
         }
         self._sizes = dict(size)
 
@@ -209,23 +183,25 @@ class GrowingAdjacency:
     def grow(self, num_nodes: Mapping[str, int]) -> None:
         """Room for new nodes."""
         self._sizes = dict(num_nodes)
-        for key, relation in self.relations.items():
-            relation.grow(num_nodes[key[0]], num_nodes[key[2]])
+        for message, relation in self.relations.items():
+            relation.grow(num_nodes[message.source], num_nodes[message.target])
 
-    def add(self, key: EdgeKey, source: Ints, target: Ints) -> Bools:
+    def add(self, message: MessageType, source: Ints, target: Ints) -> Bools:
         """Add edges of one age class; those that are there, of whatever age, change nothing.
 
         Returns:
             Which edges are new: of equal ones the first. Shape: [E].
         """
-        if key not in self.relations:
+        if message not in self.relations:
             none = relation_of(torch.empty(2, 0, dtype=torch.long), 0, 0)
-            self.relations[key] = GrowingRelation(none, self._sizes[key[0]], self._sizes[key[2]])
+            self.relations[message] = GrowingRelation(
+                none, self._sizes[message.source], self._sizes[message.target]
+            )
         new = np.ones(len(source), np.bool_)
         for other, relation in self.relations.items():
-            if other != key and ageless(other) == ageless(key):
+            if other != message and other.ageless == message.ageless:
                 new &= ~relation.has(source, target)
-        new[new] = self.relations[key].add(source[new], target[new])
+        new[new] = self.relations[message].add(source[new], target[new])
         return new
 
     def merge(self) -> bool:
@@ -243,9 +219,13 @@ class GrowingAdjacency:
             relation.merge()
         return bool(large)
 
-    def arriving(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]:
+    def arriving(self, node_type: str, nodes: Ints) -> dict[MessageType, SparseRows]:
         """In-edges of some nodes by message type: row r is ``nodes[r]``."""
-        return {key: end.rows(nodes) for key, end, _ in self._ends() if key[2] == node_type}
+        return {
+            message: end.rows(nodes)
+            for message, end, _ in self._ends()
+            if message.target == node_type
+        }
 
     def spread(
         self, weights: Mapping[str, tuple[Ints, Floats]], totals: Mapping[str, Floats]
@@ -260,22 +240,22 @@ class GrowingAdjacency:
             Edges that were followed.
         """
         return sum(
-            end.spread(*weights[key[0]], totals[key[2]])
-            for key, _, end in self._ends()
-            if key[0] in weights
+            end.spread(*weights[message.source], totals[message.target])
+            for message, _, end in self._ends()
+            if message.source in weights
         )
 
-    def _ends(self) -> Iterator[tuple[EdgeKey, End, End]]:
+    def _ends(self) -> Iterator[tuple[MessageType, End, End]]:
         """Each message type, its edges from where they arrive and from where they leave."""
-        for key, relation in self.relations.items():
+        for message, relation in self.relations.items():
             source, target = relation.by_source, relation.by_target
-            yield key, target, source
-            yield reverse(key), source, target
+            yield message, target, source
+            yield message.reversed, source, target
 
 
-def _dense(rows: Rows, size: int) -> Ints:
+def _dense(rows: SparseRows, size: int) -> Ints:
     """Where the edges of every node begin, also of those without. Shape: [size + 1]."""
     start = torch.zeros(size + 1, dtype=torch.long)
     torch.cumsum(rows.degree(size), 0, out=start[1:])
-    found: Ints = start.numpy()
-    return found
+    dense: Ints = start.numpy()
+    return dense

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.compute.compiling import kernel
-from ml.graph.drawing import first_not_before
+from ml.compute.searching import lower_bound
 
 Array = npt.NDArray[Any]
 
 
 @kernel
-def known(
+def has_edge(
     u: Any,
     v: Any,
     start: Array,
@@ -30,11 +30,11 @@ def known(
     """Whether the edge from ``u`` to ``v`` is in the base or the delta.
 
     Args:
-        start, other: Base edges by source, their targets rising.
+        start, other: Base edges by source, their targets ascending.
     """
     if u < len(start) - 1:
-        place = first_not_before(other, start[u], start[u + 1], v)
-        if place < start[u + 1] and other[place] == v:
+        index = lower_bound(other, start[u], start[u + 1], v)
+        if index < start[u + 1] and other[index] == v:
             return True
     # Whichever list ends first says it: one end may be a hub, seldom both.
     a, b = source_head[u], target_head[v]
@@ -59,13 +59,13 @@ def contains(
     delta_target: Array,
 ) -> Array:
     """Which edges are in the base or the delta. Shape: [E]."""
-    found = np.empty(len(source), np.bool_)
+    inside = np.empty(len(source), np.bool_)
     for i in range(len(source)):
-        found[i] = known(
+        inside[i] = has_edge(
             source[i], target[i], start, other, source_head, target_head, source_link,
             target_link, delta_source, delta_target,
         )  # fmt: skip
-    return found
+    return inside
 
 
 @kernel
@@ -85,7 +85,7 @@ def insert(
     """Append edges that are neither in the base nor in the delta, which has ``size``.
 
     Args:
-        start, other: Base edges by source, their targets rising.
+        start, other: Base edges by source, their targets ascending.
 
     Returns:
         Which edges were new. Shape: [E].
@@ -93,7 +93,7 @@ def insert(
     new = np.zeros(len(source), np.bool_)
     for i in range(len(source)):
         u, v = source[i], target[i]
-        if not known(
+        if not has_edge(
             u, v, start, other, source_head, target_head, source_link, target_link, delta_source,
             delta_target,
         ):  # fmt: skip
@@ -128,20 +128,20 @@ def gather(
             index[rows] = i
             bounds[rows + 1] = bounds[rows] + count
             rows += 1
-    found = np.empty(bounds[rows], np.int32)
+    ends = np.empty(bounds[rows], np.int32)
     for row in range(rows):
         v = nodes[index[row]]
         at = bounds[row]
         if v < len(start) - 1:
             for e in range(start[v], start[v + 1]):
-                found[at] = other[e]
+                ends[at] = other[e]
                 at += 1
         edge = head[v]
         while edge >= 0:
-            found[at] = far[edge]
+            ends[at] = far[edge]
             at += 1
             edge = link[edge]
-    return index[:rows].copy(), bounds[: rows + 1].copy(), found
+    return index[:rows].copy(), bounds[: rows + 1].copy(), ends
 
 
 @kernel

@@ -14,38 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ml.compute.hashing import in_fold, join, permuted_all
 from ml.compute.threads import run_pieces
 from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Adjacency, Relation, Rows
-from ml.graph.ages import UNKNOWN, Ages, aged
-from ml.graph.drawing import (
-    count_edges,
-    discover,
-    draw_edges,
-    in_fold,
-    join,
-    permuted_all,
-    pick,
-)
-from ml.graph.graph import message_types
-from ml.graph.sampling import Messages
+from ml.graph.adjacency import Adjacency, Relation, SparseRows
+from ml.graph.ages import Ages
+from ml.graph.message_types import UNKNOWN_AGE, MessageType, message_types
+from ml.graph.messages import Messages
+from ml.graph.sampling_kernels import count_edges, new_nodes, pairs_at, sample_edges
 from ml.graph.sorting import counting_sort
-from ml.graph.structure import Side, Structure, reverse_of
+from ml.graph.structure import Side, Structure
 
 Array = npt.NDArray[Any]
 ALL = 2**31 - 1
 """A fanout that keeps every edge."""
 EXACT_COUNT = 4096
-"""In-edges outside a fold are counted up to this degree; above it their expected number is told."""
+"""Up to this degree in-edges outside a fold are counted; above it their number is estimated."""
 PIECE = 2048
-
-
-def key_of(*numbers: int) -> np.uint64:
-    """A random key that belongs to ``numbers``, the same everywhere."""
-    key = np.uint64(0)
-    for number in numbers:
-        key = np.uint64(join(key, number))
-    return key
 
 
 @dataclass(frozen=True)
@@ -53,15 +38,15 @@ class View:
     """Which edges a step sees.
 
     Args:
-        draws: Key of the step: what it draws differs from other steps.
+        draws: Key of the step: what it samples differs from other steps.
         folding: Key of the epoch: how pairs fall into folds.
         folds: How many there are.
         part: Pairs of this fold carry no messages, either way; -1: all do.
         before: Pairs whose first event is not before this carry no messages; None: all do.
     """
 
-    draws: np.uint64 = np.uint64(0)  # noqa: RUF009
-    folding: np.uint64 = np.uint64(0)  # noqa: RUF009
+    sampling_key: np.uint64 = np.uint64(0)  # noqa: RUF009
+    folding_key: np.uint64 = np.uint64(0)  # noqa: RUF009
     folds: int = 1
     part: int = -1
     before: int | None = None
@@ -77,29 +62,29 @@ class View:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledEdges:
     """In-edges of some nodes along one message type.
 
     Args:
-        kept: How many each of the nodes has. Shape: [T].
-        found: Their other ends, one node's after the other's. Shape: [E].
+        count: How many each of the nodes has. Shape: [T].
+        sources: Their other ends, one node's after the other's. Shape: [E].
         age: The age class of each edge; None where ages play no part. Shape: [E].
     """
 
-    kept: npt.NDArray[np.int64]
-    found: Array
+    count: npt.NDArray[np.int64]
+    sources: Array
     age: Array | None
 
     def by_age(self) -> dict[int, tuple[Array, Array]]:
-        """``kept`` and ``found`` of each age class, of those without age in any case."""
+        """``count`` and ``sources`` of each age class, of those without age in any case."""
         if self.age is None:
-            return {UNKNOWN: (self.kept, self.found)}
-        target = np.repeat(np.arange(len(self.kept)), self.kept)
+            return {UNKNOWN_AGE: (self.count, self.sources)}
+        target = np.repeat(np.arange(len(self.count)), self.count)
         parts = {}
-        for age in (UNKNOWN, *np.unique(self.age).tolist()):
+        for age in (UNKNOWN_AGE, *np.unique(self.age).tolist()):
             of_age = self.age == age
-            kept = np.bincount(target[of_age], minlength=len(self.kept))
-            parts[age] = kept, self.found[of_age]
+            count = np.bincount(target[of_age], minlength=len(self.count))
+            parts[age] = count, self.sources[of_age]
         return parts
 
 
@@ -109,7 +94,7 @@ class Sample:
 
     Args:
         nodes: Nodes by type: the seeds as they were given, then what each lower layer needs more,
-            rising. Shapes: [n].
+            ascending. Shapes: [n].
         sizes: For h0, h1, … hL how many of the nodes need it, by type; the last are the seeds.
         hops: Messages of each layer from the lowest: to the first ``sizes[l]`` nodes, from the
             first ``sizes[l - 1]``. Counts are given for the seeds alone, in the last.
@@ -147,7 +132,7 @@ class Sampler:
         self.structure, self.fanouts = structure, tuple(fanouts)
         self.ages = Ages(tuple(edge_ages), structure.latest or 0) if edge_ages else None
         self.types = message_types(structure.schema)
-        self._place = {key: position for position, key in enumerate(structure.links)}
+        self._edge_index = {key: position for position, key in enumerate(structure.links)}
 
     @cached_property
     def _local(self) -> dict[str, Array]:
@@ -169,117 +154,129 @@ class Sampler:
         for name, chosen in nodes.items():
             self._local[name][chosen] = np.arange(len(chosen))
         sizes = [{name: len(chosen) for name, chosen in nodes.items()}]
-        counts = {key: np.log1p(self.counts(key, nodes[key[2]], view)) for key in self.types}
+        counts = {
+            message: np.log1p(self.counts(message, nodes[message.target], view))
+            for message in self.types
+        }
         hops: list[Messages] = []
         for layer in reversed(range(len(self.fanouts))):
             if hops and sizes[-1] == sizes[-2] and self.fanouts[layer] == self.fanouts[layer + 1]:
                 hops.append(hops[-1])  # the same nodes, draws and numbers
                 sizes.append(sizes[-1])
                 continue
-            drawn = {
-                key: self._draw(key, nodes[key[2]], view, self.fanouts[layer]) for key in self.types
+            sampled = {
+                message: self._sample_edges(
+                    message, nodes[message.target], view, self.fanouts[layer]
+                )
+                for message in self.types
             }
             for name in names:
-                found = [edges.found for key, edges in drawn.items() if key[0] == name]
-                nodes[name] = self._extend(name, nodes[name], found)
+                neighbours = [
+                    edges.sources for message, edges in sampled.items() if message.source == name
+                ]
+                nodes[name] = self._extend(name, nodes[name], neighbours)
             sizes.append({name: len(chosen) for name, chosen in nodes.items()})
-            hops.append(self._messages(drawn, sizes[-1], {} if hops else counts))
+            hops.append(self._messages(sampled, sizes[-1], {} if hops else counts))
         for name, chosen in nodes.items():
             self._local[name][chosen] = -1
         return Sample(nodes, sizes[::-1], hops[::-1])
 
-    def counts(self, key: EdgeKey, targets: Array, view: View) -> npt.NDArray[np.float32]:
+    def counts(self, message: MessageType, targets: Array, view: View) -> npt.NDArray[np.float32]:
         """In-edges of ``targets`` in the view before any cap. Shape: [T]."""
-        side, backwards = self.structure.incoming(key, early=view.before is not None)
+        side = self.structure.incoming(message, early=view.before is not None)
         count = np.empty(len(targets), np.float32)
         arrays = (
-            targets, side.start, side.other, side.time, view.end, backwards,
-            view.part_of(side), view.folds, self.fold_key(key, view), EXACT_COUNT, count,
+            targets, side.start, side.other, side.time, view.end, message.reverse,
+            view.part_of(side), view.folds, self.fold_key(message.edge_key, view), EXACT_COUNT,
+            count,
         )  # fmt: skip
         _in_pieces(lambda low, high, _: count_edges(low, high, *arrays), len(targets))
         return count
 
     def fold_key(self, key: EdgeKey, view: View) -> np.uint64:
-        """Key of the folds of an edge type, also by its reverse."""
-        edge = key if key in self._place else reverse_of(key)
-        return np.uint64(join(view.folding, self._place[edge]))
+        """Key of the folds of an edge type."""
+        return np.uint64(join(view.folding_key, self._edge_index[key]))
 
     def supervised(self, key: EdgeKey, low: int, high: int, view: View, *, shuffle: bool) -> Array:
-        """Pairs of the fold of a view at places ``low`` to ``high`` of the epoch's random order.
+        """Pairs of the fold of a view at ``low`` to ``high`` of the epoch's random order.
 
         Shape: [2, B], B about ``(high - low) / folds``.
         """
         side = self.structure.links[key].by_source
-        folding = self.fold_key(key, view)
-        places = np.arange(low, high)
+        fold_key = self.fold_key(key, view)
+        indices = np.arange(low, high)
         if shuffle:
-            places = permuted_all(places, len(side.other), np.uint64(join(folding, ALL)))
-        pairs = np.stack(pick(side.start, side.other, places))
-        return pairs[:, in_fold(*pairs, view.part, view.folds, folding)]
+            indices = permuted_all(indices, len(side.other), np.uint64(join(fold_key, ALL)))
+        pairs = np.stack(pairs_at(side.start, side.other, indices))
+        return pairs[:, in_fold(*pairs, view.part, view.folds, fold_key)]
 
-    def _draw(self, key: EdgeKey, targets: Array, view: View, fanout: int) -> Drawn:
+    def _sample_edges(
+        self, message: MessageType, targets: Array, view: View, fanout: int
+    ) -> SampledEdges:
         early = view.before is not None or self.ages is not None
-        side, backwards = self.structure.incoming(key, early=early)
-        room = np.minimum(side.start[targets + 1] - side.start[targets], fanout)
-        place = np.cumsum(room) - room
-        found = np.empty(int(room.sum()), np.int32)
-        kept = np.empty(len(targets), np.int64)
-        told = self.ages is not None and len(side.time)
-        since = np.empty(len(found) if told else 0, np.int64)
-        draws = np.uint64(join(view.draws, self.types.index(key)))
+        side = self.structure.incoming(message, early=early)
+        capacity = np.minimum(side.start[targets + 1] - side.start[targets], fanout)
+        offset = np.cumsum(capacity) - capacity
+        sources = np.empty(int(capacity.sum()), np.int32)
+        count = np.empty(len(targets), np.int64)
+        timed = self.ages is not None and len(side.time)
+        first_time = np.empty(len(sources) if timed else 0, np.int64)
+        sampling_key = np.uint64(join(view.sampling_key, self.types.index(message)))
         arrays = (
-            targets, side.start, side.other, side.time, view.end, backwards,
-            view.part_of(side), view.folds, self.fold_key(key, view), draws, fanout,
-            place, found, kept, since,
+            targets, side.start, side.other, side.time, view.end, message.reverse,
+            view.part_of(side), view.folds, self.fold_key(message.edge_key, view), sampling_key,
+            fanout, offset, sources, count, first_time,
         )  # fmt: skip
-        _in_pieces(lambda low, high, _: draw_edges(low, high, *arrays), len(targets))
-        inside: Array | slice = slice(None)
-        if kept.sum() < len(found):
-            inside = np.arange(len(found)) - np.repeat(place, room) < np.repeat(kept, room)
-        if self.ages is None or not told:
-            return Drawn(kept, found[inside], None)
-        return Drawn(kept, found[inside], self.ages.classes(since[inside], view.before))
+        _in_pieces(lambda low, high, _: sample_edges(low, high, *arrays), len(targets))
+        filled: Array | slice = slice(None)
+        if count.sum() < len(sources):
+            position = np.arange(len(sources)) - np.repeat(offset, capacity)
+            filled = position < np.repeat(count, capacity)
+        if self.ages is None or not timed:
+            return SampledEdges(count, sources[filled], None)
+        age = self.ages.classes(first_time[filled], view.before)
+        return SampledEdges(count, sources[filled], age)
 
-    def _extend(self, name: str, nodes: Array, found: list[Array]) -> Array:
-        """The nodes, then those among ``found`` that are new, which get the next numbers."""
+    def _extend(self, name: str, nodes: Array, neighbours: list[Array]) -> Array:
+        """The nodes, then those among ``neighbours`` that are new, which get the next numbers."""
         local, parts = self._local[name], [nodes]
         if len(nodes) == len(local):
             return nodes
-        for edges in found:
+        for edges in neighbours:
             new = np.empty(len(edges), np.int64)
-            parts.append(new[: discover(edges, local, new)])
+            parts.append(new[: new_nodes(edges, local, new)])
         new = np.sort(np.concatenate([np.empty(0, np.int64), *parts[1:]]))
         local[new] = np.arange(len(nodes), len(nodes) + len(new))
         return np.concatenate([nodes, new])
 
     def _messages(
         self,
-        drawn: Mapping[EdgeKey, Drawn],
+        sampled: Mapping[MessageType, SampledEdges],
         sizes: Mapping[str, int],
-        counts: Mapping[EdgeKey, Array],
+        counts: Mapping[MessageType, Array],
     ) -> Messages:
         relations, log_counts = {}, {}
-        for key, edges in drawn.items():
-            for age, (kept, found) in edges.by_age().items():
-                sources = self._local[key[0]][found]
-                relations[aged(key, age)] = _relation(kept, sources, sizes[key[0]])
-            told = torch.zeros(sizes[key[2]])
-            if key in counts:
-                told[: len(counts[key])] = torch.from_numpy(counts[key])
-            log_counts[key] = told
+        for message, edges in sampled.items():
+            for age, (count, nodes) in edges.by_age().items():
+                sources = self._local[message.source][nodes]
+                relations[message.of_age(age)] = _relation(count, sources, sizes[message.source])
+            log_count = torch.zeros(sizes[message.target])
+            if message in counts:
+                log_count[: len(counts[message])] = torch.from_numpy(counts[message])
+            log_counts[message] = log_count
         return Messages(Adjacency(dict(sizes), relations), log_counts)
 
 
-def _relation(kept: Array, source: Array, num_sources: int) -> Relation:
-    """Edges of targets 0, 1, …, of which each has the next ``kept``."""
-    index = np.flatnonzero(kept).astype(np.int32)
+def _relation(count: Array, source: Array, num_sources: int) -> Relation:
+    """Edges of targets 0, 1, …, of which each has the next ``count``."""
+    index = np.flatnonzero(count).astype(np.int32)
     start = np.zeros(len(index) + 1, np.int64)
-    np.cumsum(kept[index], out=start[1:])
-    target = np.repeat(index, kept[index])
+    np.cumsum(count[index], out=start[1:])
+    target = np.repeat(index, count[index])
     by_source = counting_sort(source, target, num_sources)
     return Relation(
-        Rows(torch.from_numpy(index), torch.from_numpy(start), torch.from_numpy(source)),
-        Rows(*(torch.from_numpy(part) for part in by_source)),
+        SparseRows(torch.from_numpy(index), torch.from_numpy(start), torch.from_numpy(source)),
+        SparseRows(*(torch.from_numpy(part) for part in by_source)),
     )
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ml.compute.compiling import kernel
 from ml.contracts.schema import EdgeKey, GraphSchema
-from ml.graph.graph import Graph, reverse
+from ml.graph.graph import Graph
+from ml.graph.message_types import MessageType
 
 Array = npt.NDArray[Any]
 FORMAT = 1
@@ -28,7 +29,7 @@ class Side:
 
     Args:
         start: Neighbours of node v are ``other[start[v]:start[v + 1]]``. int64, shape: [n + 1].
-        other: Rising in each row, or in the order of ``time``. int32, shape: [P].
+        other: Ascending in each row, or in the order of ``time``. int32, shape: [P].
         time: When each pair was there first, in seconds; empty where times play no part.
     """
 
@@ -46,10 +47,10 @@ class Links:
     """The distinct pairs of one edge type.
 
     Args:
-        by_source: ``other`` are targets, rising. by_target: ``other`` are sources, rising.
-        early_by_source: The same pairs with their first times, rising in each row; None where they
+        by_source: ``other`` are targets, ascending. by_target: ``other`` are sources, ascending.
+        early_by_source: The same pairs with their first times, ascending in each row; None where
             have no times. early_by_target: Likewise.
-        order: Places in ``early_by_source`` of all pairs by first time. Shape: [P].
+        order: Indices in ``early_by_source`` of all pairs by first time. Shape: [P].
     """
 
     by_source: Side
@@ -89,10 +90,10 @@ class Links:
         early = np.argsort(when, kind="stable")
         src, dst, when = src[early], dst[early], when[early]
         # Sorting by source is stable: its inverse leads from the order of time to the rows.
-        places = np.empty(len(src), np.int64)
-        places[np.argsort(src, kind="stable")] = np.arange(len(src))
+        indices = np.empty(len(src), np.int64)
+        indices[np.argsort(src, kind="stable")] = np.arange(len(src))
         timed = _timed(src, dst, when, sources), _timed(dst, src, when, targets)
-        return cls(*sides, *timed, places)
+        return cls(*sides, *timed, indices)
 
 
 SIDES = ("by_source", "by_target", "early_by_source", "early_by_target")
@@ -131,23 +132,26 @@ class Structure:
         from_start = {name: graph.known_from_start(name) for name in nodes}
         return cls(graph.schema, nodes, links, from_start, graph.latest() if timed else None)
 
-    def incoming(self, message: EdgeKey, *, early: bool = False) -> tuple[Side, bool]:
-        """In-edges of a message type by its targets, and whether it runs against the pairs."""
-        backwards = message not in self.links
-        links = self.links[reverse_of(message) if backwards else message]
-        timed = links.early_by_source if backwards else links.early_by_target
-        if early and timed is not None:
-            return timed, backwards
-        return (links.by_source if backwards else links.by_target), backwards
+    def incoming(self, message: MessageType, *, early: bool = False) -> Side:
+        """In-edges of a message type by its targets.
 
-    def known(self, node_type: str) -> Array:
-        """Nodes of a type that are there already, rising; see ``Graph.known``."""
-        found = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
+        Args:
+            early: With their first times, if they have any.
+        """
+        links = self.links[message.edge_key]
+        timed = links.early_by_source if message.reverse else links.early_by_target
+        if early and timed is not None:
+            return timed
+        return links.by_source if message.reverse else links.by_target
+
+    def known_nodes(self, node_type: str) -> Array:
+        """Nodes of a type that are there already, ascending; see ``Graph.known_nodes``."""
+        known = np.arange(self.num_nodes[node_type]) < self.from_start[node_type]
         for (source, _, target), links in self.links.items():
             for name, side in ((source, links.by_source), (target, links.by_target)):
                 if name == node_type:
-                    found |= np.diff(side.start) > 0
-        return np.flatnonzero(found)
+                    known |= np.diff(side.start) > 0
+        return np.flatnonzero(known)
 
     def save(self, folder: Path) -> None:
         """Write arrays that ``open`` maps into memory."""
@@ -201,14 +205,6 @@ def mapped(path: Path) -> Array:
     return array.view(np.ndarray)
 
 
-def reverse_of(message: EdgeKey) -> EdgeKey:
-    """The edge type whose reverse a message type is."""
-    source, relation, target = message
-    key = (target, relation.removeprefix("rev_"), source)
-    assert reverse(key) == message
-    return key
-
-
 def first_times(graph: Graph, key: EdgeKey) -> npt.NDArray[np.int64] | None:
     """Time of the first event of each distinct pair; None where the type has no times.
 
@@ -220,8 +216,8 @@ def first_times(graph: Graph, key: EdgeKey) -> npt.NDArray[np.int64] | None:
         return None
     width = max(graph.num_nodes[key[2]], 1)
     first = np.full(len(pairs), np.iinfo(np.int64).max, np.int64)
-    place = np.searchsorted(pairs.src * width + pairs.dst, edges.src * width + edges.dst)
-    np.minimum.at(first, place, edges.time)
+    index = np.searchsorted(pairs.src * width + pairs.dst, edges.src * width + edges.dst)
+    np.minimum.at(first, index, edges.time)
     return first
 
 
@@ -243,9 +239,9 @@ def _rows(node: Array, other: Array, size: int) -> tuple[Array, Array]:
         start[v + 1] += 1
     for v in range(size):
         start[v + 1] += start[v]
-    place = start[:-1].copy()
+    offset = start[:-1].copy()
     ordered = np.empty(len(other), np.int32)
     for e in range(len(node)):
-        ordered[place[node[e]]] = other[e]
-        place[node[e]] += 1
+        ordered[offset[node[e]]] = other[e]
+        offset[node[e]] += 1
     return start, ordered

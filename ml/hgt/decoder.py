@@ -233,11 +233,11 @@ def _candidates(
     excluded: Neighbours,
     generator: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Terms of all candidates, which of them are allowed, and the place of the true one.
+    """Terms of all candidates, which of them are allowed, and the index of the true one.
 
     Shapes: [Q, C, terms], [Q, C], [Q].
     """
-    candidates = np.union1d(np.flatnonzero(graph.known(edge.target)), dst)
+    candidates = np.union1d(np.flatnonzero(graph.known_nodes(edge.target)), dst)
     if len(candidates) > CANDIDATES:
         drawn = generator.choice(candidates, CANDIDATES, replace=False)
         candidates = np.union1d(drawn, dst)
@@ -249,8 +249,8 @@ def _candidates(
     )
     allowed = np.ones(shape, bool)
     row, other = excluded.rows(src)
-    place = column[other]
-    allowed[row[place >= 0], place[place >= 0]] = False
+    index = column[other]
+    allowed[row[index >= 0], index[index >= 0]] = False
     if edge.source == edge.target:
         own = column[src]
         allowed[np.flatnonzero(own >= 0), own[own >= 0]] = False

@@ -38,10 +38,10 @@ class Scaler:
     @classmethod
     def fit(cls, values: pl.Series) -> "Scaler":
         """From the finite values of a column."""
-        found = _finite(values).drop_nulls()
-        if not len(found):
+        finite = _finite(values).drop_nulls()
+        if not len(finite):
             return cls(0.0, 1.0)
-        array = found.to_numpy()
+        array = finite.to_numpy()
         std = float(array.std())
         return cls(float(array.mean()), std if std > 1e-12 else 1.0)
 
@@ -74,11 +74,11 @@ class Vocabulary:
         """Slot of each value. Shape: [n]."""
         slots = pl.int_range(FIRST_SLOT, self.size, eager=True)
         known = pl.Series(self.categories, dtype=pl.String)
-        found = values.cast(pl.String).replace_strict(
+        codes = values.cast(pl.String).replace_strict(
             known, slots, default=UNKNOWN_SLOT, return_dtype=pl.Int64
         )
-        found = found.zip_with(values.is_not_null(), pl.Series([MISSING_SLOT], dtype=pl.Int64))
-        return found.to_numpy().copy()
+        codes = codes.zip_with(values.is_not_null(), pl.Series([MISSING_SLOT], dtype=pl.Int64))
+        return codes.to_numpy().copy()
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class FeatureEncoder:
                 pairs[name] += number
         learned = {}
         for name, ids in graph.node_ids.items():
-            known = tuple(compress(ids, graph.known(name)))
+            known = tuple(compress(ids, graph.known_nodes(name)))
             learned[name] = known if pairs[name] >= MIN_PAIRS * len(known) else ()
         return cls.fit(graph.schema, graph.features, learned)
 

@@ -7,7 +7,7 @@ from ml.evaluation.report import MAX_EVALUATED, link_report
 from ml.graph.splits import Split
 from ml.hgt.decoder import Decoder, fit_decoder
 from ml.hgt.model import embed
-from ml.hgt.training.loop import Trained
+from ml.hgt.training.loop import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HeldOut:
 
 
 def evaluate_links(
-    trained: Trained, split: Split, *, seed: int = 0, max_evaluated: int = MAX_EVALUATED
+    trained: TrainedModel, split: Split, *, seed: int = 0, max_evaluated: int = MAX_EVALUATED
 ) -> HeldOut:
     """Fit the decoder on the validation part and measure on the test part.
 

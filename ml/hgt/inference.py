@@ -43,7 +43,7 @@ def embed_in_parts(
     identity, state = parts.table("identity"), parts.table("state0")
     for name, nodes in parts.nodes():
         inputs = data.tables[name].take(nodes, key=np.uint64(0)).to(parts.device)
-        identities, states = model.inputs({name: inputs})
+        identities, states = model.input_states({name: inputs})
         identity[name][nodes] = identities[name].cpu().numpy()
         state[name][nodes] = states[name].cpu().numpy()
     near = parts.around("near", identity, lambda h, s: model.neighbourhood(h, s.hops[0]))
@@ -75,16 +75,16 @@ class _Parts:
 
     def table(self, title: str, width: int | None = None) -> Table:
         """An array on disk for each node type."""
-        made: Table = {}
+        table: Table = {}
         for position, (name, size) in enumerate(self.structure.num_nodes.items()):
             shape = (size, width or self.model.config.hidden)
             path = self.folder / f"{title}.{position}.npy"
-            made[name] = (
+            table[name] = (
                 np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
                 if size
                 else np.zeros(shape, np.float32)
             )
-        return made
+        return table
 
     def around(
         self,

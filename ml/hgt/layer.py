@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Adjacency, Rows
-from ml.graph.ages import UNKNOWN, age_of, ageless, all_ages
+from ml.graph.adjacency import Adjacency, SparseRows
+from ml.graph.message_types import UNKNOWN_AGE, MessageSender, MessageType, all_ages, names
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import BackendName, attend, backend_for
-from ml.hgt.attention.partials import Backend, Fold
+from ml.hgt.attention.partials import Backend, RelationMaps
 from ml.hgt.attention.row_attention import (
     RowMaps,
-    RowParts,
+    RowSoftmax,
     attend_rows,
     attend_sources,
     each_once,
     row_maps,
 )
-from ml.hgt.time_encoding import TimeEncoding, by_sender, sender
+from ml.hgt.parameters import LinearByNodeType, RelationWeights, message_key, node_type_key
+from ml.hgt.time_encoding import TimeEncoding
 
 
 class HGTLayer(nn.Module):
@@ -49,7 +49,7 @@ class HGTLayer(nn.Module):
         hidden: int,
         heads: int,
         node_types: Sequence[str],
-        order: Sequence[EdgeKey],
+        order: Sequence[MessageType],
         *,
         edge_ages: Sequence[float] = (),
         backend: BackendName = "auto",
@@ -57,27 +57,26 @@ class HGTLayer(nn.Module):
         super().__init__()
         if hidden % heads:
             raise ValueError(f"hidden is {hidden}, expected a multiple of the {heads} heads")
-        unknown = {end for key in order for end in (key[0], key[2])} - set(node_types)
-        if unknown:
+        ends = {end for message in order for end in (message.source, message.target)}
+        if unknown := ends - set(node_types):
             raise ValueError(f"message types name {sorted(unknown)}, expected {list(node_types)}")
         self.hidden, self.heads, self.backend = hidden, heads, backend
         self.node_types, self.order = tuple(node_types), tuple(order)
         self.time = TimeEncoding(edge_ages, hidden) if edge_ages else None
         classes = len(edge_ages) + 1 if edge_ages else 0
-        self.types = tuple(one for key in self.order for one in all_ages(key, classes))
-        self._kept: dict[str, tuple[Any, RowMaps]] = {}
+        self.types = tuple(one for message in self.order for one in all_ages(message, classes))
+        self._cached_row_maps: dict[str, tuple[Any, RowMaps]] = {}
         width = hidden // heads
-        self.kqv_lin = _Lins(self.node_types, hidden, 3 * hidden)
-        self.out_lin = _Lins(self.node_types, hidden, hidden)
-        self.k_rel = _RelationMaps(heads * len(self.order), width)
-        self.v_rel = _RelationMaps(heads * len(self.order), width)
+        self.kqv_lin = LinearByNodeType(self.node_types, hidden, 3 * hidden)
+        self.out_lin = LinearByNodeType(self.node_types, hidden, hidden)
+        self.k_rel = RelationWeights(heads * len(self.order), width)
+        self.v_rel = RelationWeights(heads * len(self.order), width)
         self.skip = nn.ParameterDict(
-            {_key(name, nn.ParameterDict): nn.Parameter(torch.ones(1)) for name in self.node_types}
+            {node_type_key(name): nn.Parameter(torch.ones(1)) for name in self.node_types}
         )
         self.p_rel = nn.ParameterDict(
-            {_key("__".join(key), nn.ParameterDict): nn.Parameter(torch.ones(1, heads))
-             for key in self.order}
-        )  # fmt: skip
+            {message_key(message): nn.Parameter(torch.ones(1, heads)) for message in self.order}
+        )
 
     def forward(self, h_dict: Mapping[str, Tensor], adjacency: Adjacency) -> dict[str, Tensor]:
         """New states; a node type at which no message type of the layer ends keeps its states.
@@ -89,17 +88,16 @@ class HGTLayer(nn.Module):
                 type that the layer does not know.
         """
         self._check(h_dict, adjacency)
-        targets = {key[2] for key in self.order}
+        targets = {message.target for message in self.order}
         if not targets:
             return dict(h_dict)
+        messages = tuple(message for message in self.types if message in adjacency.relations)
         q_dict = {name: self._project(name, h_dict[name], 1) for name in sorted(targets)}
-        keys = [key for key in self.types if key in adjacency.relations]
-        table_dict = self._tables(h_dict, keys)
-        edges, named = by_sender(adjacency, keys)
-        fold = self._fold(keys)
-        out = attend(q_dict, table_dict, fold, edges, tuple(named), backend=self.backend)
+        table_dict = self._tables(h_dict, messages)
+        maps = self._relation_maps(messages)
+        out_dict = attend(q_dict, table_dict, maps, adjacency, messages, backend=self.backend)
         return {
-            name: self._finish(name, h, out[name]) if name in targets else h
+            name: self._update(name, h, out_dict[name]) if name in targets else h
             for name, h in h_dict.items()
         }
 
@@ -109,10 +107,10 @@ class HGTLayer(nn.Module):
         node_type: str,
         h_own: Tensor,
         h_dict: Mapping[str, Tensor],
-        edges: Mapping[EdgeKey, Rows],
+        edges: Mapping[MessageType, SparseRows],
         *,
-        tables: Mapping[str, Tensor] | None = None,
-        parts: RowParts | None = None,
+        tables: Mapping[MessageSender, Tensor] | None = None,
+        partial: RowSoftmax | None = None,
     ) -> Tensor:
         """The layer for some rows of one node type, which need not be nodes; without gradients.
 
@@ -124,7 +122,7 @@ class HGTLayer(nn.Module):
             edges: In-edges by message type: ``index`` in [0, R), ``other`` nodes of the source
                 type. Types left out have no edges.
             tables: Of ``project_sources``: worth it from about a fifth of the nodes on.
-            parts: What has arrived before ``edges``, which are added to it in place (compiled).
+            partial: What has arrived before ``edges``, which are added to it in place (compiled).
 
         Shapes: [R, hidden].
 
@@ -132,94 +130,39 @@ class HGTLayer(nn.Module):
             ValueError: on a message type that does not end at ``node_type``.
         """
         order = self.arriving(node_type)
-        unknown = set(edges) - set(order)
-        if unknown:
+        if unknown := set(edges) - set(order):
             raise ValueError(
-                f"message types {sorted(unknown)} given for {node_type!r}, expected some of {order}"
+                f"message types {names(sorted(unknown))} given for {node_type!r}, expected some of "
+                f"{names(order)}"
             )
         if not order:
             return h_own
         q = self._project(node_type, h_own, 1)
-        edges = {key: each_once(rows, len(q)) for key, rows in edges.items() if rows.num_edges}
+        edges = {
+            message: each_once(rows, len(q)) for message, rows in edges.items() if rows.num_edges
+        }
         backend = backend_for(self.backend, h_own)
         if tables is not None:
-            given = {key: (tables[sender(key)], rows) for key, rows in edges.items()}
-            out = self._attend_sources(q, given, backend)
-        elif backend is chunked and parts is None:
+            by_message = {
+                message: (tables[message.sender], rows) for message, rows in edges.items()
+            }
+            out = self._attend_sources(q, by_message, backend)
+        elif backend is chunked and partial is None:
             out = self._attend_distinct(q, h_dict, edges, backend)
         else:
-            out = attend_rows(q, h_dict, edges, self._maps(node_type, order), parts)
-        return self._finish(node_type, h_own, out)
+            out = attend_rows(q, h_dict, edges, self._row_maps(node_type, order), partial)
+        return self._update(node_type, h_own, out)
 
     @torch.no_grad()
-    def project_sources(self, h_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def project_sources(self, h_dict: Mapping[str, Tensor]) -> dict[MessageSender, Tensor]:
         """Keys and values of all nodes, for ``forward_rows``. Shapes: [n, 2·hidden]."""
         return self._tables(h_dict, self.types)
 
-    def arriving(self, node_type: str) -> tuple[EdgeKey, ...]:
+    def arriving(self, node_type: str) -> tuple[MessageType, ...]:
         """Message types that end at a node type, in each of their age classes."""
-        return tuple(key for key in self.types if key[2] == node_type)
+        return tuple(message for message in self.types if message.target == node_type)
 
-    def _tables(self, h_dict: Mapping[str, Tensor], keys: Sequence[EdgeKey]) -> dict[str, Tensor]:
-        """Keys and values of all nodes by the senders of ``keys``. Shapes: [n, 2·hidden]."""
-        sources = sorted({key[0] for key in keys})
-        tables = {name: self._project(name, h_dict[name], 0, 2) for name in sources}
-        for key in keys:
-            if sender(key) not in tables:
-                tables[sender(key)] = self._shifted(tables[key[0]], key)
-        return tables
-
-    def _shifted(self, table: Tensor, key: EdgeKey) -> Tensor:
-        """Keys and values as edges of an age see them. Shapes: [n, 2·hidden] → [n, 2·hidden]."""
-        return table if age_of(key) == UNKNOWN else table + torch.cat(self._shift(key))
-
-    def _shift(self, key: EdgeKey) -> tuple[Tensor, Tensor]:
-        """What the age of its edges adds to keys and values of a message type. Shapes: [hidden]."""
-        weight_k, _, weight_v = self.kqv_lin[key[0]].weight.chunk(3)
-        if self.time is None or age_of(key) == UNKNOWN:
-            return weight_k.new_zeros(self.hidden), weight_v.new_zeros(self.hidden)
-        encoding = self.time()[age_of(key)]
-        return weight_k @ encoding, weight_v @ encoding
-
-    def _attend_distinct(
-        self,
-        q: Tensor,
-        h_dict: Mapping[str, Tensor],
-        edges: Mapping[EdgeKey, Rows],
-        backend: Backend,
-    ) -> Tensor:
-        tables = {}
-        for key, rows in edges.items():
-            distinct, other = torch.unique(rows.other, return_inverse=True)
-            table = self._project(key[0], h_dict[key[0]].index_select(0, distinct), 0, 2)
-            tables[key] = (
-                self._shifted(table, key), Rows(rows.index, rows.start, other.int())
-            )  # fmt: skip
-        return self._attend_sources(q, tables, backend)
-
-    def _attend_sources(
-        self, q: Tensor, tables: Mapping[EdgeKey, tuple[Tensor, Rows]], backend: Backend
-    ) -> Tensor:
-        fold = self._fold(list(tables))
-        folds = {key: Fold(k, v) for key, k, v in zip(tables, fold.k, fold.v, strict=True)}
-        return attend_sources(q, tables, folds, self.heads, backend)
-
-    def _maps(self, node_type: str, order: tuple[EdgeKey, ...]) -> RowMaps:
-        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
-        if self._kept.get(node_type, (None,))[0] != state:
-            keys, values = zip(*(self._augmented(key) for key in order), strict=True)
-            maps = row_maps(order, self._fold(order), list(keys), list(values))
-            self._kept[node_type] = (state, maps)
-        return self._kept[node_type][1]
-
-    def _augmented(self, key: EdgeKey) -> tuple[Tensor, Tensor]:
-        """Weight and bias beside each other of the keys and of the values of a message type."""
-        lin, (shift_k, shift_v) = self.kqv_lin[key[0]], self._shift(key)
-        (weight_k, _, weight_v), (bias_k, _, bias_v) = lin.weight.chunk(3), lin.bias.chunk(3)
-        return (
-            torch.cat([weight_k, (bias_k + shift_k)[:, None]], dim=1),
-            torch.cat([weight_v, (bias_v + shift_v)[:, None]], dim=1),
-        )
+    # Project
 
     def _project(self, name: str, h: Tensor, *parts: int) -> Tensor:
         """Some of keys (0), queries (1) and values (2) of a node type, beside each other."""
@@ -229,24 +172,100 @@ class HGTLayer(nn.Module):
             h, torch.cat([weight[p] for p in parts]), torch.cat([bias[p] for p in parts])
         )
 
-    def _fold(self, keys: Sequence[EdgeKey]) -> Fold:
+    def _tables(
+        self, h_dict: Mapping[str, Tensor], messages: Sequence[MessageType]
+    ) -> dict[MessageSender, Tensor]:
+        """Keys and values of all nodes by the senders of ``messages``. Shapes: [n, 2·hidden]."""
+        sources = sorted({message.source for message in messages})
+        tables = {MessageSender(name): self._project(name, h_dict[name], 0, 2) for name in sources}
+        for message in messages:
+            if message.sender not in tables:
+                table = tables[MessageSender(message.source)]
+                tables[message.sender] = self._shifted(table, message)
+        return tables
+
+    def _shifted(self, table: Tensor, message: MessageType) -> Tensor:
+        """Keys and values as edges of an age see them. Shapes: [n, 2·hidden] → [n, 2·hidden]."""
+        if message.age == UNKNOWN_AGE:
+            return table
+        return table + torch.cat(self._age_shift(message))
+
+    def _age_shift(self, message: MessageType) -> tuple[Tensor, Tensor]:
+        """What the age of its edges adds to keys and values of a message type. Shapes: [hidden]."""
+        weight_k, _, weight_v = self.kqv_lin[message.source].weight.chunk(3)
+        if self.time is None or message.age == UNKNOWN_AGE:
+            return weight_k.new_zeros(self.hidden), weight_v.new_zeros(self.hidden)
+        encoding = self.time()[message.age]
+        return weight_k @ encoding, weight_v @ encoding
+
+    def _relation_maps(self, messages: Sequence[MessageType]) -> RelationMaps:
         """Maps of message types, with what scales their scores in those of the keys."""
-        places = [self.order.index(ageless(key)) for key in keys]
+        indices = [self.order.index(message.ageless) for message in messages]
         width = self.hidden // self.heads
         shape = (self.heads, len(self.order), width, width)
         k, v = (rel.weight.view(shape).transpose(0, 1) for rel in (self.k_rel, self.v_rel))
-        p = torch.stack([self.p_rel[_key("__".join(key), nn.ParameterDict)] for key in self.order])
+        p = torch.stack([self.p_rel[message_key(message)] for message in self.order])
         scaled = k * (p.view(-1, self.heads, 1, 1) / width**0.5)
-        return Fold(scaled[places], v[places])
+        return RelationMaps(scaled[indices], v[indices])
 
-    def _finish(self, name: str, h: Tensor, out: Tensor) -> Tensor:
-        share = self.skip[_key(name, nn.ParameterDict)].sigmoid()
+    # Attend, for some rows
+
+    def _attend_distinct(
+        self,
+        q: Tensor,
+        h_dict: Mapping[str, Tensor],
+        edges: Mapping[MessageType, SparseRows],
+        backend: Backend,
+    ) -> Tensor:
+        """With keys and values of the sources that occur, each once."""
+        tables = {}
+        for message, rows in edges.items():
+            distinct, other = torch.unique(rows.other, return_inverse=True)
+            h = h_dict[message.source].index_select(0, distinct)
+            table = self._shifted(self._project(message.source, h, 0, 2), message)
+            tables[message] = table, SparseRows(rows.index, rows.start, other.int())
+        return self._attend_sources(q, tables, backend)
+
+    def _attend_sources(
+        self, q: Tensor, tables: Mapping[MessageType, tuple[Tensor, SparseRows]], backend: Backend
+    ) -> Tensor:
+        maps = self._relation_maps(list(tables))
+        by_message = {
+            message: RelationMaps(k, v)
+            for message, k, v in zip(tables, maps.k, maps.v, strict=True)
+        }
+        return attend_sources(q, tables, by_message, self.heads, backend)
+
+    def _row_maps(self, node_type: str, order: tuple[MessageType, ...]) -> RowMaps:
+        """The maps of ``attend_rows``, made anew where a parameter has changed."""
+        versions = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._cached_row_maps.get(node_type, (None,))[0] != versions:
+            keys, values = zip(*(self._augmented(message) for message in order), strict=True)
+            maps = row_maps(order, self._relation_maps(order), list(keys), list(values))
+            self._cached_row_maps[node_type] = (versions, maps)
+        return self._cached_row_maps[node_type][1]
+
+    def _augmented(self, message: MessageType) -> tuple[Tensor, Tensor]:
+        """Weight and bias beside each other of the keys and of the values of a message type."""
+        lin, (shift_k, shift_v) = self.kqv_lin[message.source], self._age_shift(message)
+        (weight_k, _, weight_v), (bias_k, _, bias_v) = lin.weight.chunk(3), lin.bias.chunk(3)
+        return (
+            torch.cat([weight_k, (bias_k + shift_k)[:, None]], dim=1),
+            torch.cat([weight_v, (bias_v + shift_v)[:, None]], dim=1),
+        )
+
+    # Update
+
+    def _update(self, name: str, h: Tensor, out: Tensor) -> Tensor:
+        """The gated residual connection of a node type. Shapes: [n, hidden] → [n, hidden]."""
+        share = self.skip[node_type_key(name)].sigmoid()
         return torch.lerp(h, self.out_lin[name](F.gelu(out)), share)
 
     def _check(self, h_dict: Mapping[str, Tensor], adjacency: Adjacency) -> None:
-        unknown = set(adjacency.relations) - set(self.types)
-        if unknown:
-            raise ValueError(f"message types {sorted(unknown)}, expected some of {self.types}")
+        if unknown := set(adjacency.relations) - set(self.types):
+            raise ValueError(
+                f"message types {names(sorted(unknown))}, expected some of {names(self.types)}"
+            )
         for name in self.node_types:
             expected = (adjacency.num_nodes[name], self.hidden)
             if tuple(h_dict[name].shape) != expected:
@@ -254,32 +273,3 @@ class HGTLayer(nn.Module):
                     f"states of {name!r} have shape {tuple(h_dict[name].shape)}, "
                     f"expected {expected}"
                 )
-
-
-class _Lins(nn.Module):
-    """A linear map for each node type."""
-
-    def __init__(self, names: Sequence[str], columns_in: int, columns_out: int) -> None:
-        super().__init__()
-        self.lins = nn.ModuleDict(
-            {_key(name, nn.ModuleDict): nn.Linear(columns_in, columns_out) for name in names}
-        )
-
-    def __getitem__(self, name: str) -> nn.Linear:
-        lin = self.lins[_key(name, nn.ModuleDict)]
-        assert isinstance(lin, nn.Linear)
-        return lin
-
-
-class _RelationMaps(nn.Module):
-    """A square matrix for each head and message type, in this order. Shape: [H·T, D, D]."""
-
-    def __init__(self, count: int, width: int) -> None:
-        super().__init__()
-        bound = width**-0.5
-        self.weight = nn.Parameter(torch.empty(count, width, width).uniform_(-bound, bound))
-
-
-def _key(name: str, kind: type[nn.Module]) -> str:
-    """A name as PyG writes it in state dicts: no dots, and no name of the container's own."""
-    return (f"<{name}>" if hasattr(kind, name) else name).replace(".", "#")

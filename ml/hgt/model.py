@@ -1,4 +1,4 @@
-"""The heterogeneous graph transformer: project, attend, normalise.
+"""The heterogeneous graph transformer: project, sum, attend, join, normalise.
 
 Source: Hu et al., Heterogeneous Graph Transformer, WWW 2020 (arXiv 2003.01332).
 """
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml.contracts.schema import EdgeKey, GraphSchema
-from ml.graph.adjacency import total
+from ml.contracts.schema import GraphSchema
 from ml.graph.ages import Ages, check_days
-from ml.graph.graph import Graph, message_types
-from ml.graph.sampling import Messages, build_messages, pair_tensors
-from ml.hgt.attention.neighbour_sums import gather_sum
-from ml.hgt.encoders import CODE_BITS, FeatureEncoder, NodeInputs
+from ml.graph.graph import Graph
+from ml.graph.message_types import MessageType, message_types
+from ml.graph.messages import Messages, build_messages, pair_tensors
+from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.layer import HGTLayer
+from ml.hgt.projection import NeighbourhoodSum, NodeProjection
 
 EMBEDDING_DIM = 64
 EDGE_AGES = (1.0, 7.0, 30.0, 90.0, 365.0)
@@ -32,7 +32,7 @@ class ModelConfig:
     """Size of the model: width of the states, attention heads, layers; and what it knows of time.
 
     Args:
-        edge_ages: Where the age classes of edges after the first begin, in days, rising; empty:
+        edge_ages: Where the age classes of edges after the first begin, in days, ascending; empty:
             the age of an edge plays no part in the attention.
 
     Raises:
@@ -51,86 +51,11 @@ class ModelConfig:
         return asdict(self) | {"edge_ages": list(self.edge_ages)}
 
 
-class NodeProjection(nn.Module):
-    """Who a node is, to the hidden width: W [numeric, 1] + Σ embedding(category) + identity.
-
-    The identity is a learned vector for a node that was there at training, and for every node a
-    projection of the fixed code of its id. The one is all that a node without features has.
-    """
-
-    def __init__(self, numeric: int, cardinalities: list[int], slots: int, hidden: int) -> None:
-        super().__init__()
-        self.lin = nn.Linear(numeric + 1, hidden, bias=False)
-        self.categories = nn.ModuleList(nn.Embedding(size, hidden) for size in cardinalities)
-        for embedding in self.categories:
-            assert isinstance(embedding, nn.Embedding)
-            nn.init.normal_(embedding.weight, std=0.5 * hidden**-0.5)
-        self.code = nn.Parameter(nn.init.orthogonal_(torch.empty(CODE_BITS, hidden)))
-        self.code_weight = nn.Parameter(torch.ones(1))
-        self.ids = nn.Embedding(slots, hidden)
-        nn.init.zeros_(self.ids.weight)
-
-    def identity(self, inputs: NodeInputs) -> Tensor:
-        """Shapes: [n, ...] → [n, hidden]."""
-        known: Tensor = self.ids(inputs.slot)
-        return known + self.code_weight * (inputs.code @ self.code / CODE_BITS**0.5)
-
-    def forward(self, inputs: NodeInputs, identity: Tensor) -> Tensor:
-        """Shapes: [n, ...] → [n, hidden]."""
-        h: Tensor = self.lin(F.pad(inputs.numeric, (0, 1), value=1.0)) + identity
-        for position, embedding in enumerate(self.categories):
-            h = h + embedding(inputs.categorical[:, position])
-        return h
-
-
-class Neighbourhood(nn.Module):
-    """What a node's own edges say without attention: who its neighbours are, and how many.
-
-    s_v = Σ_t (w_t / sqrt(d_t) Σ_{u → v} identity_u + log(1 + d_t) c_t)
-
-    As the codes in the identities are almost orthogonal, <s_v, s_w> grows with the neighbours that
-    v and w share: collaborative filtering is there before the first step. A changed edge changes
-    this at its two ends alone, which the incremental refresh lives on.
-    """
-
-    def __init__(self, order: list[EdgeKey], hidden: int) -> None:
-        super().__init__()
-        self.place = {key: position for position, key in enumerate(order)}
-        self.weight = nn.Parameter(torch.ones(len(order)))
-        self.count = nn.Parameter(torch.zeros(len(order), hidden))
-
-    def part(self, key: EdgeKey, total: Tensor, degree: Tensor, log_count: Tensor) -> Tensor:
-        """What one message type adds.
-
-        Args:
-            total: Sum of the identities of the neighbours. Shape: [n, hidden].
-            degree: Neighbours summed. Shape: [n].
-            log_count: log(1 + neighbours), also where a cap left some out. Shape: [n].
-        """
-        position = self.place[key]
-        scaled = total / degree.clamp(min=1).sqrt()[:, None]
-        return self.weight[position] * scaled + log_count[:, None] * self.count[position]
-
-    def forward(self, identity_dict: Mapping[str, Tensor], messages: Messages) -> dict[str, Tensor]:
-        """Shapes: [n, hidden] → [n, hidden]."""
-        found = {name: torch.zeros_like(identity) for name, identity in identity_dict.items()}
-        for key in self.place:
-            size = len(identity_dict[key[2]])
-            sums = [
-                gather_sum(identity_dict[key[0]], relation, size)
-                for relation in messages.adjacency.of(key)
-            ]
-            degree = messages.adjacency.degree(key)
-            log_count = messages.log_counts[key]
-            found[key[2]] = found[key[2]] + self.part(key, total(sums), degree, log_count)
-        return found
-
-
 class HGT(nn.Module):
     """Embeds every node of a graph.
 
-    z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + shift): s as in ``Neighbourhood``, h0 from who
-    the node is, h1 to hL by attention.
+    z_v = normalise(W [s_v, h0_v, h1_v, …, hL_v] + b + shift): s as in ``NeighbourhoodSum``, h0 from
+    who the node is, h1 to hL by attention.
 
     Args:
         encoder: Gives the widths and vocabularies; its schema gives node and message types.
@@ -154,7 +79,7 @@ class HGT(nn.Module):
             }
         )
         self.norm = nn.ModuleDict({name: nn.LayerNorm(config.hidden) for name in self.node_types})
-        self.neighbourhood = Neighbourhood(self.message_types, config.hidden)
+        self.neighbourhood = NeighbourhoodSum(self.message_types, config.hidden)
         self.layers = nn.ModuleList(
             _layer(config, self.node_types, self.message_types) for _ in range(config.layers)
         )
@@ -169,12 +94,25 @@ class HGT(nn.Module):
             {name: nn.Parameter(torch.zeros(EMBEDDING_DIM)) for name in self.node_types}
         )
 
-    def ages(self, now: int) -> Ages | None:
-        """Classes of ages as of ``now``, in seconds since 1970; None where ages play no part."""
-        days = tuple(self.config.edge_ages)
-        return Ages(days, now) if days else None
+    def forward(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
+        """L2-normalised embeddings of every node. Shapes: [n, EMBEDDING_DIM]."""
+        outputs = self.outputs(inputs, messages)
+        return {name: self.finish(name, out) for name, out in outputs.items()}
 
-    def inputs(
+    def outputs(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
+        """Output of every node before shift and normalisation. Shapes: [n, EMBEDDING_DIM]."""
+        # Who a node is
+        identity_dict, h_dict = self.input_states(inputs)
+        # Who its neighbours are
+        states = [self.neighbourhood(identity_dict, messages), h_dict]
+        # What comes to it over one edge, over two, …
+        for layer in self.layers:
+            h_dict = layer(h_dict, messages.adjacency)
+            states.append(h_dict)
+        # All of it in one vector
+        return {name: self.output([h[name] for h in states]) for name in self.node_types}
+
+    def input_states(
         self, inputs: Mapping[str, NodeInputs]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Identity and first state of nodes, from who they are alone. Shapes: [n, hidden]."""
@@ -195,25 +133,16 @@ class HGT(nn.Module):
         return out
 
     def finish(self, node_type: str, out: Tensor) -> Tensor:
-        """Shapes: [n, EMBEDDING_DIM] → [n, EMBEDDING_DIM], of length one."""
+        """Shift and normalise. Shapes: [n, EMBEDDING_DIM] → [n, EMBEDDING_DIM], of length one."""
         return F.normalize(out + self.shift[node_type], dim=1)
 
-    def outputs(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
-        """Output of every node before shift and normalisation. Shapes: [n, EMBEDDING_DIM]."""
-        identity_dict, h_dict = self.inputs(inputs)
-        states = [self.neighbourhood(identity_dict, messages), h_dict]
-        for layer in self.layers:
-            h_dict = layer(h_dict, messages.adjacency)
-            states.append(h_dict)
-        return {name: self.output([h[name] for h in states]) for name in self.node_types}
-
-    def forward(self, inputs: Mapping[str, NodeInputs], messages: Messages) -> dict[str, Tensor]:
-        """L2-normalised embeddings of every node. Shapes: [n, EMBEDDING_DIM]."""
-        outputs = self.outputs(inputs, messages)
-        return {name: self.finish(name, out) for name, out in outputs.items()}
+    def ages(self, now: int) -> Ages | None:
+        """Classes of ages as of ``now``, in seconds since 1970; None where ages play no part."""
+        days = tuple(self.config.edge_ages)
+        return Ages(days, now) if days else None
 
 
-def _layer(config: ModelConfig, node_types: list[str], order: list[EdgeKey]) -> HGTLayer:
+def _layer(config: ModelConfig, node_types: list[str], order: list[MessageType]) -> HGTLayer:
     layer = HGTLayer(config.hidden, config.heads, node_types, order, edge_ages=config.edge_ages)
     _start_as_average(layer, config.hidden, config.heads)
     return layer
@@ -268,14 +197,6 @@ def check_schema(expected: GraphSchema, got: GraphSchema) -> None:
             f"the graph has schema {got.hash[:12]}, the model was trained on {expected.hash[:12]}: "
             "train a model on this data, or refresh from a dataset with the model's schema"
         )
-
-
-@torch.no_grad()
-def center(model: HGT, inputs: Mapping[str, NodeInputs], messages: Messages) -> None:
-    """Set each type's shift so that its embeddings begin around zero instead of around the mean
-    of what everybody has in common."""
-    for name, out in model.outputs(inputs, messages).items():
-        model.shift[name].copy_(-out.mean(0))
 
 
 @torch.no_grad()

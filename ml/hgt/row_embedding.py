@@ -1,8 +1,8 @@
-"""Embeddings of some rows of one node type from cached states: real nodes, or virtual ones.
+"""Embeddings of some rows of one node type from cached states: real nodes, or counterfactual ones.
 
 The states of the neighbours are taken as they are. For nodes whose neighbours' states are up to
-date the result is that of a full pass; for a virtual row, with other edges or features than any
-node has, it is what the node would be if its neighbours stayed as they are.
+date the result is that of a full pass; for a counterfactual row, with other edges or features than
+any node has, it is what the node would be if its neighbours stayed as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Rows, total
-from ml.graph.ages import of_any_age
+from ml.graph.adjacency import SparseRows, total
 from ml.graph.graph import Graph
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.message_types import MessageType, of_any_age
+from ml.graph.messages import build_messages, pair_tensors
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.layer import HGTLayer
@@ -25,28 +24,28 @@ from ml.hgt.model import HGT, graph_inputs
 
 @dataclass(frozen=True)
 class RowEdges:
-    """In-edges of R rows of one node type, by message type that ends there, or its age classes.
+    """In-edges of R rows of one node type, by message type that ends there.
 
     Args:
         start: The edges of row r are ``start[r]`` to ``start[r + 1]``. Shapes: [R + 1].
         source: Node of the source type at the other end. Shapes: [E].
     """
 
-    start: Mapping[EdgeKey, Tensor]
-    source: Mapping[EdgeKey, Tensor]
+    start: Mapping[MessageType, Tensor]
+    source: Mapping[MessageType, Tensor]
 
-    def rows(self) -> dict[EdgeKey, Rows]:
+    def rows(self) -> dict[MessageType, SparseRows]:
         """As the layers read them, without empty rows."""
-        found = {}
-        for key, start in self.start.items():
+        rows = {}
+        for message, start in self.start.items():
             index = torch.nonzero(start.diff()).flatten()
             bounds = torch.cat([start[:1], start[1:][index]])
-            found[key] = Rows(index.int(), bounds.long(), self.source[key].int())
-        return found
+            rows[message] = SparseRows(index.int(), bounds.long(), self.source[message].int())
+        return rows
 
 
 @dataclass(frozen=True)
-class States:
+class NodeStates:
     """What is kept of all nodes to compute rows anew.
 
     Args:
@@ -61,7 +60,7 @@ class States:
 @torch.no_grad()
 def full_states(
     model: HGT, encoder: FeatureEncoder, graph: Graph, *, now: int | None = None
-) -> States:
+) -> NodeStates:
     """States of every node of a graph, by one pass over all of its edges.
 
     Args:
@@ -70,12 +69,12 @@ def full_states(
     device = next(model.parameters()).device
     pairs = pair_tensors(graph, device, ages=model.ages(graph.latest() if now is None else now))
     messages = build_messages(graph.schema, graph.num_nodes, pairs)
-    identity, h_dict = model.inputs(graph_inputs(encoder, graph, device))
+    identity, h_dict = model.input_states(graph_inputs(encoder, graph, device))
     hidden = [h_dict]
     for layer in list(model.layers)[:-1]:
         h_dict = layer(h_dict, messages.adjacency)
         hidden.append(h_dict)
-    return States(identity, hidden)
+    return NodeStates(identity, hidden)
 
 
 @torch.no_grad()
@@ -85,12 +84,14 @@ def input_rows(
     """First states of nodes from their features and ids. Shape: [R, hidden]."""
     device = next(model.parameters()).device
     inputs = encoder.transform(node_type, features, ids).to(device)
-    _, h_dict = model.inputs({node_type: inputs})
+    _, h_dict = model.input_states({node_type: inputs})
     return h_dict[node_type]
 
 
 @torch.no_grad()
-def embed_rows(model: HGT, states: States, node_type: str, h0: Tensor, edges: RowEdges) -> Tensor:
+def embed_rows(
+    model: HGT, states: NodeStates, node_type: str, h0: Tensor, edges: RowEdges
+) -> Tensor:
     """Embeddings of rows with their own first states and in-edges.
 
     Args:
@@ -108,15 +109,15 @@ def embed_rows(model: HGT, states: States, node_type: str, h0: Tensor, edges: Ro
 
 
 def neighbourhood_rows(
-    model: HGT, states: States, like: Tensor, rows: Mapping[EdgeKey, Rows]
+    model: HGT, states: NodeStates, like: Tensor, rows: Mapping[MessageType, SparseRows]
 ) -> Tensor:
     """What the rows' own edges say without attention. Shape: as ``like``, [R, hidden]."""
-    found = torch.zeros_like(like)
-    for key in model.message_types:
-        if parts := of_any_age(rows, key):
-            identity, size = states.identity[key[0]], len(like)
+    out = torch.zeros_like(like)
+    for message in model.message_types:
+        if parts := of_any_age(rows, message):
+            identity, size = states.identity[message.source], len(like)
             degree = total([part.degree(size) for part in parts])
             summed = total([sum_rows(identity, part, size) for part in parts])
             log_count = degree.to(like.dtype).log1p()
-            found = found + model.neighbourhood.part(key, summed, degree, log_count)
-    return found
+            out = out + model.neighbourhood.part(message, summed, degree, log_count)
+    return out

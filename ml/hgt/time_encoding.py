@@ -11,10 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Adjacency
-from ml.graph.ages import MARK, UNKNOWN, age_of
-
 LONGEST = 10_000
 """Wave lengths rise from one day times 2π to so many."""
 
@@ -42,22 +38,3 @@ class TimeEncoding(nn.Module):
         """Shape: [classes, hidden]."""
         encoding: Tensor = self.lin(self.base)
         return encoding
-
-
-def sender(key: EdgeKey) -> str:
-    """Whose keys and values the messages of a type are made of: its source type, or this type as
-    edges of one age class see it."""
-    age = age_of(key)
-    return key[0] if age == UNKNOWN else f"{key[0]}{MARK}{age}"
-
-
-def by_sender(adjacency: Adjacency, keys: Sequence[EdgeKey]) -> tuple[Adjacency, list[EdgeKey]]:
-    """The same edges and message types with their senders as the source types.
-
-    Args:
-        keys: Message types of the adjacency.
-    """
-    named = [(sender(key), *key[1:]) for key in keys]
-    sizes = {sender(key): adjacency.num_nodes[key[0]] for key in keys}
-    relations = {name: adjacency.relations[key] for name, key in zip(named, keys, strict=True)}
-    return Adjacency({**adjacency.num_nodes, **sizes}, relations), named

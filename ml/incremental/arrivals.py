@@ -45,18 +45,18 @@ def links_of(schema: GraphSchema, events: pl.DataFrame) -> tuple[list[Link], int
             f"events have the columns {events.columns}, expected also {missing}: "
             "send them in the standard envelope"
         )
-    known: dict[tuple[str, str], list[EdgeType]] = {}
+    edges_by_event: dict[tuple[str, str], list[EdgeType]] = {}
     for edge in schema.edges:
-        known.setdefault((edge.event, edge.target), []).append(edge)
-    found, ignored = [], 0
+        edges_by_event.setdefault((edge.event, edge.target), []).append(edge)
+    links, ignored = [], 0
     columns = [events[name].to_list() for name in EVENT_COLUMNS]
     for actor, target, target_type, event, time in zip(*columns, times_of(events), strict=True):
-        edges = known.get((event, target_type))
+        edges = edges_by_event.get((event, target_type))
         if edges is None or actor is None or target is None:
             ignored += 1
         else:
-            found += [Link(edge, actor, target, time) for edge in edges]
-    return found, ignored
+            links += [Link(edge, actor, target, time) for edge in edges]
+    return links, ignored
 
 
 def times_of(events: pl.DataFrame) -> list[int]:
@@ -95,7 +95,7 @@ def features_of(
         given: A column of ids beside the features; of equal ids the last row counts.
     """
     node = schema.node(node_type)
-    asked = pl.DataFrame({node.id_column: pl.Series(ids, dtype=pl.String)})
+    wanted = pl.DataFrame({node.id_column: pl.Series(ids, dtype=pl.String)})
     kinds = {"numeric": pl.Float64, "categorical": pl.String}
     if given is None or not given.height:
         return pl.DataFrame(
@@ -104,5 +104,5 @@ def features_of(
     latest = given.unique(node.id_column, keep="last").with_columns(
         pl.col(node.id_column).cast(pl.String)
     )
-    found = asked.join(latest, on=node.id_column, how="left", maintain_order="left")
-    return found.select(feature.name for feature in node.features)
+    joined = wanted.join(latest, on=node.id_column, how="left", maintain_order="left")
+    return joined.select(feature.name for feature in node.features)

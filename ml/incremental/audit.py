@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.incremental.node_cache import NEVER, NodeCache
-from ml.incremental.recompute import Pass
+from ml.incremental.recompute import FullPass
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -30,11 +30,11 @@ class Audit:
     relative: float
 
 
-def compare(caches: Mapping[str, NodeCache], whole: Pass, drawn: Ints) -> Audit:
+def compare(caches: Mapping[str, NodeCache], whole: FullPass, drawn: Ints) -> Audit:
     """Some nodes beside a pass over the same graph.
 
     Args:
-        drawn: Places of the nodes in all node types, one after the other.
+        drawn: Indices of the nodes in all node types, one after the other.
     """
     first, max_abs, relative = 0, 0.0, 0.0
     for name, cache in caches.items():
@@ -56,10 +56,10 @@ def compare(caches: Mapping[str, NodeCache], whole: Pass, drawn: Ints) -> Audit:
     return Audit(len(drawn), max_abs, relative)
 
 
-def difference(found: Floats, expected: Floats) -> tuple[float, float]:
+def difference(values: Floats, expected: Floats) -> tuple[float, float]:
     """See ``Audit``: ``max_abs`` and ``relative`` of some rows. Shapes: [n, width]."""
     with np.errstate(invalid="ignore"):
-        error = np.abs(found - expected).max(1)
+        error = np.abs(values - expected).max(1)
         size = np.maximum(np.abs(expected).max(1), 1e-12)
         worst = float(error.max()), float((error / size).max())
     return worst if np.isfinite(worst).all() else (np.inf, np.inf)

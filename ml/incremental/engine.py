@@ -19,11 +19,11 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import pair_adjacency
 from ml.graph.graph import Graph
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.sampling import pair_tensors
+from ml.graph.message_types import MessageType
+from ml.graph.messages import pair_tensors
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import EMBEDDING_DIM, HGT, check_schema, graph_inputs
 from ml.incremental import snapshot
@@ -34,14 +34,15 @@ from ml.incremental.hubs import Hubs
 from ml.incremental.intake import Intake
 from ml.incremental.node_cache import NEVER, NodeCache
 from ml.incremental.priority import PriorityConfig, Stale, select
-from ml.incremental.recompute import Pass, RowPass, full_pass
+from ml.incremental.recompute import FullPass, Recomputation, full_pass
+from ml.incremental.results import ApplyResult, Backlog, RefreshResult
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class IncrementalConfig:
+class EngineConfig:
     """How the engine works; none of it changes a result.
 
     Args:
@@ -56,60 +57,6 @@ class IncrementalConfig:
     merge_share: float = 0.05
     merge_least: int = 4_096
     kept_degree: int = 256
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What a batch of events did.
-
-    Args:
-        events: Events that make an edge, also one that was there.
-        ignored: Events that make none: of a type that the schema does not know, or without ends.
-        new_edges: Pairs that were not there.
-        new_nodes: By node type.
-        edges: In-edges that were gone through to bring the states up to date.
-        followed: Out-edges that were followed to find whom it reaches.
-        stale: Rows that the batch made stale, also those that were.
-    """
-
-    events: int
-    ignored: int
-    new_edges: int
-    new_nodes: Mapping[str, int]
-    edges: int
-    followed: int
-    stale: int
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """Rows that are fresh now.
-
-    Args:
-        embeddings: Ids and embeddings by node type. Shapes: [n, EMBEDDING_DIM].
-        edges: In-edges that were gone through.
-    """
-
-    embeddings: Mapping[str, tuple[list[str], Floats]]
-    edges: int
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """What is stale.
-
-    Args:
-        rows: Stale rows by node type.
-        edges: In-edges to go through until nothing is.
-        staleness_p50, staleness_p99: Over the stale rows, in seconds; 0 where there are none.
-        since: Seconds: since when the oldest of them is stale; None where there are none.
-    """
-
-    rows: Mapping[str, int]
-    edges: int
-    staleness_p50: float
-    staleness_p99: float
-    since: float | None = None
 
 
 class BrokenEngine(Exception):
@@ -129,8 +76,8 @@ class IncrementalEngine:
         encoder: FeatureEncoder,
         ids: Mapping[str, Sequence[str]],
         inputs: Mapping[str, NodeInputs],
-        pairs: Mapping[EdgeKey, torch.Tensor],
-        config: IncrementalConfig,
+        pairs: Mapping[MessageType, torch.Tensor],
+        config: EngineConfig,
         now: int,
     ) -> None:
         if next(model.parameters()).device.type != "cpu":
@@ -145,8 +92,8 @@ class IncrementalEngine:
             for name, own in ids.items()
         }  # fmt: skip
         for name, cache in self.caches.items():
-            for key, relation in adjacency.relations.items():
-                if key[2] == name:
+            for message, relation in adjacency.relations.items():
+                if message.target == name:
                     cache.degree.values[:] += relation.by_target.degree(len(cache)).numpy()
         self._fill(full_pass(model, inputs, adjacency))
         self.adjacency = GrowingAdjacency(
@@ -165,7 +112,7 @@ class IncrementalEngine:
         graph: Graph,
         *,
         now: int | None = None,
-        config: IncrementalConfig | None = None,
+        config: EngineConfig | None = None,
     ) -> Self:
         """From a graph, by one full pass.
 
@@ -182,7 +129,7 @@ class IncrementalEngine:
         inputs = graph_inputs(encoder, graph)
         now = graph.latest() if now is None else now
         pairs = pair_tensors(graph, ages=model.ages(now))
-        config = config or IncrementalConfig()
+        config = config or EngineConfig()
         return cls(model, encoder, graph.node_ids, inputs, pairs, config, now)
 
     @classmethod
@@ -193,7 +140,7 @@ class IncrementalEngine:
         state: bytes,
         *,
         now: int,
-        config: IncrementalConfig | None = None,
+        config: EngineConfig | None = None,
     ) -> Self:
         """From what ``checkpoint`` gave, by one full pass; what was stale then is stale again.
 
@@ -204,11 +151,11 @@ class IncrementalEngine:
             SchemaChanged: if it is of another schema or model.
             ValueError: if it is no checkpoint.
         """
-        found = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
-        pairs = {key: torch.from_numpy(own).long() for key, own in found.pairs.items()}
-        config = config or IncrementalConfig()
-        engine = cls(model, encoder, found.ids, found.inputs, pairs, config, now)
-        for name, marks in found.marks.items():
+        stored = snapshot.read(state, encoder.schema, model=snapshot.fingerprint(model, encoder))
+        pairs = {message: torch.from_numpy(own).long() for message, own in stored.pairs.items()}
+        config = config or EngineConfig()
+        engine = cls(model, encoder, stored.ids, stored.inputs, pairs, config, now)
+        for name, marks in stored.marks.items():
             for part, values in marks.items():
                 getattr(engine.caches[name], part).values[:] = values
         return engine
@@ -226,7 +173,7 @@ class IncrementalEngine:
         *,
         now: float,
         features: Mapping[str, pl.DataFrame] | None = None,
-    ) -> Applied:
+    ) -> ApplyResult:
         """Take events and features; rows that they reach are stale then.
 
         Unknown ids become new nodes, at once with the features given here or else with none.
@@ -251,21 +198,21 @@ class IncrementalEngine:
         self._broken = True  # until all of it is in
         changed = intake.admit(new_ids, encoded)
         new_edges = intake.join(links, new_ids)
-        rowpass = RowPass(self.model, self.caches, self.adjacency)
-        frontier = Frontier(rowpass, self.hubs, new_edges)
+        recomputation = Recomputation(self.model, self.caches, self.adjacency)
+        frontier = Frontier(recomputation, self.hubs, new_edges)
         stale = frontier.advance(changed, now=now)
         if self.adjacency.merge():
             self.hubs.clear()
         self._broken = False
-        return Applied(
+        return ApplyResult(
             events=len(events) - ignored, ignored=ignored, new_edges=new_edges.pairs,
             new_nodes={name: len(ids) for name, ids in new_ids.items() if ids},
-            edges=rowpass.edges, followed=frontier.followed, stale=stale,
+            edges=recomputation.edges, followed=frontier.followed, stale=stale,
         )  # fmt: skip
 
     # Refreshing
 
-    def drain(self, budget_edges: int, *, now: float) -> Refreshed:
+    def drain(self, budget_edges: int, *, now: float) -> RefreshResult:
         """Refresh stale rows, the most urgent first, until the budget is spent.
 
         One row is refreshed even if it has more edges than the budget.
@@ -279,11 +226,9 @@ class IncrementalEngine:
         chosen = select(stale, budget_edges, self.config.priority, now=now)
         owner = np.repeat(np.arange(len(names)), [len(own) for own in rows])[chosen]
         row = np.concatenate(rows)[chosen]
-        return self._refresh(
-            {name: row[owner == place] for place, name in enumerate(names)}, now=now
-        )
+        return self._refresh({name: row[owner == i] for i, name in enumerate(names)}, now=now)
 
-    def refresh(self, node_type: str, ids: Sequence[str], *, now: float) -> Refreshed:
+    def refresh(self, node_type: str, ids: Sequence[str], *, now: float) -> RefreshResult:
         """The embeddings of these nodes, refreshed where they are stale; unknown ids are left
         out.
 
@@ -295,20 +240,22 @@ class IncrementalEngine:
         rows = np.array([cache.index[node_id] for node_id in known], np.int64)
         stale = rows[cache.since.values[rows] < NEVER]
         edges = self._refresh({node_type: stale}, now=now).edges
-        return Refreshed({node_type: (known, cache.z.values[rows])}, edges)
+        return RefreshResult({node_type: (known, cache.z.values[rows])}, edges)
 
-    def _refresh(self, rows_dict: Mapping[str, Ints], *, now: float) -> Refreshed:
-        rowpass = RowPass(self.model, self.caches, self.adjacency)
-        found = {
-            name: rowpass.embedding(name, rows) for name, rows in rows_dict.items() if len(rows)
+    def _refresh(self, rows_dict: Mapping[str, Ints], *, now: float) -> RefreshResult:
+        recomputation = Recomputation(self.model, self.caches, self.adjacency)
+        z_dict = {
+            name: recomputation.embedding(name, rows)
+            for name, rows in rows_dict.items()
+            if len(rows)
         }
         # All are computed before the first is fresh: whoever interrupts this loses none.
-        for name, z in found.items():
+        for name, z in z_dict.items():
             self.caches[name].settle(rows_dict[name], z, now=now)
         embeddings = {
-            name: (self.caches[name].names(rows_dict[name]), z) for name, z in found.items()
+            name: (self.caches[name].names(rows_dict[name]), z) for name, z in z_dict.items()
         }
-        return Refreshed(embeddings, rowpass.edges)
+        return RefreshResult(embeddings, recomputation.edges)
 
     # Looking
 
@@ -353,8 +300,8 @@ class IncrementalEngine:
         self._check_whole()
         inputs = {name: cache.inputs() for name, cache in self.caches.items()}
         pairs = {
-            key: torch.from_numpy(relation.pairs()).long()
-            for key, relation in self.adjacency.relations.items()
+            message: torch.from_numpy(relation.pairs()).long()
+            for message, relation in self.adjacency.relations.items()
         }
         num_nodes = {name: len(cache) for name, cache in self.caches.items()}
         whole = full_pass(self.model, inputs, pair_adjacency(num_nodes, pairs))
@@ -375,10 +322,10 @@ class IncrementalEngine:
             raise KeyError(f"no node type {node_type!r}, expected one of {list(self.caches)}")
         return self.caches[node_type]
 
-    def _fill(self, found: Pass) -> None:
+    def _fill(self, whole: FullPass) -> None:
         for name, cache in self.caches.items():
-            cache.identity.values[:] = found.identity[name].numpy()
-            cache.local.values[:] = found.local[name].numpy()
-            cache.z.values[:] = found.z[name].numpy()
-            for column, h in zip(cache.hidden, found.hidden, strict=True):
+            cache.identity.values[:] = whole.identity[name].numpy()
+            cache.local.values[:] = whole.local[name].numpy()
+            cache.z.values[:] = whole.z[name].numpy()
+            for column, h in zip(cache.hidden, whole.hidden, strict=True):
                 column.values[:] = h[name].numpy()

@@ -11,30 +11,30 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
+from ml.graph.message_types import MessageType
 from ml.incremental.hubs import Hubs
-from ml.incremental.recompute import RowPass
+from ml.incremental.recompute import Recomputation
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-States = dict[str, tuple[Ints, Floats]]
+RowStates = dict[str, tuple[Ints, Floats]]
 """Nodes and a row for each, by node type."""
 
-Changed = dict[str, tuple[Ints, Floats]]
+ChangedRows = dict[str, tuple[Ints, Floats]]
 """Nodes whose states changed and by how much relative to before, at most 1, by node type."""
 
 LEAST = 1e-12
 """A change that can't be measured is one all the same."""
 
 
-class Arrived(Protocol):
+class AddedEdges(Protocol):
     """What the frontier needs to know of new edges, see ``ml.incremental.intake.NewEdges``."""
 
     @property
     def share(self) -> Mapping[str, Floats]: ...
 
-    def rows(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]: ...
+    def rows(self, node_type: str, nodes: Ints) -> dict[MessageType, SparseRows]: ...
 
 
 @dataclass
@@ -42,22 +42,22 @@ class Frontier:
     """One batch on its way through the layers.
 
     Attributes:
-        moved: How much of what each embedding is made of has changed. Shapes: [n].
+        change: How much of what each embedding is made of has changed. Shapes: [n].
         ready: Hubs and their states after the first layer.
         followed: Out-edges that were followed to find whom a change reaches.
     """
 
-    rowpass: RowPass
+    recomputation: Recomputation
     hubs: Hubs
-    arrived: Arrived
-    moved: dict[str, Floats] = field(init=False)
-    ready: States = field(default_factory=dict)
+    new_edges: AddedEdges
+    change: dict[str, Floats] = field(init=False)
+    ready: RowStates = field(default_factory=dict)
     followed: int = 0
 
     def __post_init__(self) -> None:
-        self.moved = {name: share.copy() for name, share in self.arrived.share.items()}
+        self.change = {name: share.copy() for name, share in self.new_edges.share.items()}
 
-    def advance(self, changed: Changed, *, now: float) -> int:
+    def advance(self, changed: ChangedRows, *, now: float) -> int:
         """Bring every state but the embeddings up to date, and mark those stale.
 
         Args:
@@ -73,13 +73,13 @@ class Frontier:
                 self.hubs.forget(name, changed[name][0])
             self.hubs.forget(name, np.flatnonzero(total))
         self._neighbourhoods()
-        for level in range(1, len(self.rowpass.layers)):
+        for level in range(1, len(self.recomputation.layers)):
             changed = self._step(level, changed, reached)
             self._note(changed)
             reached = self._reached(changed)
         count = 0
-        for name, cache in self.rowpass.caches.items():
-            change = self.moved[name] + reached[name]
+        for name, cache in self.recomputation.caches.items():
+            change = self.change[name] + reached[name]
             rows = np.flatnonzero(change)
             cache.touch(rows, change[rows], now=now)
             count += len(rows)
@@ -87,34 +87,39 @@ class Frontier:
 
     def _neighbourhoods(self) -> None:
         """What the own edges say; of hubs the first layer too, from the same sums."""
-        for name, share in self.arrived.share.items():
-            local = self.rowpass.caches[name].local.values
+        for name, share in self.new_edges.share.items():
+            local = self.recomputation.caches[name].local.values
             rows = np.flatnonzero(share)
             hubs = self.hubs.among(name, rows)
-            local[rows[~hubs]] = self.rowpass.local(name, rows[~hubs])
+            local[rows[~hubs]] = self.recomputation.local(name, rows[~hubs])
             rows = rows[hubs]
             states = np.empty((len(rows), local.shape[1]), np.float32)
-            for places, edges in self._arriving(name, rows):
-                self.rowpass.count(edges)
-                own = rows[places]
-                local[own], states[places] = self.hubs.extend(name, own, edges)
+            for indices, edges in self._arriving(name, rows):
+                self.recomputation.count(edges)
+                own = rows[indices]
+                local[own], states[indices] = self.hubs.extend(name, own, edges)
             self.ready[name] = rows, states
 
-    def _arriving(self, name: str, rows: Ints) -> Iterator[tuple[Ints, dict[EdgeKey, Rows]]]:
-        """Places of hubs among ``rows``, and the edges that are to be added at them."""
-        known = self.hubs.known(name, rows)
-        if known.any():
-            yield np.flatnonzero(known), self.arrived.rows(name, rows[known])
+    def _arriving(
+        self, name: str, rows: Ints
+    ) -> Iterator[tuple[Ints, dict[MessageType, SparseRows]]]:
+        """Indices of hubs in ``rows``, and the edges that are to be added at them."""
+        stored = self.hubs.stored(name, rows)
+        if stored.any():
+            yield np.flatnonzero(stored), self.new_edges.rows(name, rows[stored])
         first = 0
-        places = np.flatnonzero(~known)
-        for part in self.rowpass.slices(name, rows[places]):
-            yield places[first : first + len(part)], self.rowpass.adjacency.arriving(name, part)
+        indices = np.flatnonzero(~stored)
+        for part in self.recomputation.slices(name, rows[indices]):
+            yield (
+                indices[first : first + len(part)],
+                self.recomputation.adjacency.arriving(name, part),
+            )
             first += len(part)
 
-    def _step(self, level: int, changed: Changed, reached: Mapping[str, Floats]) -> Changed:
-        found = {}
-        for name, cache in self.rowpass.caches.items():
-            dirty = (self.arrived.share[name] > 0) | (reached[name] > 0)
+    def _step(self, level: int, changed: ChangedRows, reached: Mapping[str, Floats]) -> ChangedRows:
+        changed_now = {}
+        for name, cache in self.recomputation.caches.items():
+            dirty = (self.new_edges.share[name] > 0) | (reached[name] > 0)
             if name in changed:
                 dirty[changed[name][0]] = True
             parts = []
@@ -123,26 +128,26 @@ class Frontier:
                 dirty[rows] = False
                 parts.append(replaced(cache.hidden[level].values, rows, states))
             rows = np.flatnonzero(dirty)
-            states = self.rowpass.state(level, name, rows)
+            states = self.recomputation.state(level, name, rows)
             parts.append(replaced(cache.hidden[level].values, rows, states))
             rows, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
-            found[name] = rows, weight
-        return found
+            changed_now[name] = rows, weight
+        return changed_now
 
-    def _reached(self, changed: Changed) -> dict[str, Floats]:
+    def _reached(self, changed: ChangedRows) -> dict[str, Floats]:
         """Mean relative change of each node's in-neighbours. Shapes: [n]."""
-        caches = self.rowpass.caches
+        caches = self.recomputation.caches
         totals = {name: np.zeros(len(cache), np.float32) for name, cache in caches.items()}
-        some = {name: found for name, found in changed.items() if len(found[0])}
+        some = {name: own for name, own in changed.items() if len(own[0])}
         if some:
-            self.followed += self.rowpass.adjacency.spread(some, totals)
+            self.followed += self.recomputation.adjacency.spread(some, totals)
             for name, total in totals.items():
                 total /= np.maximum(caches[name].degree.values, 1)
         return totals
 
-    def _note(self, changed: Changed) -> None:
+    def _note(self, changed: ChangedRows) -> None:
         for name, (rows, weight) in changed.items():
-            self.moved[name][rows] += weight
+            self.change[name][rows] += weight
 
 
 def replaced(states: Floats, rows: Ints, new: Floats) -> tuple[Ints, Floats]:

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Rows
-from ml.graph.ages import ageless
-from ml.graph.growing import Column
+from ml.graph.adjacency import SparseRows
+from ml.graph.growing_array import GrowingArray
+from ml.graph.message_types import MessageType
 from ml.hgt.attention.neighbour_sums import sum_rows
 from ml.hgt.attention.partials import LOWEST
-from ml.hgt.attention.row_attention import RowParts
+from ml.hgt.attention.row_attention import RowSoftmax
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import HGT
 from ml.incremental.node_cache import NodeCache, tensor
@@ -39,7 +38,8 @@ class Hubs:
         assert isinstance(layer, HGTLayer)
         self.layer = layer
         self.order = {
-            name: [key for key in model.message_types if key[2] == name] for name in caches
+            name: [message for message in model.message_types if message.target == name]
+            for name in caches
         }
         self._stores = {
             name: _Store(layer.heads, len(layer.arriving(name)), len(order), layer.hidden)
@@ -48,11 +48,11 @@ class Hubs:
 
     def among(self, name: str, rows: Ints) -> Bools:
         """Which of the nodes are hubs. Shape: [R]."""
-        found: Bools = self.caches[name].degree.values[rows] >= self.least
-        return found
+        is_hub: Bools = self.caches[name].degree.values[rows] >= self.least
+        return is_hub
 
-    def known(self, name: str, rows: Ints) -> Bools:
-        """Which of the nodes have something kept. Shape: [R]."""
+    def stored(self, name: str, rows: Ints) -> Bools:
+        """Which of the nodes have partial results here. Shape: [R]."""
         slot = self._stores[name].slot
         return np.array([int(row) in slot for row in rows], np.bool_)
 
@@ -68,29 +68,31 @@ class Hubs:
             store.clear()
 
     @torch.no_grad()
-    def extend(self, name: str, rows: Ints, edges: Mapping[EdgeKey, Rows]) -> tuple[Floats, Floats]:
-        """Add in-edges: the new ones of nodes that are known, else all.
+    def extend(
+        self, name: str, rows: Ints, edges: Mapping[MessageType, SparseRows]
+    ) -> tuple[Floats, Floats]:
+        """Add in-edges: the new ones of nodes that are stored, else all.
 
         Returns:
             Neighbourhoods and states after the first layer. Shapes: [R, hidden].
         """
         store = self._stores[name]
         slots = store.slots(rows)
-        parts = store.parts(slots)
+        partial = store.partial(slots)
         h_dict = {other: tensor(cache.hidden[0]) for other, cache in self.caches.items()}
         own = h_dict[name][torch.from_numpy(rows)]
-        state = self.layer.forward_rows(name, own, h_dict, edges, parts=parts)
-        store.keep(slots, parts)
+        state = self.layer.forward_rows(name, own, h_dict, edges, partial=partial)
+        store.keep(slots, partial)
         local = torch.zeros_like(own)
-        for key, found in edges.items():
-            place = self.order[name].index(ageless(key))
-            total = sum_rows(tensor(self.caches[key[0]].identity), found, len(rows))
-            store.totals.values[slots, place] += total.numpy()
-            store.degrees.values[slots, place] += found.degree(len(rows)).numpy()
-        for place, key in enumerate(self.order[name]):
-            total = torch.from_numpy(store.totals.values[slots, place])
-            degree = torch.from_numpy(store.degrees.values[slots, place])
-            local += self.model.neighbourhood.part(key, total, degree, degree.float().log1p())
+        for message, own_edges in edges.items():
+            t = self.order[name].index(message.ageless)
+            total = sum_rows(tensor(self.caches[message.source].identity), own_edges, len(rows))
+            store.totals.values[slots, t] += total.numpy()
+            store.degrees.values[slots, t] += own_edges.degree(len(rows)).numpy()
+        for t, message in enumerate(self.order[name]):
+            total = torch.from_numpy(store.totals.values[slots, t])
+            degree = torch.from_numpy(store.degrees.values[slots, t])
+            local += self.model.neighbourhood.part(message, total, degree, degree.float().log1p())
         return local.numpy(), state.numpy()
 
 
@@ -104,13 +106,13 @@ class _Store:
     def __init__(self, heads: int, aged: int, types: int, hidden: int) -> None:
         self.slot: dict[int, int] = {}
         self.free: list[int] = []
-        self.top = Column(np.empty((0, heads, aged), np.float32), LOWEST)
-        self.acc = Column(np.empty((0, heads, aged, hidden + 1), np.float32))
-        self.totals = Column(np.empty((0, types, hidden), np.float32))
-        self.degrees = Column(np.empty((0, types), np.int64))
+        self.top = GrowingArray(np.empty((0, heads, aged), np.float32), LOWEST)
+        self.acc = GrowingArray(np.empty((0, heads, aged, hidden + 1), np.float32))
+        self.totals = GrowingArray(np.empty((0, types, hidden), np.float32))
+        self.degrees = GrowingArray(np.empty((0, types), np.int64))
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[GrowingArray, ...]:
         return self.top, self.acc, self.totals, self.degrees
 
     def clear(self) -> None:
@@ -120,7 +122,7 @@ class _Store:
             column.shrink(0)
 
     def slots(self, rows: Ints) -> Ints:
-        """The slot of each node; of one that is not known an empty one. Shape: [R]."""
+        """The slot of each node; of one that is not stored an empty one. Shape: [R]."""
         new = [row for row in rows.tolist() if row not in self.slot]
         used = self.free[: len(new)]
         del self.free[: len(new)]
@@ -132,12 +134,12 @@ class _Store:
         self.slot.update(zip(new, [*used, *fresh], strict=True))
         return np.array([self.slot[row] for row in rows.tolist()], np.int64)
 
-    def parts(self, slots: Ints) -> RowParts:
+    def partial(self, slots: Ints) -> RowSoftmax:
         top, acc = self.top.values[slots], self.acc.values[slots]
-        return RowParts(
+        return RowSoftmax(
             np.ascontiguousarray(top.swapaxes(0, 1)), np.ascontiguousarray(acc.swapaxes(0, 1))
         )
 
-    def keep(self, slots: Ints, parts: RowParts) -> None:
-        self.top.values[slots] = parts.top.swapaxes(0, 1)
-        self.acc.values[slots] = parts.acc.swapaxes(0, 1)
+    def keep(self, slots: Ints, partial: RowSoftmax) -> None:
+        self.top.values[slots] = partial.top.swapaxes(0, 1)
+        self.acc.values[slots] = partial.acc.swapaxes(0, 1)

@@ -8,20 +8,19 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Rows
-from ml.graph.ages import Ages, aged
-from ml.graph.graph import reverse
+from ml.graph.adjacency import SparseRows
+from ml.graph.ages import Ages
 from ml.graph.growing import GrowingAdjacency
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import HGT
 from ml.incremental.arrivals import Link, features_of
-from ml.incremental.frontier import Changed, replaced
+from ml.incremental.frontier import ChangedRows, replaced
 from ml.incremental.node_cache import NodeCache
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Encoded = dict[str, tuple[list[str], NodeInputs]]
+EncodedNodes = dict[str, tuple[list[str], NodeInputs]]
 """Ids of nodes and their encoded features, the new nodes first, by node type."""
 
 
@@ -36,20 +35,20 @@ class NewEdges:
     """
 
     share: Mapping[str, Floats]
-    arriving: Mapping[EdgeKey, tuple[Ints, Ints]]
+    arriving: Mapping[MessageType, tuple[Ints, Ints]]
     pairs: int
 
-    def rows(self, node_type: str, nodes: Ints) -> dict[EdgeKey, Rows]:
-        """New in-edges of some nodes: row r is ``nodes[r]``; they rise."""
-        found = {}
-        for key, (targets, sources) in self.arriving.items():
-            if key[2] == node_type and len(nodes):
-                place = np.minimum(np.searchsorted(nodes, targets), len(nodes) - 1)
-                own = nodes[place] == targets
-                found[key] = Rows.group(
-                    torch.from_numpy(place[own]), torch.from_numpy(sources[own]), len(nodes)
+    def rows(self, node_type: str, nodes: Ints) -> dict[MessageType, SparseRows]:
+        """New in-edges of some nodes, ascending: row r is ``nodes[r]``."""
+        rows = {}
+        for message, (targets, sources) in self.arriving.items():
+            if message.target == node_type and len(nodes):
+                index = np.minimum(np.searchsorted(nodes, targets), len(nodes) - 1)
+                own = nodes[index] == targets
+                rows[message] = SparseRows.group(
+                    torch.from_numpy(index[own]), torch.from_numpy(sources[own]), len(nodes)
                 )
-        return found
+        return rows
 
 
 @dataclass(frozen=True)
@@ -66,43 +65,43 @@ class Intake:
         self, links: Sequence[Link], features: Mapping[str, pl.DataFrame]
     ) -> dict[str, list[str]]:
         """Ids that are no nodes yet, in the order in which they come."""
-        found: dict[str, dict[str, None]] = {name: {} for name in self.caches}
+        ids_dict: dict[str, dict[str, None]] = {name: {} for name in self.caches}
         for link in links:
-            found[link.edge.source][link.source] = None
-            found[link.edge.target][link.target] = None
+            ids_dict[link.edge.source][link.source] = None
+            ids_dict[link.edge.target][link.target] = None
         for name in features:
-            found[name].update(dict.fromkeys(self._ids(name, features[name])))
+            ids_dict[name].update(dict.fromkeys(self._ids(name, features[name])))
         return {
             name: [node_id for node_id in ids if node_id not in self.caches[name].index]
-            for name, ids in found.items()
+            for name, ids in ids_dict.items()
         }
 
     def encode(
         self, new_ids: Mapping[str, list[str]], features: Mapping[str, pl.DataFrame]
-    ) -> Encoded:
+    ) -> EncodedNodes:
         """Features of new nodes, and of those that were there and have features given."""
-        found: Encoded = {}
+        encoded: EncodedNodes = {}
         for name, cache in self.caches.items():
             given, ids = features.get(name), list(new_ids[name])
             if given is not None:
                 ids += [i for i in self._ids(name, given) if i in cache.index]
             if ids:
                 frame = features_of(self.encoder.schema, name, ids, given)
-                found[name] = ids, self.encoder.transform(name, frame, ids)
-        return found
+                encoded[name] = ids, self.encoder.transform(name, frame, ids)
+        return encoded
 
     def _ids(self, name: str, frame: pl.DataFrame) -> list[str]:
         column = frame[self.encoder.schema.node(name).id_column].cast(pl.String)
         return column.drop_nulls().unique(maintain_order=True).to_list()
 
     @torch.no_grad()
-    def admit(self, new_ids: Mapping[str, list[str]], encoded: Encoded) -> Changed:
+    def admit(self, new_ids: Mapping[str, list[str]], encoded: EncodedNodes) -> ChangedRows:
         """Make new nodes, and give nodes their features.
 
         Returns:
             Nodes that were there whose first state is another one.
         """
-        changed: Changed = {}
+        changed: ChangedRows = {}
         for name, (ids, inputs) in encoded.items():
             cache = self.caches[name]
             first_new = len(cache)
@@ -111,44 +110,46 @@ class Intake:
             other = np.flatnonzero(cache.differs(rows, inputs) | (rows >= first_new))
             rows, inputs = rows[other], inputs.take(torch.from_numpy(other))
             cache.set_inputs(rows, inputs)
-            identity, h0 = self.model.inputs({name: inputs})
+            identity, h0 = self.model.input_states({name: inputs})
             cache.identity.values[rows] = identity[name].numpy()
-            found, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
-            changed[name] = found[found < first_new], weight[found < first_new]
+            other_rows, weight = replaced(cache.hidden[0].values, rows, h0[name].numpy())
+            changed[name] = other_rows[other_rows < first_new], weight[other_rows < first_new]
         self.adjacency.grow({name: len(cache) for name, cache in self.caches.items()})
         return changed
 
     def join(self, links: Sequence[Link], new_ids: Mapping[str, list[str]]) -> NewEdges:
         """Add the edges; of events of a new pair the first to come tells its age."""
-        ends: dict[EdgeKey, tuple[list[int], list[int]]] = {}
-        for link, key in zip(links, self._keys(links), strict=True):
-            sources, targets = ends.setdefault(key, ([], []))
+        ends: dict[MessageType, tuple[list[int], list[int]]] = {}
+        for link, message in zip(links, self._message_types(links), strict=True):
+            sources, targets = ends.setdefault(message, ([], []))
             sources.append(self.caches[link.edge.source].index[link.source])
             targets.append(self.caches[link.edge.target].index[link.target])
         share = {name: np.zeros(len(cache), np.float32) for name, cache in self.caches.items()}
         arriving, pairs = {}, 0
-        for key, both in ends.items():
+        for message, both in ends.items():
             source, target = (np.array(end, np.int64) for end in both)
-            new = self.adjacency.add(key, source, target)
+            new = self.adjacency.add(message, source, target)
             source, target = source[new], target[new]
-            arriving[key], arriving[reverse(key)] = (target, source), (source, target)
+            arriving[message] = target, source
+            arriving[message.reversed] = source, target
             pairs += len(source)
-        for key, (target, _) in arriving.items():
-            np.add.at(share[key[2]], target, 1)
-            np.add.at(self.caches[key[2]].degree.values, target, 1)
+        for message, (target, _) in arriving.items():
+            np.add.at(share[message.target], target, 1)
+            np.add.at(self.caches[message.target].degree.values, target, 1)
         for name, cache in self.caches.items():
             rows = np.flatnonzero(share[name])
             share[name][rows] /= cache.degree.values[rows]
             share[name][len(cache) - len(new_ids[name]) :] = 1
         return NewEdges(share, arriving, pairs)
 
-    def _keys(self, links: Sequence[Link]) -> list[EdgeKey]:
-        """The edge type of each event, in its age class if the model knows ages."""
+    def _message_types(self, links: Sequence[Link]) -> list[MessageType]:
+        """Along the edge of each event, in its age class if the model knows ages."""
+        plain = [MessageType(*link.edge.key) for link in links]
         if self.ages is None:
-            return [link.edge.key for link in links]
-        first: dict[tuple[EdgeKey, str, str], EdgeKey] = {}
+            return plain
+        first: dict[tuple[MessageType, str, str], MessageType] = {}
         classes = self.ages.classes(np.array([link.time for link in links], np.int64)).tolist()
         return [
-            first.setdefault((link.edge.key, link.source, link.target), aged(link.edge.key, age))
-            for link, age in zip(links, classes, strict=True)
+            first.setdefault((message, link.source, link.target), message.of_age(age))
+            for message, link, age in zip(plain, links, classes, strict=True)
         ]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.graph.growing import Column
+from ml.graph.growing_array import GrowingArray
 from ml.hgt.encoders import NodeInputs, id_codes
 from ml.incremental.priority import Stale
 
@@ -37,20 +37,20 @@ class NodeCache:
     ) -> None:  # fmt: skip
         self.node_type = node_type
         self.ids = list(ids)
-        self.index = {node_id: place for place, node_id in enumerate(self.ids)}
-        self.numeric = Column(inputs.numeric.numpy())
-        self.categorical = Column(inputs.categorical.numpy().astype(np.int32))
-        self.slot = Column(inputs.slot.numpy().astype(np.int32))
+        self.index = {node_id: i for i, node_id in enumerate(self.ids)}
+        self.numeric = GrowingArray(inputs.numeric.numpy())
+        self.categorical = GrowingArray(inputs.categorical.numpy().astype(np.int32))
+        self.slot = GrowingArray(inputs.slot.numpy().astype(np.int32))
         size = len(self.ids)
         self.identity = _floats(size, hidden)
         self.local = _floats(size, hidden)
         self.hidden = [_floats(size, hidden) for _ in range(layers)]
         self.z = _floats(size, dim)
-        self.degree = Column(np.zeros(size, np.int64))
-        self.since = Column(np.full(size, NEVER), NEVER)
-        self.changed = Column(np.full(size, -NEVER), -NEVER)
-        self.change = Column(np.zeros(size, np.float32))
-        self.computed = Column(np.full(size, -NEVER), -NEVER)
+        self.degree = GrowingArray(np.zeros(size, np.int64))
+        self.since = GrowingArray(np.full(size, NEVER), NEVER)
+        self.changed = GrowingArray(np.full(size, -NEVER), -NEVER)
+        self.change = GrowingArray(np.zeros(size, np.float32))
+        self.computed = GrowingArray(np.full(size, -NEVER), -NEVER)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,8 +79,8 @@ class NodeCache:
         """Which of some nodes have other features than these. Shape: [len(rows)]."""
         numeric = self.numeric.values[rows] != inputs.numeric.numpy()
         categorical = self.categorical.values[rows] != inputs.categorical.numpy()
-        found: npt.NDArray[np.bool_] = numeric.any(axis=1) | categorical.any(axis=1)
-        return found
+        other: npt.NDArray[np.bool_] = numeric.any(axis=1) | categorical.any(axis=1)
+        return other
 
     def set_inputs(self, rows: Ints, inputs: NodeInputs) -> None:
         """Encoded features of some nodes."""
@@ -111,7 +111,7 @@ class NodeCache:
         self.computed.values[rows] = now
 
     def stale_rows(self) -> Ints:
-        """Rising."""
+        """Ascending."""
         return np.flatnonzero(self.since.values < NEVER)
 
     def stale(self, rows: Ints) -> Stale:
@@ -122,10 +122,10 @@ class NodeCache:
         )  # fmt: skip
 
 
-def tensor(column: Column) -> Tensor:
-    """A view of the column; do not keep it while the column grows."""
+def tensor(column: GrowingArray) -> Tensor:
+    """A view of the array; do not keep it while the array grows."""
     return torch.from_numpy(column.values)
 
 
-def _floats(size: int, width: int) -> Column:
-    return Column(np.zeros((size, width), np.float32))
+def _floats(size: int, width: int) -> GrowingArray:
+    return GrowingArray(np.zeros((size, width), np.float32))

@@ -103,8 +103,8 @@ def scores(stale: Stale, config: PriorityConfig, *, now: float) -> Floats:
     degree = np.minimum(np.log1p(stale.degree) / MANY, 1)
     age = np.maximum(now - stale.since, 0)
     bounded = config.recency * fresh + config.degree * degree
-    found: Floats = bounded + config.size * np.minimum(stale.change, 1) + age / config.patience
-    return found
+    score: Floats = bounded + config.size * np.minimum(stale.change, 1) + age / config.patience
+    return score
 
 
 def select(stale: Stale, budget: int, config: PriorityConfig, *, now: float) -> Ints:
@@ -124,14 +124,14 @@ def select(stale: Stale, budget: int, config: PriorityConfig, *, now: float) -> 
     ranked = rows[_highest(scores(stale, config, now=now)[rows], max(budget, 1))]
     fits = np.cumsum(stale.cost[ranked]) <= budget
     fits[:1] = True
-    found: Ints = ranked[fits]
-    return found
+    chosen: Ints = ranked[fits]
+    return chosen
 
 
 def _highest(values: Floats, count: int) -> npt.NDArray[Any]:
-    """Places of the ``count`` highest values, falling; of equal ones the first is first."""
-    places = np.arange(len(values))
+    """Indices of the ``count`` highest values, descending; of equal ones the first is first."""
+    indices = np.arange(len(values))
     if count < len(values):
         least = np.partition(values, len(values) - count)[len(values) - count]
-        places = np.flatnonzero(values >= least)
-    return places[np.argsort(-values[places], kind="stable")][:count]
+        indices = np.flatnonzero(values >= least)
+    return indices[np.argsort(-values[indices], kind="stable")][:count]

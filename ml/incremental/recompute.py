@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Adjacency, Rows
+from ml.graph.adjacency import Adjacency, SparseRows
 from ml.graph.growing import GrowingAdjacency
-from ml.graph.sampling import all_messages
+from ml.graph.message_types import MessageSender, MessageType
+from ml.graph.messages import all_messages
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import EMBEDDING_DIM, HGT
-from ml.hgt.row_embedding import States, neighbourhood_rows
+from ml.hgt.row_embedding import NodeStates, neighbourhood_rows
 from ml.incremental.node_cache import NodeCache, tensor
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ ROW_EDGES, NODE_EDGES = 100, 20
 
 
 @dataclass(frozen=True)
-class Pass:
+class FullPass:
     """Everything that a pass computes of every node, by node type.
 
     Args:
@@ -45,9 +45,9 @@ class Pass:
 
 
 @torch.no_grad()
-def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> Pass:
+def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency) -> FullPass:
     """All states and embeddings from all edges."""
-    identity, h_dict = model.inputs(inputs)
+    identity, h_dict = model.input_states(inputs)
     local = model.neighbourhood(identity, all_messages(model.message_types, adjacency))
     hidden = [h_dict]
     for layer in model.layers:
@@ -56,10 +56,10 @@ def full_pass(model: HGT, inputs: Mapping[str, NodeInputs], adjacency: Adjacency
         name: model.finish(name, model.output([local[name], *(h[name] for h in hidden)]))
         for name in model.node_types
     }
-    return Pass(identity, local, hidden[:-1], z)
+    return FullPass(identity, local, hidden[:-1], z)
 
 
-class RowPass:
+class Recomputation:
     """Some rows of the model, from cached states of their neighbours; for one batch or refresh.
 
     Attributes:
@@ -72,38 +72,38 @@ class RowPass:
         self.model, self.caches, self.adjacency = model, caches, adjacency
         self.layers = [layer for layer in model.layers if isinstance(layer, HGTLayer)]
         self.edges = 0
-        self._tables: dict[int, dict[str, Tensor]] = {}
+        self._tables: dict[int, dict[MessageSender, Tensor]] = {}
 
     @torch.no_grad()
     def local(self, name: str, rows: Ints) -> Floats:
         """What the nodes' own edges say without attention. Shape: [R, hidden]."""
         identity = {other: tensor(cache.identity) for other, cache in self.caches.items()}
-        states = States(identity, [])
+        states = NodeStates(identity, [])
         own = tensor(self.caches[name].identity)
-        found = [
+        parts = [
             neighbourhood_rows(
                 self.model, states, own[torch.from_numpy(part)], self.adjacency.arriving(name, part)
             )
             for part in self.slices(name, rows)
         ]
-        return joined(found, own.size(1))
+        return joined(parts, own.size(1))
 
     @torch.no_grad()
     def state(self, level: int, name: str, rows: Ints) -> Floats:
         """States after ``level`` layers, from those before the last of them. Shape: [R, hidden]."""
-        found = [h for _, h in self._layer(level, name, rows)]
-        return joined(found, self.model.config.hidden)
+        parts = [h for _, h in self._layer(level, name, rows)]
+        return joined(parts, self.model.config.hidden)
 
     @torch.no_grad()
     def embedding(self, name: str, rows: Ints) -> Floats:
         """Shape: [R, EMBEDDING_DIM]."""
         cache = self.caches[name]
-        known = [tensor(column) for column in (cache.local, *cache.hidden)]
-        found = [
-            self.model.finish(name, self.model.output([*(h[part] for h in known), last]))
+        columns = [tensor(column) for column in (cache.local, *cache.hidden)]
+        parts = [
+            self.model.finish(name, self.model.output([*(h[part] for h in columns), last]))
             for part, last in self._layer(len(self.layers), name, rows)
         ]
-        return joined(found, EMBEDDING_DIM)
+        return joined(parts, EMBEDDING_DIM)
 
     def _layer(self, level: int, name: str, rows: Ints) -> Iterator[tuple[Tensor, Tensor]]:
         """Nodes in pieces, and their states after one more layer."""
@@ -128,7 +128,7 @@ class RowPass:
         nodes = sum(len(cache) for cache in self.caches.values())
         return edges + ROW_EDGES * len(rows) > NODE_EDGES * nodes
 
-    def count(self, edges: Mapping[EdgeKey, Rows]) -> None:
+    def count(self, edges: Mapping[MessageType, SparseRows]) -> None:
         """These in-edges are gone through."""
         self.edges += sum(rows.num_edges for rows in edges.values())
 
@@ -145,5 +145,6 @@ class RowPass:
 
 
 def joined(parts: Sequence[Tensor], width: int) -> Floats:
-    found: Floats = torch.cat([torch.empty(0, width), *parts]).numpy()
-    return found
+    """Rows of all parts, which may be none. Shape: [R, width]."""
+    whole: Floats = torch.cat([torch.empty(0, width), *parts]).numpy()
+    return whole

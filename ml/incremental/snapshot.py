@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.contracts.schema import EdgeKey, GraphSchema
-from ml.graph.ages import MARK, aged, ageless
+from ml.contracts.schema import GraphSchema
 from ml.graph.growing import GrowingAdjacency
+from ml.graph.message_types import UNKNOWN_AGE, MessageType
 from ml.hgt.encoders import FeatureEncoder, NodeInputs, id_codes
 from ml.hgt.model import HGT
 from ml.incremental.arrivals import SchemaChanged
 from ml.incremental.node_cache import NodeCache
 
 FORMAT = 1
+AGE_MARK = "@"
 KEPT = ("since", "changed", "change", "computed")
 
 
@@ -35,13 +36,13 @@ class Snapshot:
     Args:
         ids: By node type.
         inputs: By node type.
-        pairs: By edge type and age class. Shapes: [2, E].
+        pairs: By the message type from their sources to their targets. Shapes: [2, E].
         marks: The arrays named in ``KEPT``, by node type.
     """
 
     ids: Mapping[str, list[str]]
     inputs: Mapping[str, NodeInputs]
-    pairs: Mapping[EdgeKey, npt.NDArray[np.int32]]
+    pairs: Mapping[MessageType, npt.NDArray[np.int32]]
     marks: Mapping[str, Mapping[str, npt.NDArray[Any]]]
 
 
@@ -73,10 +74,9 @@ def write(
         arrays[f"{name}.lengths"] = np.array([len(one) for one in encoded], np.int32)
         for part in ("numeric", "categorical", "slot", *KEPT):
             arrays[f"{name}.{part}"] = getattr(cache, part).values
-    for place, edge in enumerate(schema.edges):
-        for key, relation in adjacency.relations.items():
-            if ageless(key) == edge.key:
-                arrays[f"{place}.pairs{key[1].removeprefix(edge.relation)}"] = relation.pairs()
+    keys = [edge.key for edge in schema.edges]
+    for message, relation in adjacency.relations.items():
+        arrays[_array_name(keys.index(message.edge_key), message.age)] = relation.pairs()
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
@@ -108,15 +108,20 @@ def read(state: bytes, schema: GraphSchema, *, model: str) -> Snapshot:
         )
 
 
-def _pairs(arrays: Any, schema: GraphSchema) -> dict[EdgeKey, npt.NDArray[np.int32]]:
-    found = {}
-    for place, edge in enumerate(schema.edges):
-        found[edge.key] = arrays[f"{place}.pairs"]
+def _pairs(arrays: Any, schema: GraphSchema) -> dict[MessageType, npt.NDArray[np.int32]]:
+    pairs = {}
+    for i, edge in enumerate(schema.edges):
+        plain, prefix = MessageType(*edge.key), _array_name(i, UNKNOWN_AGE)
+        pairs[plain] = arrays[prefix]
         for name in arrays.files:
-            title, mark, age = name.partition(MARK)
-            if title == f"{place}.pairs" and mark:
-                found[aged(edge.key, int(age))] = arrays[name]
-    return found
+            if name.startswith(prefix + AGE_MARK):
+                pairs[plain.of_age(int(name.removeprefix(prefix + AGE_MARK)))] = arrays[name]
+    return pairs
+
+
+def _array_name(edge_type: int, age: int) -> str:
+    """Name of the array of pairs of an age class of the schema's edge types."""
+    return f"{edge_type}.pairs" + ("" if age == UNKNOWN_AGE else f"{AGE_MARK}{age}")
 
 
 def _opened(state: bytes) -> Any:

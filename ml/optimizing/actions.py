@@ -79,8 +79,8 @@ def _factor(suggestion: Mapping[str, Any]) -> float:
 
 def _sources(suggestion: Mapping[str, Any]) -> tuple[int, int]:
     value = suggestion.get("sources", FEW)
-    found = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", value) if isinstance(value, str) else None
-    low, high = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", value) if isinstance(value, str) else None
+    low, high = map(int, match.groups()) if match else (0, 0)
     if not SOURCES[0] <= low <= high <= SOURCES[1]:
         raise ActionError(
             f"sources is {value!r}, expected a range of targets such as '1-4', "

@@ -42,22 +42,22 @@ def augment(
     size = np.bincount(pairs.src, minlength=sources)
     least, most = action.sources
     few = (size >= least) & (size <= most) & _in_tables(graph, tables, key[0])
-    seen = incidence(pairs, sources, targets)
+    owned = incidence(pairs, sources, targets)
     similar = nearest(cosine(pairs, sources, targets, generator))
-    taken, held_out = _taken(tables, split, action), _held_out(split, action)
+    excluded, held_out = _excluded(tables, split, action), _held_out(split, action)
     allowed = _in_tables(graph, tables, key[2])
-    drawn = []
-    for part in chunks(np.flatnonzero(few), seen, similar):
-        scores = (seen[part] @ similar).tocoo()
+    chosen = []
+    for part in chunks(np.flatnonzero(few), owned, similar):
+        scores = (owned[part] @ similar).tocoo()
         src, dst, score = part[scores.row], scores.col.astype(np.int64), scores.data
-        free = allowed[dst] & (score > 0) & ~np.isin(src * targets + dst, taken)
+        free = allowed[dst] & (score > 0) & ~np.isin(src * targets + dst, excluded)
         if key[0] == key[2]:
             free &= src != dst
         src, dst = _draw(src[free], dst[free], score[free], wanted(size, action), generator)
         shown = ~np.isin(src * targets + dst, held_out)
-        drawn.append((src[shown], dst[shown]))
-    src = np.concatenate([np.empty(0, np.int64), *[one[0] for one in drawn]])
-    dst = np.concatenate([np.empty(0, np.int64), *[one[1] for one in drawn]])
+        chosen.append((src[shown], dst[shown]))
+    src = np.concatenate([np.empty(0, np.int64), *[one[0] for one in chosen]])
+    dst = np.concatenate([np.empty(0, np.int64), *[one[1] for one in chosen]])
     time = _times(graph.edges[key], dst, generator)
     return _events(graph, action, src, dst, time, next_number(tables.events))
 
@@ -76,7 +76,7 @@ def _in_tables(graph: Graph, tables: Tables, node: str) -> Mask:
     return ids.is_in(known.implode()).to_numpy()
 
 
-def _taken(tables: Tables, split: Split, action: Augment) -> Ints:
+def _excluded(tables: Tables, split: Split, action: Augment) -> Ints:
     """Codes of the pairs that are there: known, or added already."""
     key = action.edge.key
     targets = split.train.num_nodes[key[2]]
@@ -107,8 +107,8 @@ def _draw(
     rank = np.log(score.astype(np.float64)) + generator.gumbel(size=len(score))
     order = np.lexsort((-rank, src))
     src, dst = src[order], dst[order]
-    place = np.arange(len(src)) - np.searchsorted(src, src)
-    kept = place < wanted[src]
+    position = np.arange(len(src)) - np.searchsorted(src, src)
+    kept = position < wanted[src]
     return src[kept], dst[kept]
 
 

@@ -23,11 +23,11 @@ def cosine(
     max_products: int = MAX_PRODUCTS,
 ) -> sparse.csr_array:
     """Cosine similarity of targets by their sources, as in item-kNN. Shape: [targets, targets]."""
-    seen = incidence(pairs, num_sources, num_targets)
-    size = np.diff(seen.indptr).astype(np.int64)
+    owned = incidence(pairs, num_sources, num_targets)
+    size = np.diff(owned.indptr).astype(np.int64)
     drawn = generator.permutation(num_sources)
     rows = np.sort(drawn[np.cumsum(size[drawn] ** 2) <= max_products])
-    compared = sparse.csr_array(seen[rows])
+    compared = sparse.csr_array(owned[rows])
     norm = np.sqrt(np.maximum(np.bincount(compared.indices, minlength=num_targets), 1))
     scaled = sparse.csr_array(compared.multiply((1 / norm.astype(np.float32))[None, :]))
     return sparse.csr_array(scaled.T @ scaled)
@@ -54,9 +54,9 @@ def incidence(pairs: Pairs, num_sources: int, num_targets: int) -> sparse.csr_ar
 
 
 def chunks(
-    sources: Ints, seen: sparse.csr_array, similar: sparse.csr_array, *, limit: int = MAX_PRODUCTS
+    sources: Ints, owned: sparse.csr_array, similar: sparse.csr_array, *, limit: int = MAX_PRODUCTS
 ) -> Iterator[Ints]:
     """The sources in parts whose scores take at most ``limit`` products, one source at least."""
-    cost = np.asarray(seen[sources] @ np.diff(similar.indptr).astype(np.float64))
+    cost = np.asarray(owned[sources] @ np.diff(similar.indptr).astype(np.float64))
     part = (np.cumsum(cost) // limit).astype(np.int64)
     yield from (sources[part == number] for number in np.unique(part))

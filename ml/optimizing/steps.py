@@ -15,8 +15,8 @@ EXAMPLES = 5
 def count_rows(tables: Tables) -> dict[str, int]:
     """Rows by table, and events by name of the edge type."""
     counts = {name: getattr(tables, name).height for name in NAMES}
-    found = tables.events.group_by("type", "target_type").len()
-    by_kind = {(kind, target): rows for kind, target, rows in found.iter_rows()}
+    by_type = tables.events.group_by("type", "target_type").len()
+    by_kind = {(kind, target): rows for kind, target, rows in by_type.iter_rows()}
     for edge in tables.schema.edges:
         counts[edge.name] = by_kind.get((edge.event, edge.target), 0)
     return counts

@@ -70,7 +70,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     """Fills the next slot from earlier slots; without ``apply``, from an input."""
 
     apply: Callable[..., Any] | None
@@ -83,12 +83,12 @@ class Program:
 
     Args:
         inputs: Made of columns ``<feature>`` and ``event_counts.<type>``.
-        steps: In an order in which they can run.
+        instructions: In an order in which they can run.
         outputs: The slot of each expression.
     """
 
     inputs: tuple[Input, ...]
-    steps: tuple[Step, ...]
+    instructions: tuple[Instruction, ...]
     outputs: tuple[int, ...]
 
     def run(self, frame: pl.DataFrame, dtype: Any = np.bool_) -> Array:
@@ -104,14 +104,14 @@ class Program:
             for start in range(0, frame.height, BLOCK):
                 block = slice(start, start + BLOCK)
                 slots: list[Any] = []
-                for index, step in enumerate(self.steps):
-                    given = step.arguments
-                    if step.apply is None:
+                for index, instruction in enumerate(self.instructions):
+                    given = instruction.arguments
+                    if instruction.apply is None:
                         slots.append(inputs[given[0]][block])
                         continue
                     row = self._in_place.get(index)
                     place = {} if row is None else {"out": results[row, block]}
-                    slots.append(step.apply(*[slots[slot] for slot in given], **place))
+                    slots.append(instruction.apply(*[slots[slot] for slot in given], **place))
                 for row, slot in enumerate(self.outputs):
                     if self._in_place.get(slot) != row:
                         results[row, block] = slots[slot]
@@ -123,7 +123,7 @@ class Program:
         return {
             slot: row
             for row, slot in enumerate(self.outputs)
-            if isinstance(self.steps[slot].apply, np.ufunc)
+            if isinstance(self.instructions[slot].apply, np.ufunc)
         }
 
     @cached_property
@@ -139,7 +139,7 @@ def for_frame(nodes: Sequence[Node]) -> Program:
         compiler.number(node) if node.kind == "number" else compiler.condition(node, True)
         for node in nodes
     ]
-    return Program(tuple(compiler.inputs), tuple(compiler.steps), tuple(outputs))
+    return Program(tuple(compiler.inputs), tuple(compiler.instructions), tuple(outputs))
 
 
 class _Compiler:
@@ -148,13 +148,13 @@ class _Compiler:
     def __init__(self, readers: Mapping[str, set[Node]]) -> None:
         self.readers = readers
         self.inputs: list[Input] = []
-        self.steps: list[Step] = []
+        self.instructions: list[Instruction] = []
         self.numbers: dict[Node, int] = {}
         self.conditions: dict[tuple[Node, bool], int] = {}
 
     def step(self, apply: Callable[..., Any] | None, *arguments: int) -> int:
-        self.steps.append(Step(apply, arguments))
-        return len(self.steps) - 1
+        self.instructions.append(Instruction(apply, arguments))
+        return len(self.instructions) - 1
 
     def constant(self, value: float | bool) -> int:
         return self.step(lambda: value)

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 
 from ml.contracts.schema import TELECOM
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -76,14 +76,14 @@ ROWS = [
 ]
 
 
-def rows_of(lists: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Rows:
+def rows_of(lists: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> SparseRows:
     """Rows 0, 1, … with the given neighbours; empty ones are left out."""
     sizes = np.array([len(neighbours) for neighbours in lists], np.int64)
     index = np.flatnonzero(sizes)
     start = np.zeros(len(index) + 1, np.int64)
     np.cumsum(sizes[index], out=start[1:])
     other = np.concatenate([*lists, np.empty(0, np.int64)]).astype(np.int32)
-    return Rows(
+    return SparseRows(
         torch.from_numpy(index.astype(np.int32)), torch.from_numpy(start), torch.from_numpy(other)
     )
 

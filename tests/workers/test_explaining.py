@@ -18,7 +18,7 @@ from controlcenter.serving.profiles.explanations import Question
 from controlcenter.serving.profiles.models import Explanation, Profile
 from ml.contracts.schema import USER
 from ml.data.synthesis import SynthesisConfig, synthesize
-from ml.explanation.surroundings import SurroundingsIndex
+from ml.explanation.neighbourhood import NeighbourhoodIndex
 from ml.fusion.evidence import COUNT_PREFIX, profile_frame
 from ml.fusion.fitting import fit_profile
 from ml.fusion.fusion import FusionConfig
@@ -103,7 +103,7 @@ def profile(version_files, monkeypatch, workspace):
         scored_at=clock.now(),
     )
     states = full_states(files.model.model, files.model.encoder, files.graph)
-    world = World(SurroundingsIndex(files.graph), states, positions.current_position())
+    world = World(NeighbourhoodIndex(files.graph), states, positions.current_position())
     monkeypatch.setattr(explaining, "model_of", lambda version_id: files.model)
     monkeypatch.setattr(explaining, "world_of", lambda version_id, graph: world)
     monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: GRAPH)

@@ -22,7 +22,7 @@ from controlcenter.serving.profiles.refreshing import (
     write_users,
 )
 from ml.contracts.schema import USER
-from ml.incremental.engine import Backlog, Refreshed
+from ml.incremental.results import Backlog, RefreshResult
 from workers.loops.engine_start import EngineStart
 from workers.loops.scoring import items_of, score
 from workers.runtime.errors import PermanentError
@@ -163,7 +163,7 @@ class Refresher:
         grown = self.budget * min(max(DRAIN_SECONDS / spent, 0.5), 2.0)
         self.budget = int(min(max(grown, LEAST_BUDGET), MOST_BUDGET))
 
-    def write(self, refreshed: Refreshed, users: list[str], *, answered: list[int]) -> None:
+    def write(self, refreshed: RefreshResult, users: list[str], *, answered: list[int]) -> None:
         """Score refreshed users and commit all of it; ``users`` are done with, also who is no
         node of the graph."""
         self._edges += refreshed.edges

@@ -21,7 +21,7 @@ from ml.fusion.evidence import COUNT_PREFIX, profile_frame
 from ml.fusion.scoring import score_users
 from ml.graph.graph import Graph
 from ml.hgt.model import embed
-from ml.recommendation import offer_edges, recommend
+from ml.recommendation.recommend import recommend, recommended_edges
 from workers.files import (
     built_files,
     fetch,
@@ -59,7 +59,7 @@ def work(execution: Execution) -> None:
     execution.progress(0.5, "choosing what to offer")
     scorers = {
         target: model.decoder.scorer(edge, graph, embeddings)
-        for target, edge in offer_edges(graph).items()
+        for target, edge in recommended_edges(graph).items()
     }
     offers = recommend(graph, embeddings, scorers)
     execution.progress(0.7, "writing the profiles")

@@ -30,13 +30,13 @@ from ml.bundle import ModelBundle
 from ml.contracts.reports.explanation import ExplanationReport
 from ml.contracts.schema import GraphSchema
 from ml.data.frames import EVENT_COLUMNS
+from ml.explanation.counterfactual import counterfactual_user
 from ml.explanation.explanation import Subject, explain_evidence, explain_flat, explain_groups
+from ml.explanation.neighbourhood import NeighbourhoodIndex
 from ml.explanation.neighbours import METHOD, strongest_neighbours
-from ml.explanation.surroundings import SurroundingsIndex
-from ml.explanation.virtual import virtual_user
 from ml.fusion.background import Background, zero_background
 from ml.fusion.evidence import COUNT_PREFIX, gather_evidence
-from ml.hgt.row_embedding import States, full_states
+from ml.hgt.row_embedding import NodeStates, full_states
 from workers.files import load_model, load_whole_graph
 from workers.runtime.execution import Execution
 from workers.runtime.patience import STORE_PATIENCE
@@ -61,8 +61,8 @@ class World:
         position: Up to where the graph knows the event log.
     """
 
-    index: SurroundingsIndex
-    states: States
+    index: NeighbourhoodIndex
+    states: NodeStates
     position: LogPosition
 
 
@@ -150,7 +150,7 @@ def by_evidence(
     types = {name: EVENT_COLUMNS[name] for name in HISTORY_COLUMNS}
     events = pl.DataFrame(since, schema=types, orient="row")
     around = world.index.of(profile.user_id, events)
-    user = virtual_user(model.model, model.encoder, world.states, around, frame)
+    user = counterfactual_user(model.model, model.encoder, world.states, around, frame)
     result = explain_evidence(model.profile, subject, background, user.embed, seed=seed_of(model))
     neighbours = strongest_neighbours(
         model.profile, user, world.index.graph, subject.evidence, frame
@@ -222,5 +222,5 @@ def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:
         folder = fetch_all(artifacts, Path(name), patience=STORE_PATIENCE)
         graph, position = load_whole_graph(folder), load_position(folder)
     states = full_states(model.model, model.encoder, graph, now=model.now)
-    index = SurroundingsIndex(graph, model.model.ages(model.now))
+    index = NeighbourhoodIndex(graph, model.model.ages(model.now))
     return World(index, states, position or BEGINNING)

@@ -29,7 +29,7 @@ from ml.hgt.heldout import evaluate_links
 from ml.hgt.model import EDGE_AGES, embed
 from ml.hgt.training.checkpoint import Progress
 from ml.hgt.training.process_group import ProcessLost
-from ml.hgt.training.train import Stopped, Trained, TrainingConfig, train
+from ml.hgt.training.train import Stopped, TrainedModel, TrainingConfig, train
 from ml.rules.rule_set import RuleSet
 from workers.files import (
     MODEL,
@@ -163,7 +163,7 @@ def train_all(
     )
 
 
-def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained:
+def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> TrainedModel:
     """Train from the last checkpoint, if there is one; every epoch is told and kept.
 
     Raises:
@@ -201,7 +201,7 @@ def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained
 def fit(
     graph: Graph,
     rules: RuleSet,
-    learned: Trained | ModelBundle,
+    learned: TrainedModel | ModelBundle,
     task: Task,
     cuts: Cuts,
     horizon_days: int,

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
 from ml.graph.adjacency import Adjacency
+from ml.graph.message_types import MessageSender, MessageType
 from ml.hgt.attention import chunked
-from ml.hgt.attention.partials import Backend, Fold, State, apply_fold, pack
+from ml.hgt.attention.partials import Backend, PartialSoftmax, RelationMaps, apply_per_head, pack
 
 BackendName = Literal["auto", "numba", "torch"]
 
@@ -45,34 +45,34 @@ def backend_for(name: BackendName, like: Tensor) -> Backend:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Call:
     """What is no tensor in a call."""
 
     adjacency: Adjacency
-    order: tuple[EdgeKey, ...]
-    sources: tuple[str, ...]
+    order: tuple[MessageType, ...]
+    senders: tuple[MessageSender, ...]
     targets: tuple[str, ...]
     backend: Backend
 
-    def arriving(self, target: str) -> list[tuple[int, EdgeKey]]:
-        """Message types with edges that end at ``target``, with their place in the order."""
+    def arriving(self, target: str) -> list[tuple[int, MessageType]]:
+        """Message types with edges that end at ``target``, with their index in the order."""
         return [
-            (t, key) for t, key in enumerate(self.order)
-            if key[2] == target and key in self.adjacency.relations
-            and self.adjacency.relations[key].by_target.num_edges
+            (t, message) for t, message in enumerate(self.order)
+            if message.target == target and message in self.adjacency.relations
+            and self.adjacency.relations[message].by_target.num_edges
         ]  # fmt: skip
 
-    def at_target(self, key: EdgeKey) -> bool:
+    def at_target(self, message: MessageType) -> bool:
         """Whether a relation's maps are applied to its targets, as these are not more."""
-        return self.adjacency.num_nodes[key[2]] <= self.adjacency.num_nodes[key[0]]
+        return self.adjacency.num_nodes[message.target] <= self.adjacency.num_nodes[message.source]
 
 
 def attend(
     q_dict: Mapping[str, Tensor],
-    table_dict: Mapping[str, Tensor],
-    fold: Fold,
+    table_dict: Mapping[MessageSender, Tensor],
+    maps: RelationMaps,
     adjacency: Adjacency,
-    order: tuple[EdgeKey, ...],
+    order: tuple[MessageType, ...],
     *,
     backend: BackendName = "auto",
 ) -> dict[str, Tensor]:
@@ -82,91 +82,96 @@ def attend(
 
     Args:
         q_dict: Queries by target type. Shapes: [n, H·D].
-        table_dict: Keys, then values by source type. Shapes: [n, 2·H·D].
-        fold: Maps of keys (with all scaling) and values of each message type in ``order``.
+        table_dict: Keys, then values by sender. Shapes: [n, 2·H·D].
+        maps: Maps of keys (with all scaling) and values of each message type in ``order``.
             Shapes: [T, H, D, D].
 
     Shapes: [n, H·D].
     """
-    sources, targets = tuple(table_dict), tuple(q_dict)
+    senders, targets = tuple(table_dict), tuple(q_dict)
     tensors = [tensor.contiguous() for tensor in (*q_dict.values(), *table_dict.values())]
-    plan = _Plan(adjacency, order, sources, targets, backend_for(backend, tensors[0]))
-    out = _Attention.apply(plan, fold.k, fold.v, *tensors)  # type: ignore[no-untyped-call]
+    call = _Call(adjacency, order, senders, targets, backend_for(backend, tensors[0]))
+    out = _Attention.apply(call, maps.k, maps.v, *tensors)  # type: ignore[no-untyped-call]
     return dict(zip(targets, out, strict=True))
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, a_k: Tensor, a_v: Tensor, *tensors: Tensor) -> Any:
-        q_dict = dict(zip(plan.targets, tensors, strict=False))
-        table_dict = dict(zip(plan.sources, tensors[len(plan.targets) :], strict=True))
+    def forward(ctx: Any, call: _Call, a_k: Tensor, a_v: Tensor, *tensors: Tensor) -> Any:
+        q_dict = dict(zip(call.targets, tensors, strict=False))
+        table_dict = dict(zip(call.senders, tensors[len(call.targets) :], strict=True))
         heads = a_k.size(1)
         outs, log_sums = [], []
         for name, q in q_dict.items():
-            state = State.empty(len(q), heads, q)
-            for t, key in plan.arriving(name):
-                rows, fold = plan.adjacency.relations[key].by_target, Fold(a_k[t], a_v[t])
-                if plan.at_target(key):
-                    plan.backend.attend(rows, q, table_dict[key[0]], fold, state)
+            softmax = PartialSoftmax.empty(len(q), heads, q)
+            for t, message in call.arriving(name):
+                rows, maps = (
+                    call.adjacency.relations[message].by_target,
+                    RelationMaps(a_k[t], a_v[t]),
+                )
+                if call.at_target(message):
+                    call.backend.attend(rows, q, table_dict[message.sender], maps, softmax)
                 else:
-                    table = _folded(table_dict[key[0]], fold)
-                    plan.backend.attend(rows, q, table, None, state)
-            out, log_sum = state.finish()
+                    table = _mapped(table_dict[message.sender], maps)
+                    call.backend.attend(rows, q, table, None, softmax)
+            out, log_sum = softmax.finish()
             outs.append(out)
             log_sums.append(log_sum)
-        ctx.plan = plan
+        ctx.call = call
         ctx.save_for_backward(a_k, a_v, *tensors, *outs, *log_sums)
         return tuple(outs)
 
     @staticmethod
     def backward(ctx: Any, *douts: Tensor) -> Any:
-        plan: _Plan = ctx.plan
+        call: _Call = ctx.call
         a_k, a_v, *saved = ctx.saved_tensors
-        size, heads = len(plan.targets), a_k.size(1)
-        tables = saved[size : size + len(plan.sources)]
-        table_dict = dict(zip(plan.sources, tables, strict=True))
+        size, heads = len(call.targets), a_k.size(1)
+        tables = saved[size : size + len(call.senders)]
+        table_dict = dict(zip(call.senders, tables, strict=True))
         dtable_dict = {name: torch.zeros_like(table) for name, table in table_dict.items()}
         da_k, da_v = torch.zeros_like(a_k), torch.zeros_like(a_v)
-        results = saved[size + len(plan.sources) :]
+        results = saved[size + len(call.senders) :]
         dqs = []
         for name, q, out, log_sum, dout in zip(
-            plan.targets, saved, results, results[size:], douts, strict=False
+            call.targets, saved, results, results[size:], douts, strict=False
         ):
             packed, dq = pack(q, out, log_sum, dout), torch.zeros_like(q)
-            for t, key in plan.arriving(name):
-                source, fold = key[0], Fold(a_k[t], a_v[t])
-                relation = plan.adjacency.relations[key]
-                if plan.at_target(key):
-                    table, dtable, inner = table_dict[source], dtable_dict[source], fold
+            for t, message in call.arriving(name):
+                sender, maps = message.sender, RelationMaps(a_k[t], a_v[t])
+                relation = call.adjacency.relations[message]
+                if call.at_target(message):
+                    table, dtable, inner = table_dict[sender], dtable_dict[sender], maps
                 else:
-                    table, inner = _folded(table_dict[source], fold), None
+                    table, inner = _mapped(table_dict[sender], maps), None
                     dtable = torch.zeros_like(table)
-                turned, dfold = plan.backend.grad_target(
+                turned, dmaps = call.backend.grad_target(
                     relation.by_target, packed, table, inner, dq, heads
                 )
-                plan.backend.grad_source(relation.by_source, turned, table, dtable, heads)
-                if dfold is None:
-                    dfold = _unfold(table_dict[source], dtable, fold, dtable_dict[source])
-                da_k[t], da_v[t] = dfold.k, dfold.v
+                call.backend.grad_source(relation.by_source, turned, table, dtable, heads)
+                if dmaps is None:
+                    dmaps = _map_gradients(table_dict[sender], dtable, maps, dtable_dict[sender])
+                da_k[t], da_v[t] = dmaps.k, dmaps.v
             dqs.append(dq)
         return (None, da_k, da_v, *dqs, *dtable_dict.values())
 
 
-def _folded(table: Tensor, fold: Fold) -> Tensor:
+def _mapped(table: Tensor, maps: RelationMaps) -> Tensor:
     """A relation's keys and values from those of its source type."""
     k, v = table.chunk(2, dim=1)
-    return torch.cat([apply_fold(k, fold.k), apply_fold(v, fold.v)], dim=1)
+    return torch.cat([apply_per_head(k, maps.k), apply_per_head(v, maps.v)], dim=1)
 
 
-def _unfold(table: Tensor, dfolded: Tensor, fold: Fold, dtable: Tensor) -> Fold:
-    """Backward of ``_folded``: adds to ``dtable`` and gives the gradient of the fold."""
+def _map_gradients(
+    table: Tensor, dmapped: Tensor, maps: RelationMaps, dtable: Tensor
+) -> RelationMaps:
+    """Backward of ``_mapped``: adds to ``dtable`` and gives the gradient of the maps."""
     grads = []
-    heads = len(fold.k)
+    heads = len(maps.k)
     parts = zip(
-        table.chunk(2, 1), dfolded.chunk(2, 1), (fold.k, fold.v), dtable.chunk(2, 1), strict=True
+        table.chunk(2, 1), dmapped.chunk(2, 1), (maps.k, maps.v), dtable.chunk(2, 1), strict=True
     )
     for x, dout, matrix, dx in parts:
-        dx += apply_fold(dout, matrix.mT)
+        dx += apply_per_head(dout, matrix.mT)
         left, right = (z.reshape(len(z), heads, -1).transpose(0, 1) for z in (x, dout))
         grads.append(torch.bmm(left.mT, right))
-    return Fold(*grads)
+    return RelationMaps(*grads)

@@ -5,21 +5,23 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows
-from ml.hgt.attention.partials import Fold, State, apply_fold
+from ml.graph.adjacency import SparseRows
+from ml.hgt.attention.partials import PartialSoftmax, RelationMaps, apply_per_head
 
 CHUNK = {"cpu": 8_192, "cuda": 2_097_152}
 """Edges handled at once, by device."""
 
 
-def attend(rows: Rows, q: Tensor, table: Tensor, fold: Fold | None, state: State) -> None:
+def attend(
+    rows: SparseRows, q: Tensor, table: Tensor, maps: RelationMaps | None, softmax: PartialSoftmax
+) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
-    heads, width = state.heads_width
+    heads, width = softmax.heads_width
     index = rows.index.long()
     q = q.index_select(0, index)
-    if fold is not None:
-        q = apply_fold(q, fold.k.mT)
-    part = State.empty(len(rows), heads, q)
+    if maps is not None:
+        q = apply_per_head(q, maps.k.mT)
+    part = PartialSoftmax.empty(len(rows), heads, q)
     for first, last, r, j in _chunks(rows):
         k, v = table.index_select(0, j).view(-1, 2, heads, width).unbind(1)
         own = q[first:last].index_select(0, r).view(-1, heads, width)
@@ -33,38 +35,47 @@ def attend(rows: Rows, q: Tensor, table: Tensor, fold: Fold | None, state: State
         acc = part.acc[first:last]
         acc.view(-1, heads, width).mul_(shrink[:, :, None])
         acc.index_add_(0, r, (p[:, :, None] * v).flatten(1))
-    if fold is not None:
-        part.acc.copy_(apply_fold(part.acc, fold.v))
-    _merge(state, index, part)
+    if maps is not None:
+        part.acc.copy_(apply_per_head(part.acc, maps.v))
+    _merge(softmax, index, part)
 
 
 def grad_target(
-    rows: Rows, packed: Tensor, table: Tensor, fold: Fold | None, dq: Tensor, heads: int
-) -> tuple[Tensor, Fold | None]:
+    rows: SparseRows,
+    packed: Tensor,
+    table: Tensor,
+    maps: RelationMaps | None,
+    dq: Tensor,
+    heads: int,
+) -> tuple[Tensor, RelationMaps | None]:
     """See ``ml.hgt.attention.partials.Backend``."""
     hidden = dq.size(1)
     width = hidden // heads
     index = rows.index.long()
     own = packed.index_select(0, index)
     q, dout, rest = torch.split(own, [hidden, hidden, 2 * heads], dim=1)
-    if fold is not None:
-        own = torch.cat([apply_fold(q, fold.k.mT), apply_fold(dout, fold.v.mT), rest], dim=1)
+    if maps is not None:
+        own = torch.cat(
+            [apply_per_head(q, maps.k.mT), apply_per_head(dout, maps.v.mT), rest], dim=1
+        )
     dquery, value = torch.zeros_like(q), torch.zeros_like(q)
     for first, last, r, j in _chunks(rows):
         k, v = table.index_select(0, j).view(-1, 2, heads, width).unbind(1)
         p, slope = _weights(own[first:last].index_select(0, r), k, v)
         dquery[first:last].index_add_(0, r, (slope[:, :, None] * k).flatten(1))
-        if fold is not None:
+        if maps is not None:
             value[first:last].index_add_(0, r, (p[:, :, None] * v).flatten(1))
-    if fold is None:
+    if maps is None:
         dq.index_add_(0, index, dquery)
         return packed, None
-    dq.index_add_(0, index, apply_fold(dquery, fold.k))
+    dq.index_add_(0, index, apply_per_head(dquery, maps.k))
     turned = torch.empty_like(packed).index_copy_(0, index, own)
-    return turned, Fold(_outer(dquery, q, heads), _outer(value, dout, heads))
+    return turned, RelationMaps(_outer(dquery, q, heads), _outer(value, dout, heads))
 
 
-def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int) -> None:
+def grad_source(
+    rows: SparseRows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
+) -> None:
     """See ``ml.hgt.attention.partials.Backend``."""
     hidden = table.size(1) // 2
     index = rows.index.long()
@@ -80,8 +91,8 @@ def grad_source(rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads
     dtable.index_add_(0, index, total)
 
 
-def _chunks(rows: Rows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """First and last row (excluded) of a chunk; place of each edge's row in it, and other end."""
+def _chunks(rows: SparseRows) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """First and last row (excluded) of a chunk; index of each edge's row in it, and other end."""
     size = CHUNK.get(rows.other.device.type, CHUNK["cuda"])
     for e in range(0, rows.num_edges, size):
         edges = torch.arange(e, min(e + size, rows.num_edges), device=rows.start.device)
@@ -104,14 +115,16 @@ def _outer(x: Tensor, y: Tensor, heads: int) -> Tensor:
     return torch.bmm(left.mT, right)
 
 
-def _merge(state: State, index: Tensor, part: State) -> None:
-    """Add partial results of the rows ``index`` to the state."""
-    heads, width = state.heads_width
-    before = state.top.index_select(0, index)
+def _merge(softmax: PartialSoftmax, index: Tensor, part: PartialSoftmax) -> None:
+    """Add partial results of the rows ``index`` to the softmax."""
+    heads, width = softmax.heads_width
+    before = softmax.top.index_select(0, index)
     top = torch.maximum(before, part.top)
     old, new = (before - top).exp(), (part.top - top).exp()
-    state.top.index_copy_(0, index, top)
-    state.total.index_copy_(0, index, state.total.index_select(0, index) * old + part.total * new)
-    acc = state.acc.index_select(0, index).view(-1, heads, width) * old[:, :, None]
+    softmax.top.index_copy_(0, index, top)
+    softmax.total.index_copy_(
+        0, index, softmax.total.index_select(0, index) * old + part.total * new
+    )
+    acc = softmax.acc.index_select(0, index).view(-1, heads, width) * old[:, :, None]
     acc += part.acc.view(-1, heads, width) * new[:, :, None]
-    state.acc.index_copy_(0, index, acc.flatten(1))
+    softmax.acc.index_copy_(0, index, acc.flatten(1))

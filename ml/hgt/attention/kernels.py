@@ -51,7 +51,7 @@ def packed_width(heads: int, width: int) -> int:
 
 
 @inline
-def fold(H: int, D: int, out: Floats, o: int, x: Floats, i: int, matrix: Floats) -> None:
+def apply_per_head(H: int, D: int, out: Floats, o: int, x: Floats, i: int, matrix: Floats) -> None:
     """out[o :] = x[i :] times a [D, D] matrix for each head."""
     for h in range(H):
         fill(out, o + h * D, np.float32(0), D)
@@ -115,7 +115,7 @@ def compiled(heads: int, width: int) -> Kernels:
         other: Ints,
         q: Floats,
         table: Floats,
-        folded: bool,
+        mapped: bool,
         a_q: Floats,
         a_v: Floats,
         highest: Floats,
@@ -131,8 +131,8 @@ def compiled(heads: int, width: int) -> Kernels:
         last = int(start[r1]) - 1
         for r in range(r0, r1):
             t = int(index[r])
-            if folded:
-                fold(H, D, query, 0, q, t * HD, a_q)
+            if mapped:
+                apply_per_head(H, D, query, 0, q, t * HD, a_q)
             else:
                 for h in range(H):
                     copy(query, h * D, q, t * HD + h * D, D)
@@ -158,8 +158,8 @@ def compiled(heads: int, width: int) -> Kernels:
                     scale(own, h * D, shrink, D)
                 gather(H, D, own, s, table, other, e, n, KV, HD)
                 e += n
-            if folded:
-                fold(H, D, turned, 0, own, 0, a_v)
+            if mapped:
+                apply_per_head(H, D, turned, 0, own, 0, a_v)
             else:
                 for h in range(H):
                     copy(turned, h * D, own, h * D, D)
@@ -182,7 +182,7 @@ def compiled(heads: int, width: int) -> Kernels:
         raw: Floats,
         packed: Floats,
         table: Floats,
-        folded: bool,
+        mapped: bool,
         a_q: Floats,
         a_k: Floats,
         a_v: Floats,
@@ -190,9 +190,9 @@ def compiled(heads: int, width: int) -> Kernels:
         da: Floats,
         piece: int,
     ) -> None:
-        """Add the gradient of q, and of the folds; writes the folded rows to ``packed``.
+        """Add the gradient of q, and of the maps; writes the mapped rows to ``packed``.
 
-        Where nothing is folded, ``packed`` is ``raw``. a_v is the transposed fold of v here.
+        Where nothing is mapped, ``packed`` is ``raw``. a_v is the transposed map of v here.
         """
         assert revision
         s, g = np.empty(BH, np.float32), np.empty(BH, np.float32)
@@ -202,12 +202,12 @@ def compiled(heads: int, width: int) -> Kernels:
         for r in range(r0, r1):
             t = int(index[r])
             base = t * P
-            if folded:
+            if mapped:
                 for h in range(H):
                     copy(query, h * D, raw, base + h * D, D)
                     copy(grad, h * D, raw, base + HD + h * D, D)
-                fold(H, D, packed, base, query, 0, a_q)
-                fold(H, D, packed, base + HD, grad, 0, a_v)
+                apply_per_head(H, D, packed, base, query, 0, a_q)
+                apply_per_head(H, D, packed, base + HD, grad, 0, a_v)
                 for h in range(2 * H):
                     packed[base + KV + h] = raw[base + KV + h]
             for h in range(H):
@@ -228,15 +228,15 @@ def compiled(heads: int, width: int) -> Kernels:
                 for h in range(H):
                     weigh(s, g, h * BLOCK, BLOCK)
                 gather(H, D, own, g, table, other, e, n, KV, 0)
-                if folded:
+                if mapped:
                     gather(H, D, value, s, table, other, e, n, KV, HD)
                 e += n
-            if folded:
+            if mapped:
                 add_outer(H, D, da, piece * 2 * DD, query, 0, own, 0)
                 add_outer(H, D, da, piece * 2 * DD + DD, value, 0, grad, 0)
-                fold(H, D, query, 0, own, 0, a_k)
+                apply_per_head(H, D, query, 0, own, 0, a_k)
             for h in range(H):
-                if folded:
+                if mapped:
                     add_scaled(dq, t * HD + h * D, np.float32(1), query, h * D, D)
                 else:
                     add_scaled(dq, t * HD + h * D, np.float32(1), own, h * D, D)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ml.graph.adjacency import Relation, Rows
+from ml.graph.adjacency import Relation, SparseRows
 
 
 def gather_sum(table: Tensor, relation: Relation, num_targets: int) -> Tensor:
@@ -18,7 +18,7 @@ def gather_sum(table: Tensor, relation: Relation, num_targets: int) -> Tensor:
     return out
 
 
-def sum_rows(table: Tensor, rows: Rows, size: int) -> Tensor:
+def sum_rows(table: Tensor, rows: SparseRows, size: int) -> Tensor:
     """``gather_sum`` along one direction, without a gradient. Shapes: [m, d] → [size, d]."""
     out = table.new_zeros(size, table.size(1))
     if rows.num_edges:

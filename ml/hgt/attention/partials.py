@@ -1,4 +1,4 @@
-"""What the backends of attention share: partial results, folded weights, packed rows."""
+"""What the backends of attention share: the maps of a relation, partial results, packed rows."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,15 +6,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ml.graph.adjacency import Rows
+from ml.graph.adjacency import SparseRows
 
 LOWEST = -1e30
 """Maximum of a target at which nothing has arrived yet."""
 
 
 @dataclass(frozen=True)
-class Fold:
-    """A relation's maps k' = k · fold.k and v' = v · fold.v for each head.
+class RelationMaps:
+    """A relation's maps k' = k · maps.k and v' = v · maps.v for each head.
 
     Where the targets are fewer than the sources, they are applied to the query (transposed) and to
     the accumulator instead, with the same result.
@@ -28,7 +28,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class State:
+class PartialSoftmax:
     """Softmax-weighted sum of what has arrived at each target so far; changed in place.
 
     Args:
@@ -42,7 +42,7 @@ class State:
     acc: Tensor
 
     @classmethod
-    def empty(cls, size: int, heads: int, like: Tensor) -> "State":
+    def empty(cls, size: int, heads: int, like: Tensor) -> "PartialSoftmax":
         """Nothing has arrived; ``like`` gives hidden width, device and type."""
         return cls(
             like.new_full((size, heads), LOWEST),
@@ -55,7 +55,7 @@ class State:
         return self.top.size(1), self.acc.size(1) // self.top.size(1)
 
     def finish(self) -> tuple[Tensor, Tensor]:
-        """Attention's output (zero where nothing arrived) and log-sum-exp; the state is used up."""
+        """Attention's output (zero where nothing arrived) and log-sum-exp; uses up the arrays."""
         heads, width = self.heads_width
         total = self.total.masked_fill_(self.total == 0, 1.0)
         out = self.acc.view(-1, heads, width).div_(total[:, :, None]).view(-1, heads * width)
@@ -65,26 +65,39 @@ class State:
 class Backend(Protocol):
     """One message type at a time; ``table`` is [k, v] of the sources, shape [n, 2·H·D].
 
-    ``fold`` is None where it is in the table already.
+    ``maps`` is None where they are in the table already.
     """
 
-    def attend(self, rows: Rows, q: Tensor, table: Tensor, fold: Fold | None, state: State) -> None:
-        """Merge the messages of ``rows`` (by target) into the state of their targets."""
+    def attend(
+        self,
+        rows: SparseRows,
+        q: Tensor,
+        table: Tensor,
+        maps: RelationMaps | None,
+        softmax: PartialSoftmax,
+    ) -> None:
+        """Merge the messages of ``rows`` (by target) into the partial results of their targets."""
 
     def grad_target(
-        self, rows: Rows, packed: Tensor, table: Tensor, fold: Fold | None, dq: Tensor, heads: int
-    ) -> tuple[Tensor, Fold | None]:
+        self,
+        rows: SparseRows,
+        packed: Tensor,
+        table: Tensor,
+        maps: RelationMaps | None,
+        dq: Tensor,
+        heads: int,
+    ) -> tuple[Tensor, RelationMaps | None]:
         """Add the queries' gradient to ``dq``.
 
         Args:
             packed: See ``pack``. Shape: [n, 2·H·D + 2·H].
 
         Returns:
-            ``packed`` as the sources' gradient needs it, and the gradient of the fold.
+            ``packed`` as the sources' gradient needs it, and the gradient of the maps.
         """
 
     def grad_source(
-        self, rows: Rows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
+        self, rows: SparseRows, packed: Tensor, table: Tensor, dtable: Tensor, heads: int
     ) -> None:
         """Add the gradient of ``table`` to ``dtable``, from ``rows`` by source."""
 
@@ -99,7 +112,7 @@ def pack(q: Tensor, out: Tensor, log_sum: Tensor, dout: Tensor) -> Tensor:
     return torch.cat([q, dout, log_sum, inner], dim=1)
 
 
-def apply_fold(x: Tensor, matrix: Tensor) -> Tensor:
+def apply_per_head(x: Tensor, matrix: Tensor) -> Tensor:
     """x · matrix for each head. Shapes: [n, H·D], [H, D, D] → [n, H·D]."""
     heads, width, _ = matrix.shape
     turned = torch.bmm(x.reshape(-1, heads, width).transpose(0, 1), matrix)

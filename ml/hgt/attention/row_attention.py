@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.adjacency import Rows
-from ml.hgt.attention.partials import LOWEST, Backend, Fold, State
+from ml.graph.adjacency import SparseRows
+from ml.graph.message_types import MessageType
+from ml.hgt.attention.partials import LOWEST, Backend, PartialSoftmax, RelationMaps
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class RowMaps:
             Shape: [H, T·(hidden + 1), D].
     """
 
-    order: tuple[EdgeKey, ...]
+    order: tuple[MessageType, ...]
     query: Tensor
     value: Tensor
 
 
 @dataclass(frozen=True)
-class RowParts:
+class RowSoftmax:
     """What has arrived at each row, by head and message type; more can be added to it.
 
     Args:
@@ -43,29 +43,32 @@ class RowParts:
     acc: npt.NDArray[np.float32]
 
     @classmethod
-    def empty(cls, heads: int, rows: int, types: int, hidden: int) -> "RowParts":
+    def empty(cls, heads: int, rows: int, types: int, hidden: int) -> "RowSoftmax":
         """Nothing has arrived."""
         shape = (heads, rows, types)
         return cls(np.full(shape, LOWEST, np.float32), np.zeros((*shape, hidden + 1), np.float32))
 
 
 def row_maps(
-    order: tuple[EdgeKey, ...], fold: Fold, keys: list[Tensor], values: list[Tensor]
+    order: tuple[MessageType, ...],
+    relation_maps: RelationMaps,
+    keys: list[Tensor],
+    values: list[Tensor],
 ) -> RowMaps:
     """Maps of a node type's message types.
 
     Args:
-        fold: Of these message types. Shapes: [T, H, D, D].
+        relation_maps: Of these message types. Shapes: [T, H, D, D].
         keys: Weight and bias beside each other of the keys of each message type's source.
             Shapes: [H·D, hidden + 1].
         values: The same for the values.
     """
-    heads, width = fold.k.shape[1:3]
+    heads, width = relation_maps.k.shape[1:3]
     query = [
-        a.mT @ k.view(heads, width, -1) for a, k in zip(fold.k, keys, strict=True)
+        a.mT @ k.view(heads, width, -1) for a, k in zip(relation_maps.k, keys, strict=True)
     ]  # [H, D, hidden + 1] each
     value = [
-        v.view(heads, width, -1).mT @ a for a, v in zip(fold.v, values, strict=True)
+        v.view(heads, width, -1).mT @ a for a, v in zip(relation_maps.v, values, strict=True)
     ]  # [H, hidden + 1, D] each
     return RowMaps(order, torch.cat(query, 2).contiguous(), torch.cat(value, 1).contiguous())
 
@@ -73,14 +76,14 @@ def row_maps(
 def attend_rows(
     q: Tensor,
     h_dict: Mapping[str, Tensor],
-    edges: Mapping[EdgeKey, Rows],
+    edges: Mapping[MessageType, SparseRows],
     maps: RowMaps,
-    parts: RowParts | None = None,
+    partial: RowSoftmax | None = None,
 ) -> Tensor:
     """Compiled: float32 on the CPU.
 
     Args:
-        parts: What has arrived before; the edges are added to it in place. Its arrays are
+        partial: What has arrived before; the edges are added to it in place. Its arrays are
             contiguous.
 
     Shapes: queries [R, H·D] → [R, H·D].
@@ -93,25 +96,25 @@ def attend_rows(
     hidden = columns // slots - 1
     kernels = row_kernels(heads, hidden)
     query = torch.bmm(q.view(rows, heads, width).transpose(0, 1), maps.query)
-    kept = parts
-    if parts is None:
-        parts = RowParts.empty(heads, rows, slots, hidden)
-    flat_query, top, acc = query.view(-1).numpy(), parts.top.reshape(-1), parts.acc.reshape(-1)
-    for slot, key in enumerate(maps.order):
-        own = edges.get(key)
+    given = partial
+    if partial is None:
+        partial = RowSoftmax.empty(heads, rows, slots, hidden)
+    flat_query, top, acc = query.view(-1).numpy(), partial.top.reshape(-1), partial.acc.reshape(-1)
+    for slot, message in enumerate(maps.order):
+        own = edges.get(message)
         if own is None or not own.num_edges:
             continue
         start = own.start.numpy()
         arrays = (
             own.index.numpy(), start, own.other.numpy(), flat_query,
-            h_dict[key[0]].contiguous().view(-1).numpy(), top, acc, rows, slots, slot,
+            h_dict[message.source].contiguous().view(-1).numpy(), top, acc, rows, slots, slot,
         )  # fmt: skip
 
         def work(r0: int, r1: int, _: int, arrays: tuple[object, ...] = arrays) -> None:
             kernels.attend(r0, r1, *arrays)
 
         run_pieces(work, cut(start))
-    if kept is not None:
+    if given is not None:
         top, acc = top.copy(), acc.copy()
     kernels.combine(rows, slots, top, acc)
     out = torch.bmm(torch.from_numpy(acc).view(heads, rows, -1), maps.value)
@@ -120,20 +123,22 @@ def attend_rows(
 
 def attend_sources(
     q: Tensor,
-    tables: Mapping[EdgeKey, tuple[Tensor, Rows]],
-    folds: Mapping[EdgeKey, Fold],
+    tables: Mapping[MessageType, tuple[Tensor, SparseRows]],
+    maps: Mapping[MessageType, RelationMaps],
     heads: int,
     backend: Backend,
 ) -> Tensor:
     """Any backend: from keys and values of the distinct sources of each message type."""
-    state = State.empty(len(q), heads, q)
-    for key, (table, rows) in tables.items():
-        backend.attend(rows, q, table, folds[key], state)
-    return state.finish()[0]
+    softmax = PartialSoftmax.empty(len(q), heads, q)
+    for message, (table, rows) in tables.items():
+        backend.attend(rows, q, table, maps[message], softmax)
+    return softmax.finish()[0]
 
 
-def each_once(rows: Rows, count: int) -> Rows:
-    """The same edges with every index once and rising, as kernels on several threads need."""
+def each_once(rows: SparseRows, count: int) -> SparseRows:
+    """The same edges with every index once and ascending, as kernels on several threads need."""
     if len(rows) < 2 or bool((rows.index[1:] > rows.index[:-1]).all()):
         return rows
-    return Rows.group(torch.repeat_interleave(rows.index, rows.start.diff()), rows.other, count)
+    return SparseRows.group(
+        torch.repeat_interleave(rows.index, rows.start.diff()), rows.other, count
+    )

@@ -81,24 +81,24 @@ def row_kernels(heads: int, hidden: int) -> RowKernels:
                         at = ((h * rows + t) * slots + slot) * S
                         s[h * BLOCK + i] = dot(query, at, states, j, W) + query[at + W]
                 for h in range(H):
-                    place = (h * rows + t) * slots + slot
-                    new = max(top[place], largest(s, h * BLOCK, BLOCK))
-                    shrink = exponential(top[place] - new)
+                    slot_index = (h * rows + t) * slots + slot
+                    new = max(top[slot_index], largest(s, h * BLOCK, BLOCK))
+                    shrink = exponential(top[slot_index] - new)
                     total = exponentials(s, h * BLOCK, new, BLOCK)
-                    acc[place * S + W] = acc[place * S + W] * shrink + total
-                    top[place] = new
-                    scale(acc, place * S, shrink, W)
+                    acc[slot_index * S + W] = acc[slot_index * S + W] * shrink + total
+                    top[slot_index] = new
+                    scale(acc, slot_index * S, shrink, W)
                     i = 0
                     while i + 4 <= n:
                         j0 = int(other[e + i]) * W
                         j1 = int(other[e + i + 1]) * W
                         j2 = int(other[e + i + 2]) * W
                         j3 = int(other[e + i + 3]) * W
-                        add_four(acc, place * S, s, h * BLOCK + i, states, j0, j1, j2, j3, W)
+                        add_four(acc, slot_index * S, s, h * BLOCK + i, states, j0, j1, j2, j3, W)
                         i += 4
                     while i < n:
                         j = int(other[e + i]) * W
-                        add_scaled(acc, place * S, s[h * BLOCK + i], states, j, W)
+                        add_scaled(acc, slot_index * S, s[h * BLOCK + i], states, j, W)
                         i += 1
                 e += n
 
@@ -111,14 +111,14 @@ def row_kernels(heads: int, hidden: int) -> RowKernels:
             for slot in range(slots):
                 highest = max(highest, top[first + slot])
             for slot in range(slots):
-                place = first + slot
-                top[place] = exponential(top[place] - highest)
-                total += top[place] * acc[place * S + W]
+                slot_index = first + slot
+                top[slot_index] = exponential(top[slot_index] - highest)
+                total += top[slot_index] * acc[slot_index * S + W]
             if total > 0:
                 for slot in range(slots):
-                    place = first + slot
-                    factor = top[place] / total
-                    scale(acc, place * S, factor, W)
-                    acc[place * S + W] *= factor
+                    slot_index = first + slot
+                    factor = top[slot_index] / total
+                    scale(acc, slot_index * S, factor, W)
+                    acc[slot_index * S + W] *= factor
 
     return RowKernels(attend, combine)

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.compute.hashing import join, key_of, permuted_all
+from ml.compute.searching import lower_bound_in_order
 from ml.contracts.schema import EdgeKey
-from ml.graph.drawing import first_in_order, join, permuted_all, pick
 from ml.graph.graph import UNKNOWN_TIME
-from ml.graph.sampler import Sampler, View, key_of
+from ml.graph.sampler import Sampler, View
+from ml.graph.sampling_kernels import pairs_at
 from ml.graph.structure import Links, Structure
 from ml.hgt.training.losses import FULL_SOFTMAX
 
@@ -27,12 +29,12 @@ SAMPLED_TIMES = 100_000
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """What a step is about.
 
     Args:
         pairs: Supervised pairs by edge type. Shapes: [2, B].
-        seeds: Nodes whose embeddings the loss needs, by node type, rising.
+        seeds: Nodes whose embeddings the loss needs, by node type, ascending.
         view: Which edges carry messages.
     """
 
@@ -42,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Batches of a run; the same numbers give the same batch, on any process.
 
     Args:
@@ -69,27 +71,27 @@ class Plan:
     def _windows(self, links: Links) -> int:
         return max(1, math.ceil(links.num_pairs / (self.folds * self.size)))
 
-    def batch(self, sampler: Sampler, epoch: int, step: int) -> Batch:
+    def batch(self, sampler: Sampler, epoch: int, step: int) -> TrainingBatch:
         """Pairs, seeds and view of one step."""
-        folding = key_of(self.seed, epoch)
+        folding_key = key_of(self.seed, epoch)
         view = View(
-            draws=key_of(self.seed, epoch, step), folding=folding, folds=self.folds,
+            sampling_key=key_of(self.seed, epoch, step), folding_key=folding_key, folds=self.folds,
             part=step % self.folds,
         )  # fmt: skip
         if not self.temporal:
             pairs = {key: self._of_fold(sampler, key, view, step) for key in self.structure.links}
-            return Batch(pairs, self._seeds(pairs), view)
+            return TrainingBatch(pairs, self._seeds(pairs), view)
         # The first window of time has nothing before it: its pairs carry messages alone.
-        window = 1 + int(permuted_all(np.array([step]), len(self._bounds) - 2, folding)[0])
+        window = 1 + int(permuted_all(np.array([step]), len(self._bounds) - 2, folding_key)[0])
         low, high = self._bounds[window], self._bounds[window + 1]
-        view = View(view.draws, folding, self.folds, view.part, int(low))
+        view = View(view.sampling_key, folding_key, self.folds, view.part, int(low))
         pairs = {
             key: self._of_fold(sampler, key, view, step)
             if links.order is None
-            else self._of_time(links, int(low), int(high), view.draws)
+            else self._of_time(links, int(low), int(high), view.sampling_key)
             for key, links in self.structure.links.items()
         }
-        return Batch(pairs, self._seeds(pairs), view)
+        return TrainingBatch(pairs, self._seeds(pairs), view)
 
     def _of_fold(self, sampler: Sampler, key: EdgeKey, view: View, step: int) -> Array:
         links = self.structure.links[key]
@@ -104,11 +106,11 @@ class Plan:
         side = links.early_by_source
         assert side is not None
         assert links.order is not None
-        first, last = (first_in_order(side.time, links.order, bound) for bound in (low, high))
+        first, last = (lower_bound_in_order(side.time, links.order, bound) for bound in (low, high))
         chosen = np.arange(min(last - first, self.size))
         if last - first > self.size:
             chosen = permuted_all(chosen, last - first, np.uint64(join(key, 1)))
-        source, target = pick(side.start, side.other, links.order[first + chosen])
+        source, target = pairs_at(side.start, side.other, links.order[first + chosen])
         return np.stack([source, target])
 
     @cached_property
@@ -123,16 +125,16 @@ class Plan:
         times = np.sort(np.concatenate([np.zeros(0, np.int64), *sampled]))
         if not len(times):
             return np.zeros(self.steps + 2, np.int64)
-        places = np.linspace(0, len(times) - 1, self.steps + 2).astype(np.int64)
-        bounds = times[places]
+        indices = np.linspace(0, len(times) - 1, self.steps + 2).astype(np.int64)
+        bounds = times[indices]
         bounds[-1] += 1
         return bounds
 
     @cached_property
-    def known(self) -> dict[str, Array]:
-        """Nodes by type, rising, without those of the future: who learned that nothing happens to
-        them would have seen it."""
-        return {name: self.structure.known(name) for name in self.structure.num_nodes}
+    def known_nodes(self) -> dict[str, Array]:
+        """Nodes by type, ascending, without those of the future: who learned that nothing happens
+        to them would have seen it."""
+        return {name: self.structure.known_nodes(name) for name in self.structure.num_nodes}
 
     def _seeds(self, pairs: Mapping[EdgeKey, Array]) -> dict[str, Array]:
         """Ends of the pairs; of types that are ranked whole, all that are known."""
@@ -142,7 +144,7 @@ class Plan:
                 needed[source].append(src)
                 needed[target].append(dst)
         seeds = {}
-        for name, known in self.known.items():
+        for name, known in self.known_nodes.items():
             if needed[name] and len(known) <= FULL_SOFTMAX:
                 seeds[name] = known
             else:

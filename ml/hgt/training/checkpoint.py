@@ -28,7 +28,7 @@ class Progress:
 
 
 @dataclass
-class Begun:
+class PartialEpoch:
     """An epoch that was stopped on its way.
 
     Args:
@@ -45,13 +45,13 @@ def pack(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
     history: list[Progress],
-    begun: Begun | None = None,
+    partial_epoch: PartialEpoch | None = None,
 ) -> bytes:
     """A checkpoint as bytes, which are read without executing anything.
 
     Args:
         identity: What the run is of; ``restore`` refuses another.
-        begun: The epoch after those of ``history``, if it was begun.
+        partial_epoch: The epoch after those of ``history``, if it was begun.
     """
     buffer = io.BytesIO()
     content = {
@@ -59,7 +59,7 @@ def pack(
         "state": state.state_dict(),
         "optimizer": optimizer.state_dict(),
         "history": [asdict(progress) for progress in history],
-        "begun": asdict(begun) if begun else None,
+        "begun": asdict(partial_epoch) if partial_epoch else None,
     }
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -70,19 +70,19 @@ def restore(
     state: nn.Module,
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
-) -> tuple[list[Progress], Begun | None]:
+) -> tuple[list[Progress], PartialEpoch | None]:
     """Put a checkpoint back and return the epochs behind it, and the one that was begun.
 
     Raises:
         ValueError: if it is of another run: config, schema or number of nodes.
     """
     device = next(state.parameters()).device
-    kept = torch.load(io.BytesIO(checkpoint), map_location=device, weights_only=True)
-    if kept["identity"] != identity:
+    content = torch.load(io.BytesIO(checkpoint), map_location=device, weights_only=True)
+    if content["identity"] != identity:
         raise ValueError(
-            f"the checkpoint is of {kept['identity']}, this run is {identity}: start without it"
+            f"the checkpoint is of {content['identity']}, this run is {identity}: start without it"
         )
-    state.load_state_dict(kept["state"])
-    optimizer.load_state_dict(kept["optimizer"])
-    begun = Begun(**kept["begun"]) if kept.get("begun") else None
-    return [Progress(**progress) for progress in kept["history"]], begun
+    state.load_state_dict(content["state"])
+    optimizer.load_state_dict(content["optimizer"])
+    partial_epoch = PartialEpoch(**content["begun"]) if content.get("begun") else None
+    return [Progress(**progress) for progress in content["history"]], partial_epoch

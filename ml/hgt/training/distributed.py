@@ -32,7 +32,8 @@ import torch
 from torch import distributed
 
 from ml.hgt.training.checkpoint import Progress
-from ml.hgt.training.loop import Run, Stopped, Trained, TrainingConfig, train_on
+from ml.hgt.training.config import TrainingConfig
+from ml.hgt.training.loop import Stopped, TrainedModel, TrainingRun, train_on
 from ml.hgt.training.process_group import Group, ProcessLost
 from ml.hgt.training.training_data import TrainingData
 
@@ -44,7 +45,7 @@ PATIENCE_SECONDS = 20.0
 STOP_SECONDS = 6.0
 """A step that takes longer is not waited for: its work is lost, back to the last epoch."""
 
-MARK = "\x1e"
+PREFIX = "\x1e"
 """Begins a line that is for the parent."""
 
 
@@ -56,7 +57,7 @@ def train_in_processes(
     on_progress: Callable[[Progress], None] | None = None,
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Trained:
+) -> TrainedModel:
     """``ml.hgt.training.loop.train_on`` in ``config.processes`` processes on this machine.
 
     Raises:
@@ -68,17 +69,17 @@ def train_in_processes(
         save_run(data, config, folder, checkpoint=checkpoint)
         with _Processes(folder, config.processes) as processes:
             try:
-                while (told := processes.next(should_stop)) is not None:
+                while (progress := processes.next(should_stop)) is not None:
                     if save_checkpoint is not None:
                         save_checkpoint((folder / CHECKPOINT).read_bytes())
                     if on_progress is not None:
-                        on_progress(told)
+                        on_progress(progress)
             except Stopped:
                 processes.stop()
                 if save_checkpoint is not None and (folder / CHECKPOINT).exists():
                     save_checkpoint((folder / CHECKPOINT).read_bytes())
                 raise
-        run = Run(data, config)
+        run = TrainingRun(data, config)
         return run.trained(run.restore((folder / CHECKPOINT).read_bytes()))
 
 
@@ -131,15 +132,15 @@ class _Processes:
             if should_stop is not None and should_stop():
                 raise Stopped("training was stopped")
             with suppress(queue.Empty):
-                told = self._lines.get(timeout=POLL_SECONDS)
-                if told is None:
+                message = self._lines.get(timeout=POLL_SECONDS)
+                if message is None:
                     self._ended = True
                     self._check_outcome()
                     return None
-                if "pid" in told:
-                    self._pids[told["rank"]] = told["pid"]
+                if "pid" in message:
+                    self._pids[message["rank"]] = message["pid"]
                 else:
-                    return Progress(**told)
+                    return Progress(**message)
             if self._torchrun.poll() is not None and not self._ended:
                 self._close_input()
 
@@ -167,18 +168,18 @@ class _Processes:
         deadline = time.monotonic() + seconds
         while not self._ended and time.monotonic() < deadline:
             with suppress(queue.Empty):
-                told = self._lines.get(timeout=POLL_SECONDS)
-                self._ended = told is None
-                if told is not None and "pid" in told:
-                    self._pids[told["rank"]] = told["pid"]
+                message = self._lines.get(timeout=POLL_SECONDS)
+                self._ended = message is None
+                if message is not None and "pid" in message:
+                    self._pids[message["rank"]] = message["pid"]
 
     def _check_outcome(self) -> None:
         """What became of processes that have ended. Raises: as ``next``."""
         code = self._torchrun.wait()
         if code == 0:
             return
-        told = [json.loads(path.read_text()) for path in self.folder.glob("error-*.json")]
-        for error in told:
+        errors = [json.loads(path.read_text()) for path in self.folder.glob("error-*.json")]
+        for error in errors:
             if error["type"] == "ValueError":
                 raise ValueError(error["message"])
             if error["type"] != ProcessLost.__name__:
@@ -188,7 +189,7 @@ class _Processes:
                 )
         log = (self.folder / "log").read_text(errors="replace")
         signals = re.findall(r"Signal \d+ \(\w+\)", log)
-        if not (told or signals or code < 0):
+        if not (errors or signals or code < 0):
             raise RuntimeError(f"the training processes did not start:\n{log[-4000:]}")
         by = f" by {signals[0]}" if signals else ""
         raise ProcessLost(
@@ -204,8 +205,8 @@ class _Processes:
         assert self._torchrun.stdout is not None
         for line in self._torchrun.stdout:
             text = line.decode(errors="replace")
-            if text.startswith(MARK):
-                self._lines.put(json.loads(text.removeprefix(MARK)))
+            if text.startswith(PREFIX):
+                self._lines.put(json.loads(text.removeprefix(PREFIX)))
         self._lines.put(None)
 
 
@@ -217,7 +218,7 @@ def main(folder: Path) -> None:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if os.environ.get(WATCH):
         threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
-    _tell({"rank": rank, "pid": os.getpid()})
+    _send({"rank": rank, "pid": os.getpid()})
     try:
         _train(folder, rank, size)
     except Stopped:
@@ -230,9 +231,9 @@ def main(folder: Path) -> None:
 
 
 def _train(folder: Path, rank: int, size: int) -> None:
-    told = json.loads((folder / CONFIG).read_text())
-    device = _device(told["device"])
-    config = TrainingConfig(**(told | {"device": device}))
+    fields = json.loads((folder / CONFIG).read_text())
+    device = _device(fields["device"])
+    config = TrainingConfig(**(fields | {"device": device}))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     path = folder / CHECKPOINT
@@ -246,23 +247,23 @@ def _train(folder: Path, rank: int, size: int) -> None:
         TrainingData.open(folder / DATA),
         config,
         checkpoint=path.read_bytes() if path.exists() else None,
-        on_progress=(lambda progress: _tell(asdict(progress))) if rank == 0 else None,
+        on_progress=(lambda progress: _send(asdict(progress))) if rank == 0 else None,
         save_checkpoint=save if rank == 0 else None,
-        should_stop=_told_to_stop.is_set,
+        should_stop=_stop_requested.is_set,
         group=Group(rank, size),
     )
     distributed.barrier()
     distributed.destroy_process_group()
 
 
-def _device(asked: str) -> str:
+def _device(device: str) -> str:
     """The device of this process; each has a GPU of its own.
 
     Raises:
         ValueError: if there are more processes than GPUs.
     """
-    if not asked.startswith("cuda"):
-        return asked
+    if not device.startswith("cuda"):
+        return device
     local, here = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if int(os.environ["LOCAL_WORLD_SIZE"]) > here:
         raise ValueError(
@@ -273,19 +274,19 @@ def _device(asked: str) -> str:
     return f"cuda:{local}"
 
 
-def _tell(content: dict[str, Any]) -> None:
+def _send(content: dict[str, Any]) -> None:
     """Write a line in one piece, as other processes write to the same pipe."""
-    os.write(1, (MARK + json.dumps(content) + "\n").encode())
+    os.write(1, (PREFIX + json.dumps(content) + "\n").encode())
 
 
-_told_to_stop = threading.Event()
+_stop_requested = threading.Event()
 
 
 def _end_with_parent() -> None:
     """Hear a word to stop, which one process of all gets; end this process when the parent has
     closed the pipe, which its death does too."""
     while os.read(0, 1024):
-        _told_to_stop.set()
+        _stop_requested.set()
     os._exit(1)
 
 

@@ -1,113 +1,34 @@
 """The training loop: seeded, resumable from a checkpoint, reports progress, stops when told."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ml.compute.hashing import join, key_of
 from ml.contracts.schema import EdgeKey
-from ml.graph.ages import check_days
-from ml.graph.drawing import join
-from ml.graph.graph import reverse
-from ml.graph.sampler import Sample, Sampler, View, key_of
+from ml.graph.message_types import MessageType
+from ml.graph.sampler import Sample, Sampler, View
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
-from ml.hgt.model import HGT, ModelConfig, build_model
-from ml.hgt.training.batches import Batch, Plan
-from ml.hgt.training.checkpoint import Begun, Progress, pack, restore
-from ml.hgt.training.losses import Share, choose_candidates, edge_loss
+from ml.hgt.model import HGT, build_model
+from ml.hgt.training.batches import BatchPlan, TrainingBatch
+from ml.hgt.training.checkpoint import PartialEpoch, Progress, pack, restore
+from ml.hgt.training.config import TEMPERATURES, TrainingConfig
+from ml.hgt.training.losses import BatchShard, choose_candidates, edge_loss
 from ml.hgt.training.minibatch import KnownPairs, on_device, seed_outputs
 from ml.hgt.training.process_group import ALONE, Group
 from ml.hgt.training.training_data import TrainingData
 
-TEMPERATURES = (0.05, 0.5)
 CENTERED = 20_000
 """From so many nodes of a type the middle of its embeddings is estimated."""
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained.
-
-    Args:
-        epochs: Passes in which every distinct pair is supervised once.
-        learning_rate: Peak of a cosine schedule with a short warm-up.
-        temperature: Where the learned temperature of each edge type starts.
-        seed: Of the weights and of every draw.
-        folds: Parts of an epoch: one part is supervised while the others carry the messages.
-        fanout: At most so many random edges of one type into a node in a training step.
-        fanout_below: The same for the nodes that only others need; None: as ``fanout``.
-        batch_size: About so many supervised edges of one type in a step.
-        max_steps: An epoch ends after so many steps, with the pairs that had their turn; None:
-            after all.
-        forget: Share of categories and nodes taken for unknown in a step, so that it is learned.
-        temporal: Pairs with times are supervised a window of time a step, and only pairs from
-            before it carry messages.
-        device: ``cpu`` or ``cuda``.
-        processes: Among how many processes of this machine each step is divided.
-        edge_ages: See ``ml.hgt.model.ModelConfig``; with ``temporal`` alone, as an edge has an age
-            at a moment, and a fold has none.
-    """
-
-    epochs: int = 8
-    learning_rate: float = 0.01
-    temperature: float = 0.1
-    seed: int = 0
-    hidden: int = 64
-    heads: int = 4
-    layers: int = 2
-    folds: int = 3
-    fanout: int = 30
-    fanout_below: int | None = None
-    batch_size: int = 2048
-    max_steps: int | None = None
-    forget: float = 0.1
-    weight_decay: float = 1e-4
-    temporal: bool = False
-    device: str = "cpu"
-    processes: int = 1
-    edge_ages: Sequence[float] = ()
-
-    def __post_init__(self) -> None:
-        low, high = TEMPERATURES
-        if self.epochs < 1 or self.folds < 2 or self.fanout < 1 or self.batch_size < 2:
-            raise ValueError(
-                f"epochs {self.epochs}, folds {self.folds}, fanout {self.fanout}, batch_size "
-                f"{self.batch_size}: expected at least 1, 2, 1 and 2"
-            )
-        for name in ("fanout_below", "max_steps", "processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-        if not low <= self.temperature <= high:
-            raise ValueError(f"temperature is {self.temperature}, expected {low} to {high}")
-        check_days(self.edge_ages)
-        if self.edge_ages and not self.temporal:
-            raise ValueError(
-                f"edge_ages are {list(self.edge_ages)}, expected temporal=True beside them: folds "
-                "are of all times at once, and have no moment at which an edge has an age"
-            )
-        if not 0.0 < self.learning_rate <= 1.0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected above 0 to 1")
-
-    @property
-    def model(self) -> ModelConfig:
-        return ModelConfig(self.hidden, self.heads, self.layers, self.edge_ages)
-
-    @property
-    def fanouts(self) -> list[int]:
-        """Of each layer, from the lowest."""
-        return [self.fanout_below or self.fanout] * (self.layers - 1) + [self.fanout]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"edge_ages": list(self.edge_ages)}
-
-
-@dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A trained model with the encoder it needs and the losses on the way."""
 
     model: HGT
@@ -120,7 +41,7 @@ class Stopped(Exception):
     """Training was told to stop; the last checkpoint has every step that was done."""
 
 
-class _State(nn.Module):
+class _TrainingState(nn.Module):
     """What is learned: the model, and a temperature for each edge type (as its logarithm)."""
 
     def __init__(self, model: HGT, edge_types: int, temperature: float) -> None:
@@ -143,13 +64,13 @@ def train_on(
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     group: Group = ALONE,
-) -> Trained:
+) -> TrainedModel:
     """``ml.hgt.training.train.train`` on data that may lie on disk, as one process of a group.
 
     Args:
         group: All of its processes call this with the same arguments.
     """
-    run = Run(data, config, group)
+    run = TrainingRun(data, config, group)
     history = [] if checkpoint is None else run.restore(checkpoint)
     if checkpoint is None:
         run.center()
@@ -158,7 +79,11 @@ def train_on(
         try:
             history.append(run.epoch(epoch, should_stop or (lambda: False)))
         except Stopped:
-            if save_checkpoint is not None and run.begun is not None and run.begun.steps:
+            if (
+                save_checkpoint is not None
+                and run.partial_epoch is not None
+                and run.partial_epoch.steps
+            ):
                 save_checkpoint(run.pack(history))
             raise
         if save_checkpoint is not None:
@@ -168,24 +93,24 @@ def train_on(
     return run.trained(history)
 
 
-class Run:
+class TrainingRun:
     """Weights, optimizer and data of one run.
 
     Attributes:
-        begun: The epoch that is on its way.
+        partial_epoch: The epoch that is on its way.
     """
 
     def __init__(self, data: TrainingData, config: TrainingConfig, group: Group = ALONE) -> None:
         structure = data.structure
         self.data, self.config, self.group = data, config, group
-        self.begun: Begun | None = None
+        self.partial_epoch: PartialEpoch | None = None
         self.edges = structure.schema.edges
         self.sampler = Sampler(structure, config.fanouts, edge_ages=config.edge_ages)
-        self.plan = Plan(
+        self.plan = BatchPlan(
             structure, config.seed, config.folds, config.batch_size, config.max_steps,
             config.temporal,
         )  # fmt: skip
-        self.state = _State(
+        self.state = _TrainingState(
             build_model(data.encoder, config.model, seed=config.seed),
             len(self.edges),
             config.temperature,
@@ -197,18 +122,20 @@ class Run:
     def restore(self, checkpoint: bytes) -> list[Progress]:
         """Raises: ValueError if the checkpoint is of another run."""
         identity = _identity(self.config, self.data)
-        history, self.begun = restore(checkpoint, self.state, self.optimizer, identity)
+        history, self.partial_epoch = restore(checkpoint, self.state, self.optimizer, identity)
         return history
 
     def pack(self, history: list[Progress]) -> bytes:
+        """A checkpoint after the epochs of ``history`` and the steps since."""
         identity = _identity(self.config, self.data)
-        return pack(self.state, self.optimizer, identity, history, self.begun)
+        return pack(self.state, self.optimizer, identity, history, self.partial_epoch)
 
-    def trained(self, history: list[Progress]) -> Trained:
+    def trained(self, history: list[Progress]) -> TrainedModel:
+        """The model as it is now."""
         self.state.eval()
         learned = self.state.temperature().detach().cpu().tolist()
         temperatures = {edge.key: t for edge, t in zip(self.edges, learned, strict=True)}
-        return Trained(self.state.model, self.data.encoder, temperatures, tuple(history))
+        return TrainedModel(self.state.model, self.data.encoder, temperatures, tuple(history))
 
     @torch.no_grad()
     def center(self) -> None:
@@ -216,9 +143,9 @@ class Run:
         mean of what everybody has in common; estimated from some nodes where there are many."""
         seeds = {
             name: known[np.linspace(0, len(known) - 1, min(len(known), CENTERED)).astype(int)]
-            for name, known in self.plan.known.items()
+            for name, known in self.plan.known_nodes.items()
         }
-        sample = self.sampler.sample(seeds, View(draws=key_of(self.config.seed)))
+        sample = self.sampler.sample(seeds, View(sampling_key=key_of(self.config.seed)))
         for name, out in self._outputs(sample, 0.0, np.uint64(0)).items():
             if len(out):
                 self.state.model.shift[name].copy_(-out.mean(0))
@@ -231,25 +158,27 @@ class Run:
             ValueError: if a loss is not finite.
         """
         config, steps = self.config, self.plan.steps
-        if self.begun is None:
-            self.begun = Begun(0, {edge.name: [] for edge in self.edges})
+        if self.partial_epoch is None:
+            self.partial_epoch = PartialEpoch(0, {edge.name: [] for edge in self.edges})
         self.state.train()
-        for step in range(self.begun.steps, steps):
+        for step in range(self.partial_epoch.steps, steps):
             if self.group.any(should_stop()):
                 raise Stopped(f"stopped in epoch {number} of {config.epochs}")
             done = (number - 1) * steps + step
             for options in self.optimizer.param_groups:
                 options["lr"] = config.learning_rate * _schedule(done, config.epochs * steps)
             for name, loss in self.step(self.plan.batch(self.sampler, number, step)).items():
-                self.begun.losses[name].append(loss)
-            self.begun.steps = step + 1
-        means = {name: sum(x) / len(x) if x else None for name, x in self.begun.losses.items()}
-        self.begun = None
+                self.partial_epoch.losses[name].append(loss)
+            self.partial_epoch.steps = step + 1
+        means = {
+            name: sum(x) / len(x) if x else None for name, x in self.partial_epoch.losses.items()
+        }
+        self.partial_epoch = None
         known = [x for x in means.values() if x is not None]
         loss = sum(known) / len(known) if known else 0.0
         return Progress(number, config.epochs, loss, means, number / config.epochs)
 
-    def step(self, batch: Batch) -> dict[str, float]:
+    def step(self, batch: TrainingBatch) -> dict[str, float]:
         """Learn from one batch; losses by edge type.
 
         Each process embeds its part of the nodes and asks its part of the questions.
@@ -262,14 +191,14 @@ class Run:
         self.optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
         parameters = list(self.state.parameters())
-        told = self.group.add_up(parameters, torch.stack(list(losses.values())).detach())
-        if not torch.isfinite(told).all():
-            raise ValueError(f"the loss is {told.mean().item()}: lower the learning rate")
+        summed = self.group.add_up(parameters, torch.stack(list(losses.values())).detach())
+        if not torch.isfinite(summed).all():
+            raise ValueError(f"the loss is {summed.mean().item()}: lower the learning rate")
         nn.utils.clip_grad_norm_(parameters, 1.0)
         self.optimizer.step()
-        return dict(zip(losses, told.tolist(), strict=True))
+        return dict(zip(losses, summed.tolist(), strict=True))
 
-    def _embed(self, batch: Batch) -> dict[str, Tensor]:
+    def _embed(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Embeddings of this process's part of the seeds."""
         mine = {name: self.group.part(seeds) for name, seeds in batch.seeds.items()}
         nodes = self.data.structure.num_nodes
@@ -279,7 +208,9 @@ class Run:
         sample = self.sampler.sample(seeds, batch.view)
         z_dict = {
             name: self.state.model.finish(name, out)
-            for name, out in self._outputs(sample, self.config.forget, batch.view.draws).items()
+            for name, out in self._outputs(
+                sample, self.config.forget, batch.view.sampling_key
+            ).items()
         }
         if not whole:
             return z_dict
@@ -299,20 +230,23 @@ class Run:
         moved = Sample(sample.nodes, sample.sizes, on_device(sample.hops, device))
         return seed_outputs(self.state.model, inputs, moved)
 
-    def _losses(self, batch: Batch, z_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: TrainingBatch, z_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         structure, device = self.data.structure, self.config.device
         scale, popularity = 1.0 / self.state.temperature(), self.state.popularity
-        share = Share(self.group.rank, self.group.size)
+        shard = BatchShard(self.group.rank, self.group.size)
         losses: dict[str, Tensor] = {}
         for position, edge in enumerate(self.edges):
             seeds = batch.seeds[edge.source], batch.seeds[edge.target]
             ends = zip(seeds, batch.pairs[edge.key], strict=True)
             pairs = torch.from_numpy(np.stack([np.searchsorted(s, end) for s, end in ends]))
             pairs, links = pairs.to(device), structure.links[edge.key]
-            sizes = [len(self.plan.known[end]) for end in (edge.source, edge.target)]
+            sizes = [len(self.plan.known_nodes[end]) for end in (edge.source, edge.target)]
+            forward = MessageType(*edge.key)
             counted = [
-                torch.from_numpy(np.log1p(self.sampler.counts(key, nodes, batch.view))).to(device)
-                for key, nodes in zip((reverse(edge.key), edge.key), seeds, strict=True)
+                torch.from_numpy(np.log1p(self.sampler.counts(message, nodes, batch.view))).to(
+                    device
+                )
+                for message, nodes in zip((forward.reversed, forward), seeds, strict=True)
             ]
             loss = edge_loss(
                 z_dict[edge.source],
@@ -326,7 +260,7 @@ class Run:
                 candidates=(
                     choose_candidates(pairs[0], sizes[0]), choose_candidates(pairs[1], sizes[1]),
                 ),
-                share=share,
+                shard=shard,
             )  # fmt: skip
             if loss is not None:
                 losses[edge.name] = loss

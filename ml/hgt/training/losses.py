@@ -11,7 +11,7 @@ FULL_SOFTMAX = 4096
 """Target types up to this size are ranked whole; larger ones against the batch's own targets."""
 
 
-class Known(Protocol):
+class KnownPositives(Protocol):
     """The known pairs of one edge type, asked from one end."""
 
     def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
@@ -19,14 +19,14 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShard:
     """Part ``rank`` of ``of`` parts of a batch."""
 
     rank: int = 0
     of: int = 1
 
 
-WHOLE = Share()
+WHOLE = BatchShard()
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Positives:
         return cls(start, neighbour[order])
 
     def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
-        """See ``Known``."""
+        """See ``KnownPositives``."""
         width = len(candidates)
         # A product is asked for by many edges of a batch, and has many users: each node once.
         unique, inverse = torch.unique(nodes, return_inverse=True)
@@ -56,10 +56,10 @@ class Positives:
         offset = torch.arange(len(row), device=nodes.device)
         offset = offset - torch.repeat_interleave(size.cumsum(0) - size, size)
         neighbour = self.neighbour[first[row] + offset]
-        place = torch.searchsorted(candidates, neighbour).clamp(max=width - 1)
-        found = candidates[place] == neighbour
+        index = torch.searchsorted(candidates, neighbour).clamp(max=width - 1)
+        is_candidate = candidates[index] == neighbour
         known = torch.zeros(len(unique), width, dtype=torch.bool, device=nodes.device)
-        known[row[found], place[found]] = True
+        known[row[is_candidate], index[is_candidate]] = True
         return known.index_select(0, inverse)
 
 
@@ -69,11 +69,11 @@ def info_nce(
     node: Tensor,
     other: Tensor,
     *,
-    positives: Known,
+    positives: KnownPositives,
     scale: Tensor,
     bias: Tensor,
     candidates: Tensor | None = None,
-    share: Share = WHOLE,
+    shard: BatchShard = WHOLE,
 ) -> Tensor | None:
     """Loss of finding ``other`` from ``node``.
 
@@ -87,8 +87,8 @@ def info_nce(
         other: Shape: [B].
         scale: One over the temperature.
         bias: What is added for each candidate, whoever asks: its popularity. Shape: [m].
-        candidates: Among whom ``other`` is looked for, rising; see ``choose_candidates``.
-        share: What part of the batch is computed; the parts add up to the loss.
+        candidates: Among whom ``other`` is looked for, ascending; see ``choose_candidates``.
+        shard: What part of the batch is computed; the parts add up to the loss.
 
     Returns:
         The mean over the batch, or None if there are fewer than two candidates.
@@ -98,19 +98,19 @@ def info_nce(
     if len(candidates) < 2:
         return None
     batch = len(node)
-    node, other = node[share.rank :: share.of], other[share.rank :: share.of]
+    node, other = node[shard.rank :: shard.of], other[shard.rank :: shard.of]
     # index_select, as the gradient of z[node] adds up in no fixed order
     logits = scale * (z.index_select(0, node) @ z_other.index_select(0, candidates).T)
     logits = logits + bias.index_select(0, candidates)  # [B, candidates]
-    asked = torch.searchsorted(candidates, other.contiguous())
+    position = torch.searchsorted(candidates, other.contiguous())
     known = positives.mask(node, candidates)
-    known[torch.arange(len(node), device=z.device), asked] = False
-    total = F.cross_entropy(logits.masked_fill(known, float("-inf")), asked, reduction="sum")
+    known[torch.arange(len(node), device=z.device), position] = False
+    total = F.cross_entropy(logits.masked_fill(known, float("-inf")), position, reduction="sum")
     return total / batch
 
 
 def choose_candidates(other: Tensor, size: int) -> Tensor:
-    """All of ``size`` nodes up to ``FULL_SOFTMAX``, else those of the batch, rising."""
+    """All of ``size`` nodes up to ``FULL_SOFTMAX``, else those of the batch, ascending."""
     if size <= FULL_SOFTMAX:
         return torch.arange(size, device=other.device)
     return torch.unique(other)
@@ -121,13 +121,13 @@ def edge_loss(
     z_dst: Tensor,
     pairs: Tensor,
     *,
-    forward: Known,
-    backward: Known,
+    forward: KnownPositives,
+    backward: KnownPositives,
     scale: Tensor,
     bias_src: Tensor,
     bias_dst: Tensor,
     candidates: tuple[Tensor | None, Tensor | None] = (None, None),
-    share: Share = WHOLE,
+    shard: BatchShard = WHOLE,
 ) -> Tensor | None:
     """Symmetric InfoNCE: the mean of finding the target and finding the source.
 
@@ -143,11 +143,11 @@ def edge_loss(
         return None
     ahead = info_nce(
         z_src, z_dst, pairs[0], pairs[1], positives=forward, scale=scale, bias=bias_dst,
-        candidates=candidates[1], share=share,
+        candidates=candidates[1], shard=shard,
     )  # fmt: skip
     back = info_nce(
         z_dst, z_src, pairs[1], pairs[0], positives=backward, scale=scale, bias=bias_src,
-        candidates=candidates[0], share=share,
+        candidates=candidates[0], shard=shard,
     )  # fmt: skip
     if ahead is None or back is None:
         return None

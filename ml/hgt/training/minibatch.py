@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ml.compute.threads import run_pieces
-from ml.graph.drawing import mark_known
+from ml.graph.messages import Messages
 from ml.graph.sampler import Sample
-from ml.graph.sampling import Messages
+from ml.graph.sampling_kernels import mark_neighbours
 from ml.graph.structure import Side
 from ml.hgt.encoders import NodeInputs
 from ml.hgt.model import HGT
@@ -25,7 +25,7 @@ def seed_outputs(model: HGT, inputs: Mapping[str, NodeInputs], sample: Sample) -
     Shapes: [seeds, EMBEDDING_DIM].
     """
     seeds, around = sample.sizes[-1], sample.hops[-1]
-    identity_dict, h_dict = model.inputs(inputs)
+    identity_dict, h_dict = model.input_states(inputs)
     near = _first(identity_dict, around.adjacency.num_nodes)
     states = [_first(model.neighbourhood(near, around), seeds), _first(h_dict, seeds)]
     for layer, hop in zip(model.layers, sample.hops, strict=True):
@@ -55,7 +55,7 @@ class KnownPairs:
     Args:
         side: Neighbours in the whole graph.
         nodes: Node of each number at this end. Shape: [n].
-        others: Node of each number at the other end, rising. Shape: [m].
+        others: Node of each number at the other end, ascending. Shape: [m].
     """
 
     side: Side
@@ -63,12 +63,12 @@ class KnownPairs:
     others: np.ndarray[tuple[int], np.dtype[np.int64]]
 
     def mask(self, nodes: Tensor, candidates: Tensor) -> Tensor:
-        """See ``ml.hgt.training.losses.Known``."""
+        """See ``ml.hgt.training.losses.KnownPositives``."""
         # A product is asked for by many pairs of a batch: each node once.
         unique, inverse = torch.unique(nodes, return_inverse=True)
         rows, columns = self.nodes[unique.cpu().numpy()], self.others[candidates.cpu().numpy()]
         known = np.zeros((len(rows), len(columns)), np.bool_)
         arrays = (rows, self.side.start, self.side.other, columns, known)
         bounds = np.linspace(0, len(rows), max(1, len(rows) // 256) + 1).astype(np.int64)
-        run_pieces(lambda low, high, _: mark_known(low, high, *arrays), bounds)
+        run_pieces(lambda low, high, _: mark_neighbours(low, high, *arrays), bounds)
         return torch.from_numpy(known).to(nodes.device).index_select(0, inverse)

@@ -51,8 +51,8 @@ class Group:
         for position, (name, ids) in enumerate(nodes.items()):
             i = np.arange(len(ids))
             rank = i % self.size
-            place = rank * room + first[rank, position] + i // self.size
-            gathered[name] = rows.index_select(0, torch.from_numpy(place).to(rows.device))
+            index = rank * room + first[rank, position] + i // self.size
+            gathered[name] = rows.index_select(0, torch.from_numpy(index).to(rows.device))
         return gathered
 
     def add_up(self, parameters: list[nn.Parameter], losses: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Group:
             return losses
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([losses, *(grad.reshape(-1) for grad in grads)])
-        _told(lambda: distributed.all_reduce(flat))
+        _or_process_lost(lambda: distributed.all_reduce(flat))
         total, *summed = torch.split(flat, [len(losses), *(grad.numel() for grad in grads)])
         for parameter, grad in zip(parameters, summed, strict=True):
             if parameter.grad is not None:
@@ -72,14 +72,14 @@ class Group:
         """Whether the flag is set in any process: all of them get the same answer."""
         if self.size == 1:
             return flag
-        told = torch.tensor([float(flag)], device=_device())
-        _told(lambda: distributed.all_reduce(told))
-        return bool(told.item() > 0)
+        any_set = torch.tensor([float(flag)], device=_device())
+        _or_process_lost(lambda: distributed.all_reduce(any_set))
+        return bool(any_set.item() > 0)
 
     def agree(self, parameters: list[Tensor]) -> None:
         """Give every process the values of the first."""
         for parameter in parameters if self.size > 1 else ():
-            _told(lambda values=parameter: distributed.broadcast(values, 0))  # type: ignore[misc]
+            _or_process_lost(lambda values=parameter: distributed.broadcast(values, 0))  # type: ignore[misc]
 
 
 ALONE = Group()
@@ -90,13 +90,13 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, mine: Tensor, group: Group) -> Tensor:
         ctx.group, ctx.room = group, len(mine)
         parts = [torch.empty_like(mine) for _ in range(group.size)]
-        _told(lambda: distributed.all_gather(parts, mine.contiguous()))
+        _or_process_lost(lambda: distributed.all_gather(parts, mine.contiguous()))
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         summed = grads[0].contiguous().clone()
-        _told(lambda: distributed.all_reduce(summed))
+        _or_process_lost(lambda: distributed.all_reduce(summed))
         return summed[ctx.group.rank * ctx.room :][: ctx.room], None
 
 
@@ -104,7 +104,7 @@ def _device() -> str:
     return "cuda" if distributed.get_backend() == "nccl" else "cpu"
 
 
-def _told(call: Callable[[], Any]) -> None:
+def _or_process_lost(call: Callable[[], Any]) -> None:
     """Raises: ProcessLost where the others can't be reached."""
     try:
         call()

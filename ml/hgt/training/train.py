@@ -5,11 +5,12 @@ from collections.abc import Callable
 from ml.graph.graph import Graph
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.training.checkpoint import Progress
+from ml.hgt.training.config import TrainingConfig
 from ml.hgt.training.distributed import train_in_processes
-from ml.hgt.training.loop import Stopped, Trained, TrainingConfig, train_on
+from ml.hgt.training.loop import Stopped, TrainedModel, train_on
 from ml.hgt.training.training_data import TrainingData
 
-__all__ = ["Stopped", "Trained", "TrainingConfig", "train"]
+__all__ = ["Stopped", "TrainedModel", "TrainingConfig", "train"]
 
 
 def train(
@@ -21,7 +22,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     save_checkpoint: Callable[[bytes], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Train encoders and HGT jointly on a graph's edges.
 
     Every draw is a function of seed, epoch and step: a run that goes on from a checkpoint ends as

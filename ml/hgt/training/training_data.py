@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ml.graph.drawing import forget
 from ml.graph.graph import Graph
+from ml.graph.sampling_kernels import drop_slots
 from ml.graph.structure import Structure, mapped
 from ml.hgt.encoders import FeatureEncoder, NodeInputs
 from ml.hgt.model import graph_inputs
@@ -59,7 +59,7 @@ class NodeTable:
         slot = self.slot[nodes].astype(np.int64)
         if unknown > 0:
             for salt, slots in enumerate((categorical, slot)):
-                forget(0, len(nodes), nodes, unknown, np.uint64(key + np.uint64(salt)), slots)
+                drop_slots(0, len(nodes), nodes, unknown, np.uint64(key + np.uint64(salt)), slots)
         code = np.unpackbits(self.code[nodes], axis=1).astype(np.float32) * 2 - 1
         return NodeInputs(
             torch.from_numpy(self.numeric[nodes]),

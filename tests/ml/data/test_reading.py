@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from ml.contracts.mapping import parse_mapping
-from ml.data.tables import DatasetError, Limits, load_tables, preview, save_tables
+from ml.data.preview import preview
+from ml.data.tables import DatasetError, Limits, load_tables, save_tables
 
 
 def test_a_wide_table(read):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ml.contracts.mapping import MappingError, parse_mapping
 from ml.data import readers
-from ml.data.tables import DatasetError, preview, read_tables
+from ml.data.preview import preview
+from ml.data.tables import DatasetError, read_tables
 
 NOW = datetime(2025, 7, 1, tzinfo=UTC)
 COLUMNS = {

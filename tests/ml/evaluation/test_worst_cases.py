@@ -9,7 +9,7 @@ from msgspec import structs
 
 from ml.contracts.reports.evaluation import WorstLink
 from ml.evaluation.answers import OtherData, answer
-from ml.evaluation.worst_links import Known, common, degrees, reasons, worst_links
+from ml.evaluation.worst_links import KnownLinks, common, degrees, reasons, worst_links
 from ml.evaluation.worst_users import worst_users
 from ml.hgt.model import embed
 
@@ -103,7 +103,7 @@ def test_degrees_count_both_directions_of_every_edge_type(fitted):
 
 def test_a_pair_that_was_known_is_no_neighbour_of_itself(answers, fitted):
     found = answers[1]
-    known = Known.of(fitted.split.observed, found)
+    known = KnownLinks.of(fitted.split.observed, found)
     pairs = found.queries.known
     alone = [t for t, n in enumerate(np.bincount(pairs.dst)) if n == 1]
     for target in alone:

@@ -9,7 +9,7 @@ import torch
 from ml.contracts.schema import EdgeType, Feature, GraphSchema, NodeType
 from ml.explanation.explanation import Subject
 from ml.explanation.players import Kinds
-from ml.explanation.shapley import Shares, Value, subsets
+from ml.explanation.shapley import ShapleyValues, Value, subsets
 from ml.fusion.background import draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence
 from ml.fusion.fusion import Fusion, Widths
@@ -88,7 +88,7 @@ def worth_by_hand(game, coalition):
     return score(game.fusion, mixed).final.mean()
 
 
-def exact_shapley(value: Value, n: int) -> Shares:
+def exact_shapley(value: Value, n: int) -> ShapleyValues:
     """Shapley values of any game by all 2^n coalitions: the oracle of the quicker ways."""
     number, coalitions = np.arange(2**n), subsets(n)
     worth, size = value(coalitions), coalitions.sum(1)
@@ -97,4 +97,4 @@ def exact_shapley(value: Value, n: int) -> Shares:
     for i in range(n):
         without = number[~coalitions[:, i]]
         phi[i] = (weight[size[without]] * (worth[without | (1 << i)] - worth[without])).sum()
-    return Shares(phi, float(worth[0]), float(worth[-1]), np.zeros(n))
+    return ShapleyValues(phi, float(worth[0]), float(worth[-1]), np.zeros(n))

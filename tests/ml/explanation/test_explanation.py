@@ -11,6 +11,7 @@ from ml.explanation.explanation import Subject, explain_evidence, explain_flat, 
 from ml.explanation.players import Kinds, in_words
 from ml.fusion.background import draw_background, zero_background
 from ml.fusion.fusion import score
+from ml.graph.message_types import MessageType
 
 
 def explained(game, **more):
@@ -119,8 +120,10 @@ def test_a_summary_reads_as_people_speak():
 def test_kinds_of_evidence_bear_the_names_of_relations():
     assert Kinds.of(TELECOM).names == ("attributes", "calls", "orders", "clicks", "uses")
     kinds = Kinds.of(TELECOM).of_messages(TELECOM)
-    assert kinds["user", "calls", "user"] == kinds["user", "rev_calls", "user"] == 1
-    assert kinds["app", "rev_clicks", "user"] == kinds["product", "rev_clicks", "user"] == 3
+    calls = MessageType("user", "calls", "user")
+    assert kinds[calls] == kinds[calls.reversed] == 1
+    clicks = [MessageType("user", "clicks", end) for end in ("app", "product")]
+    assert [kinds[message.reversed] for message in clicks] == [3, 3]
 
 
 def test_two_events_with_one_relation_keep_their_own_names():

@@ -11,7 +11,7 @@ from ml.fusion import validation
 from ml.fusion.evidence import AttributeEncoder, Evidence, profile_frame
 from ml.fusion.fusion import Fusion, FusionConfig, Widths, fit_fusion, platt, score
 from ml.fusion.scoring import score_users
-from ml.fusion.targets import Target
+from ml.fusion.targets import ScoreTarget
 from ml.fusion.validation import stratified_folds, validate_fusion
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import Scaler
@@ -88,7 +88,7 @@ def test_too_few_users_are_refused():
 
 
 def report_of(evidence, y, frame, encoder):
-    target = Target("label", y, np.ones(len(y), bool))
+    target = ScoreTarget("label", y, np.ones(len(y), bool))
     return validate_fusion(evidence, target, frame, encoder, CONFIG).report.to_dict()
 
 
@@ -191,7 +191,7 @@ def test_folds_have_equal_class_shares():
 
 def test_against_the_rules_nothing_is_measured(fitted):
     evidence = fitted.evidence
-    target = Target("rules", np.full(len(evidence), 0.5), np.ones(len(evidence), bool))
+    target = ScoreTarget("rules", np.full(len(evidence), 0.5), np.ones(len(evidence), bool))
     encoder = fitted.profile.model.encoder
     report = validate_fusion(evidence, target, fitted.frame, encoder, CONFIG).report.to_dict()
     assert report["auc"] is None

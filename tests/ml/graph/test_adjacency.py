@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
-from ml.graph.adjacency import Rows, build_adjacency, pair_adjacency, relation_of
-from ml.graph.graph import message_types
+from ml.graph.adjacency import SparseRows, build_adjacency, pair_adjacency, relation_of
+from ml.graph.message_types import MessageType, message_types
 
 EDGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), max_size=30)
 
@@ -35,7 +35,7 @@ def test_both_views_hold_every_edge_sorted(edges):
 @given(EDGES)
 def test_grouping_keeps_the_order_of_one_node(edges):
     node, other = as_tensor(edges)
-    rows = Rows.group(node, other, 7)
+    rows = SparseRows.group(node, other, 7)
     for r, index in enumerate(rows.index.tolist()):
         got = rows.other[rows.start[r] : rows.start[r + 1]].tolist()
         assert got == [b for a, b in edges if a == index]
@@ -50,7 +50,7 @@ def test_both_directions_of_pairs_equal_sorting_each():
     generator = torch.Generator().manual_seed(0)
     sizes = {"user": 20, "app": 4}
     pairs = {
-        edge.key: torch.stack(
+        MessageType(*edge.key): torch.stack(
             [
                 torch.randint(sizes[end], (50,), generator=generator)
                 for end in (edge.source, edge.target)
@@ -59,20 +59,21 @@ def test_both_directions_of_pairs_equal_sorting_each():
         for edge in schema.edges
     }
     shared = pair_adjacency(sizes, pairs)
-    both = {key: pairs.get(key) for key in message_types(schema)}
-    for key in list(pairs):
-        both[(key[2], f"rev_{key[1]}", key[0])] = pairs[key].flip(0)
+    both = {message: pairs.get(message) for message in message_types(schema)}
+    for message in list(pairs):
+        both[message.reversed] = pairs[message].flip(0)
     alone = build_adjacency(sizes, both)
     assert list(shared.relations) == message_types(schema)
     assert shared.num_edges == alone.num_edges == 200
-    for key, relation in shared.relations.items():
+    for message, relation in shared.relations.items():
         for view in ("by_target", "by_source"):
-            left, right = getattr(relation, view), getattr(alone.relations[key], view)
+            left, right = getattr(relation, view), getattr(alone.relations[message], view)
             assert torch.equal(left.index, right.index)
             assert torch.equal(left.start, right.start)
             assert torch.equal(left.other, right.other)
-    forward = shared.relations[("user", "uses", "app")].by_target
-    assert shared.relations[("app", "rev_uses", "user")].by_source.other is forward.other
+    uses = MessageType("user", "uses", "app")
+    forward = shared.relations[uses].by_target
+    assert shared.relations[uses.reversed].by_source.other is forward.other
 
 
 @pytest.mark.parametrize("edges", [[(7, 0)], [(0, 5)], [(-1, 0)], [(0, -1)]])

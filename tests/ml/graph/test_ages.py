@@ -5,12 +5,13 @@ import pytest
 from drawn import START, drawn_tables
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
-from ml.graph.ages import DAY, UNKNOWN, Ages, age_of, aged, ageless, all_ages, of_any_age
-from ml.graph.graph import UNKNOWN_TIME, build_graph, reverse
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.ages import DAY, Ages
+from ml.graph.graph import UNKNOWN_TIME, build_graph
+from ml.graph.message_types import UNKNOWN_AGE, MessageType
+from ml.graph.messages import build_messages, pair_tensors
 from ml.graph.structure import Structure
 
-USES = ("user", "uses", "app")
+USES = MessageType("user", "uses", "app")
 NOW = int(START.timestamp())
 
 
@@ -18,18 +19,8 @@ def test_a_class_begins_at_its_days_and_the_first_has_what_is_later_than_now():
     ages = Ages((1.0, 7.0), NOW)
     days = np.array([-3, 0, 0.99, 1, 6.99, 7, 400])
     assert ages.classes((NOW - days * DAY).astype(np.int64)).tolist() == [0, 0, 0, 1, 1, 2, 2]
-    assert ages.classes(np.array([UNKNOWN_TIME])).tolist() == [UNKNOWN]
+    assert ages.classes(np.array([UNKNOWN_TIME])).tolist() == [UNKNOWN_AGE]
     assert ages.classes(np.array([NOW]), NOW + 7 * DAY).tolist() == [2]
-
-
-def test_the_age_is_in_the_name_and_comes_off_again():
-    assert all_ages(USES, 2) == [USES, ("user", "uses@0", "app"), ("user", "uses@1", "app")]
-    for age in (UNKNOWN, 0, 12):
-        assert age_of(aged(USES, age)) == age
-        assert ageless(aged(USES, age)) == USES
-        assert ageless(reverse(aged(USES, age))) == reverse(USES)
-    by_key = {USES: 1, aged(USES, 3): 2, reverse(USES): 4}
-    assert of_any_age(by_key, USES) == [1, 2]
 
 
 def test_names_with_the_mark_are_refused():
@@ -56,15 +47,15 @@ def graph():
 def test_a_pair_is_as_old_as_its_first_event(graph):
     assert graph.latest() == NOW + 40 * DAY
     pairs = pair_tensors(graph, ages=Ages((1.0, 30.0), graph.latest()))
-    found = {key: own.T.tolist() for key, own in pairs.items() if ageless(key) == USES}
+    found = {m: own.T.tolist() for m, own in pairs.items() if m.ageless == USES}
     assert found == {
         USES: [[2, 1]],
-        aged(USES, 0): [[1, 0]],
-        aged(USES, 1): [[1, 1]],
-        aged(USES, 2): [[0, 0]],
+        USES.of_age(0): [[1, 0]],
+        USES.of_age(1): [[1, 1]],
+        USES.of_age(2): [[0, 0]],
     }
-    calls = ("user", "calls", "user")
-    assert {key for key in pairs if ageless(key) == calls} == {calls}
+    calls = MessageType("user", "calls", "user")
+    assert {m for m in pairs if m.ageless == calls} == {calls}
 
 
 def test_what_arrives_is_counted_whatever_its_age(graph):
@@ -72,8 +63,8 @@ def test_what_arrives_is_counted_whatever_its_age(graph):
     plain = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph))
     apart = build_messages(graph.schema, graph.num_nodes, pair_tensors(graph, ages=ages))
     assert apart.log_counts.keys() == plain.log_counts.keys()
-    for key, counts in plain.log_counts.items():
-        assert apart.log_counts[key].tolist() == counts.tolist()
+    for message, counts in plain.log_counts.items():
+        assert apart.log_counts[message].tolist() == counts.tolist()
     assert apart.adjacency.num_edges == plain.adjacency.num_edges
 
 

@@ -5,7 +5,7 @@ from drawn import ROWS, drawn_tables, events_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.graph.graph import UNKNOWN_TIME, build_graph, message_types, reverse
+from ml.graph.graph import UNKNOWN_TIME, build_graph
 from ml.graph.storage import load_graph, save_graph
 from ml.graph.structure import Structure
 
@@ -60,13 +60,6 @@ def test_sampled_scope_keeps_a_seeded_share_and_drops_dangling_events(tables):
 def test_a_ratio_out_of_range_is_refused(tables, ratio):
     with pytest.raises(ValueError, match="sample_ratio"):
         build_graph(tables, scope="sampled", sample_ratio=ratio)
-
-
-def test_every_edge_type_has_its_reverse(tables):
-    types = message_types(tables.schema)
-    assert len(types) == 10
-    assert reverse(CALLS) in types
-    assert reverse(CALLS) != CALLS
 
 
 def test_append_adds_nodes_at_the_end_and_leaves_the_old_graph(tables):
@@ -128,6 +121,6 @@ def test_who_has_no_edge_is_known_if_a_table_lists_it_and_nothing_has_times(tabl
             linked = {i for k, e in early.edges.items() for end, nodes in
                       ((k[0], e.src), (k[2], e.dst)) if end == name for i in nodes}  # fmt: skip
             expected = linked if timed else linked | set(range(graph.num_nodes[name]))
-            assert set(np.flatnonzero(early.known(name))) == expected
+            assert set(np.flatnonzero(early.known_nodes(name))) == expected
             assert len(ids) == graph.num_nodes[name] + (name in ("user", "product"))
-            assert Structure.of(early).known(name).tolist() == sorted(expected)
+            assert Structure.of(early).known_nodes(name).tolist() == sorted(expected)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ml.contracts.schema import EdgeType, GraphSchema, NodeType
 from ml.graph.adjacency import pair_adjacency, relation_of
-from ml.graph.ages import aged
-from ml.graph.growing import Column, GrowingAdjacency, GrowingRelation
+from ml.graph.growing import GrowingAdjacency, GrowingRelation
+from ml.graph.message_types import MessageType
 
 NODES = st.integers(0, 6)
 BATCH = st.lists(st.tuples(NODES, NODES), max_size=8)
@@ -69,25 +69,6 @@ def test_weights_spread_to_the_far_ends():
     assert total.tolist() == [0, 1.5, 1, 0]
 
 
-def test_a_column_grows_and_shrinks():
-    column = Column(np.zeros((2, 3), np.float32), -1)
-    column.values[:] = 7
-    column.grow(200)
-    assert column.values[:2].min() == 7
-    assert column.values[2:].max() == -1
-    column.values[:] = 5
-    column.shrink(1)
-    column.grow(3)
-    assert column.values.tolist() == [[5] * 3, [-1] * 3, [-1] * 3]
-
-
-def test_a_column_never_shrinks_by_growing():
-    column = Column(np.arange(5))
-    column.grow(3)
-    assert len(column) == 5
-    assert column.values.tolist() == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("edges", [0, 50])
 def test_many_edges_of_one_node(edges):
     relation = relation_from(set(), 100)
@@ -105,27 +86,29 @@ def test_many_edges_of_one_node(edges):
 @settings(deadline=None)
 def test_an_edge_keeps_the_age_with_which_it_came(base, batches, merge):
     schema = GraphSchema((NodeType("user"),), (EdgeType("user", "calls", "user", "call"),))
-    calls = schema.edges[0].key
+    calls = MessageType(*schema.edges[0].key)
     came, pairs = dict(base), {}
     for age in {-1, *came.values()}:
         own = [pair for pair, its in came.items() if its == age]
-        pairs[aged(calls, age)] = torch.tensor(own, dtype=torch.long).reshape(-1, 2).T
+        pairs[calls.of_age(age)] = torch.tensor(own, dtype=torch.long).reshape(-1, 2).T
     growing = GrowingAdjacency(
         schema, pair_adjacency({"user": 7}, pairs), merge_share=0, merge_least=0 if merge else 1000
     )
     for age, batch in batches:
         source, target = np.array(batch, np.int64).reshape(-1, 2).T
-        new = growing.add(aged(calls, age), source, target)
+        new = growing.add(calls.of_age(age), source, target)
         assert new.tolist() == [
             pair not in came and pair not in batch[:place] for place, pair in enumerate(batch)
         ]
         came |= {pair: age for pair in batch if pair not in came}
         growing.merge()
     assert growing.num_edges == 2 * len(came)
-    assert set(growing.relations) == {aged(calls, age) for age in {-1, *dict(batches)}} | set(pairs)
-    for key, relation in growing.relations.items():
-        expected = {pair for pair, age in came.items() if aged(calls, age) == key}
+    assert set(growing.relations) == {calls.of_age(age) for age in {-1, *dict(batches)}} | set(
+        pairs
+    )
+    for message, relation in growing.relations.items():
+        expected = {pair for pair, age in came.items() if calls.of_age(age) == message}
         assert {tuple(pair) for pair in relation.pairs().T.tolist()} == expected
         for node in range(7):
-            rows = growing.arriving("user", np.array([node]))[key]
+            rows = growing.arriving("user", np.array([node]))[message]
             assert set(rows.other.tolist()) == {u for u, v in expected if v == node}

@@ -8,16 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.compute.hashing import fold_of, key_of
 from ml.contracts.schema import TELECOM
-from ml.graph.ages import of_any_age
-from ml.graph.drawing import fold_of, permuted
-from ml.graph.graph import UNKNOWN_TIME, message_types, reverse
-from ml.graph.sampler import ALL, Sampler, View, key_of
+from ml.graph.graph import UNKNOWN_TIME
+from ml.graph.message_types import UNKNOWN_AGE, MessageType, message_types, of_any_age
+from ml.graph.sampler import ALL, Sampler, View
 from ml.graph.structure import Links, Structure
 
 NODES = {"user": 12, "product": 7, "app": 0}
 CALLS, ORDERS = ("user", "calls", "user"), ("user", "orders", "product")
-FOLDING = View(draws=key_of(1), folding=key_of(2), folds=3, part=1)
+CALL, ORDER = MessageType(*CALLS), MessageType(*ORDERS)
+FOLDING = View(sampling_key=key_of(1), folding_key=key_of(2), folds=3, part=1)
 
 
 def structure_of(pairs, times=None, nodes=NODES):
@@ -51,11 +52,11 @@ def dense(seed=0, share=0.6):
 def edges_of(sample, layer):
     """Edges of a hop by message type, as nodes of the graph."""
     found = {}
-    for key, relation in sample.hops[layer].adjacency.relations.items():
+    for message, relation in sample.hops[layer].adjacency.relations.items():
         rows = relation.by_target
-        sources = sample.nodes[key[0]][rows.other.numpy()]
-        targets = sample.nodes[key[2]][rows.nodes().numpy()]
-        found[key] = list(zip(sources.tolist(), targets.tolist(), strict=True))
+        sources = sample.nodes[message.source][rows.other.numpy()]
+        targets = sample.nodes[message.target][rows.nodes().numpy()]
+        found[message] = list(zip(sources.tolist(), targets.tolist(), strict=True))
         back = relation.by_source
         turned = zip(back.nodes().tolist(), back.other.tolist(), strict=True)
         ahead = zip(rows.other.tolist(), rows.nodes().tolist(), strict=True)
@@ -65,32 +66,15 @@ def edges_of(sample, layer):
 
 def visible(structure, pairs, view):
     """Edges of every message type that a view sees, by its definition."""
-    found = {key: set() for key in message_types(TELECOM)}
+    found = {message: set() for message in message_types(TELECOM)}
     sampler = Sampler(structure, [ALL])
     for key, chosen in pairs.items():
-        folding = sampler.fold_key(key, view)
+        folding_key = sampler.fold_key(key, view)
         for u, v in chosen:
-            if view.part < 0 or fold_of(u, v, view.folds, folding) != view.part:
-                found[key].add((u, v))
-                found[reverse(key)].add((v, u))
+            if view.part < 0 or fold_of(u, v, view.folds, folding_key) != view.part:
+                found[MessageType(*key)].add((u, v))
+                found[MessageType(*key).reversed].add((v, u))
     return found
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 31, 100])
-def test_a_random_order_has_every_number_once(n):
-    for seed in range(20):
-        assert sorted(permuted(i, n, key_of(seed)) for i in range(n)) == list(range(n))
-
-
-@pytest.mark.parametrize(("n", "fanout"), [(5, 2), (9, 4), (31, 30)])
-def test_every_edge_is_drawn_as_often(n, fanout):
-    draws = 20_000
-    count = np.zeros(n)
-    for seed in range(draws):
-        count[[permuted(i, n, key_of(seed)) for i in range(fanout)]] += 1
-    expected = draws * fanout / n
-    spread = np.sqrt(draws * fanout / n * (1 - fanout / n))
-    assert np.abs(count - expected).max() < 5 * spread
 
 
 @pytest.mark.parametrize("fanout", [1, 3, ALL])
@@ -100,11 +84,11 @@ def test_draws_are_of_what_may_be_seen_and_as_many_as_there_may_be(fanout):
     truth = visible(structure, pairs, FOLDING)
     sampler = Sampler(structure, [fanout])
     edges = edges_of(sampler.sample(sampler.everything(), FOLDING), 0)
-    for key, drawn in edges.items():
+    for message, drawn in edges.items():
         assert len(set(drawn)) == len(drawn)
-        assert set(drawn) <= truth[key]
-        for v in range(NODES[key[2]]):
-            there = sum(target == v for _, target in truth[key])
+        assert set(drawn) <= truth[message]
+        for v in range(NODES[message.target]):
+            there = sum(target == v for _, target in truth[message])
             assert sum(target == v for _, target in drawn) == min(there, fanout)
 
 
@@ -118,9 +102,9 @@ def test_a_fold_is_hidden_in_both_directions_and_a_third_of_the_pairs():
         edges = edges_of(sampler.sample(sampler.everything(), view), 0)
         supervised = sampler.supervised(CALLS, 0, len(pairs[CALLS]), view, shuffle=False)
         batch = set(zip(*supervised.tolist(), strict=True))
-        assert not batch & set(edges[CALLS])
-        assert not {(v, u) for u, v in batch} & set(edges[reverse(CALLS)])
-        assert batch | set(edges[CALLS]) == pairs[CALLS]
+        assert not batch & set(edges[CALL])
+        assert not {(v, u) for u, v in batch} & set(edges[CALL.reversed])
+        assert batch | set(edges[CALL]) == pairs[CALLS]
         hidden += len(batch)
     assert hidden == len(pairs[CALLS])
 
@@ -147,10 +131,11 @@ def test_a_node_draws_the_same_whoever_asks(layers):
     needed = {"user": {2, 7}, "product": {4}, "app": set()}
     for layer in reversed(range(layers)):
         edges = edges_of(sample, layer)
-        for key, drawn in edges.items():
-            assert sorted(drawn) == sorted(e for e in whole[key] if e[1] in needed[key[2]])
+        for message, drawn in edges.items():
+            expected = (e for e in whole[message] if e[1] in needed[message.target])
+            assert sorted(drawn) == sorted(expected)
         for name in needed:
-            below = {u for key, drawn in edges.items() if key[0] == name for u, _ in drawn}
+            below = {u for m, drawn in edges.items() if m.source == name for u, _ in drawn}
             needed[name] = needed[name] | below
             size = sample.sizes[layer][name]
             assert set(sample.nodes[name][:size].tolist()) == needed[name]
@@ -182,9 +167,9 @@ def test_degrees_are_counted_before_the_cap_and_without_what_is_hidden():
     truth = visible(structure, pairs, FOLDING)
     sampler = Sampler(structure, [1])
     top = sampler.sample(sampler.everything(), FOLDING).hops[-1]
-    for key, seen in truth.items():
-        degree = np.bincount([v for _, v in seen], minlength=NODES[key[2]])
-        np.testing.assert_allclose(top.log_counts[key].numpy(), np.log1p(degree), rtol=1e-6)
+    for message, seen in truth.items():
+        degree = np.bincount([v for _, v in seen], minlength=NODES[message.target])
+        np.testing.assert_allclose(top.log_counts[message].numpy(), np.log1p(degree), rtol=1e-6)
 
 
 TIMES = st.one_of(st.just(int(UNKNOWN_TIME)), st.integers(0, 20))
@@ -208,14 +193,15 @@ def test_no_edge_is_later_than_asked_for(events, before, fanout):
     sample = sampler.sample(sampler.everything(), view)
     allowed = {pair for pair, time in first.items() if time < before}
     edges = edges_of(sample, 0)
-    for key, turn in ((ORDERS, False), (reverse(ORDERS), True)):
-        drawn = [(v, u) if turn else (u, v) for u, v in edges[key]]
+    for message in (ORDER, ORDER.reversed):
+        turn = message.reverse
+        drawn = [(v, u) if turn else (u, v) for u, v in edges[message]]
         assert set(drawn) <= allowed
-        for node in range(NODES[key[2]]):
+        for node in range(NODES[message.target]):
             end = 0 if turn else 1
             there = sum(pair[end] == node for pair in allowed)
             assert sum(pair[end] == node for pair in drawn) == min(there, fanout)
-            counted = float(sample.hops[0].log_counts[key][node].expm1())
+            counted = float(sample.hops[0].log_counts[message][node].expm1())
             assert counted == pytest.approx(there, abs=1e-4)
 
 
@@ -238,20 +224,19 @@ def test_each_edge_has_the_age_that_it_had_then(pairs, untimed, view, fanout):
     without = edges_of(plain.sample(plain.everything(), view), 0)
     seen = edges_of(Sampler(structure, [ALL]).sample(plain.everything(), view), 0)
     now = max([0, *first.values()]) if view.before is None else view.before
-    for key in message_types(TELECOM):
-        drawn = [edge for found in of_any_age(edges, key) for edge in found]
+    for message in message_types(TELECOM):
+        drawn = [edge for found in of_any_age(edges, message) for edge in found]
         assert len(set(drawn)) == len(drawn)
-        assert set(drawn) <= set(seen[key])
-        assert sorted(v for _, v in drawn) == sorted(v for _, v in without[key])
-    for key, found in edges.items():
-        turned = key[1].startswith("rev_")
+        assert set(drawn) <= set(seen[message])
+        assert sorted(v for _, v in drawn) == sorted(v for _, v in without[message])
+    for message, found in edges.items():
         for edge in found:
-            time = first.get(edge[::-1] if turned else edge, UNKNOWN_TIME)
-            if "orders" not in key[1] or time == UNKNOWN_TIME:
-                assert "@" not in key[1]
+            time = first.get(edge[::-1] if message.reverse else edge, UNKNOWN_TIME)
+            if message.edge_key != ORDERS or time == UNKNOWN_TIME:
+                assert message.age == UNKNOWN_AGE
             else:
                 days = (now - time) / day
-                assert key[1].endswith(f"@{(days >= 2) + (days >= 5)}")
+                assert message.age == (days >= 2) + (days >= 5)
 
 
 def test_ages_without_times_are_refused():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from drawn import START
 
-from ml.graph.graph import build_graph, reverse
+from ml.graph.graph import build_graph
+from ml.graph.message_types import MessageType
 from ml.graph.structure import Links, Structure, first_times
 
 CALLS = ("user", "calls", "user")
@@ -38,14 +39,10 @@ def test_a_pair_is_there_from_its_first_event(tables):
 
 def test_both_ends_see_the_same_pairs(tables):
     structure = Structure.of(build_graph(tables), timed=True)
-    there, backwards = structure.incoming(CALLS)
-    assert (there.start.tolist(), there.other.tolist(), backwards) == (
-        [0, 0, 1, 2, 2],
-        [0, 1],
-        False,
-    )
-    back, backwards = structure.incoming(reverse(CALLS))
-    assert (back.start.tolist(), back.other.tolist(), backwards) == ([0, 1, 2, 2, 2], [1, 2], True)
+    there = structure.incoming(MessageType(*CALLS))
+    assert (there.start.tolist(), there.other.tolist()) == ([0, 0, 1, 2, 2], [0, 1])
+    back = structure.incoming(MessageType(*CALLS).reversed)
+    assert (back.start.tolist(), back.other.tolist()) == ([0, 1, 2, 2, 2], [1, 2])
 
 
 def test_rows_of_early_pairs_rise_in_time():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contracts.schema import TELECOM
-from ml.graph.adjacency import Rows, build_adjacency
-from ml.graph.graph import message_types
+from ml.graph.adjacency import SparseRows, build_adjacency
+from ml.graph.message_types import MessageType, message_types
 from ml.hgt.layer import HGTLayer
 from ml.hgt.model import ModelConfig
 
@@ -30,19 +30,19 @@ def cases(draw):
     """A schema and a graph: types without in-edges, isolated nodes, duplicates, self loops."""
     names = NAMES[: draw(st.integers(1, 3))]
     ends = st.tuples(st.sampled_from(names), st.sampled_from(["r", "s"]), st.sampled_from(names))
-    order = draw(st.lists(ends, min_size=1, max_size=5, unique=True))
+    order = [MessageType(*end) for end in draw(st.lists(ends, min_size=1, max_size=5, unique=True))]
     sizes = {name: draw(st.integers(1, 9)) for name in names}
     edges = {}
-    for key in order:
-        one = st.tuples(st.integers(0, sizes[key[0]] - 1), st.integers(0, sizes[key[2]] - 1))
-        found = draw(st.lists(one, max_size=40))
-        edges[key] = torch.tensor(found, dtype=torch.long).reshape(-1, 2).T
+    for message in order:
+        sources, targets = (st.integers(0, sizes[e] - 1) for e in (message.source, message.target))
+        found = draw(st.lists(st.tuples(sources, targets), max_size=40))
+        edges[message] = torch.tensor(found, dtype=torch.long).reshape(-1, 2).T
     return names, order, sizes, edges, draw(st.sampled_from(SHAPES)), draw(st.integers(0, 2**20))
 
 
 def of_pyg(conv, h_dict, edges, order):
     """HGTConv takes the order of the edges to be that of its metadata."""
-    out = conv(h_dict, {key: edges[key] for key in order})
+    out = conv(h_dict, {message.key: edges[message] for message in order})
     return {name: h if out.get(name) is None else out[name] for name, h in h_dict.items()}
 
 
@@ -51,7 +51,7 @@ def both(names, order, shape, seed, backend):
 
     heads, hidden = shape[0], shape[0] * shape[1]
     generator = torch.Generator().manual_seed(seed)
-    conv = HGTConv(hidden, hidden, (list(names), order), heads=heads)
+    conv = HGTConv(hidden, hidden, (list(names), [message.key for message in order]), heads=heads)
     with torch.no_grad():
         for parameter in conv.parameters():
             spread = (2 / parameter.shape[-1]) ** 0.5
@@ -129,11 +129,16 @@ def test_equals_pyg_with_all_gradients_in_the_shape_of_the_product(backend):
     sizes = {"user": 800, "product": 120, "app": 30}
     generator = np.random.default_rng(0)
     edges = {
-        key: torch.from_numpy(
+        message: torch.from_numpy(
             # The first nodes have most of the edges, the last ones mostly none.
-            np.stack([(sizes[end] * generator.random(4_000) ** 2).astype(int) for end in key[::2]])
+            np.stack(
+                [
+                    (sizes[end] * generator.random(4_000) ** 2).astype(int)
+                    for end in (message.source, message.target)
+                ]
+            )
         )
-        for key in order
+        for message in order
     }
     shape = (ModelConfig.heads, ModelConfig.hidden // ModelConfig.heads)
     assert shape == (4, 16)
@@ -151,13 +156,13 @@ def test_rows_equal_the_rows_of_the_whole_pass(backend, case):
     with torch.no_grad():
         expected = layer(h_dict, adjacency)
     for name in names:
-        own = {key: r.by_target for key, r in adjacency.relations.items() if key[2] == name}
+        own = {m: r.by_target for m, r in adjacency.relations.items() if m.target == name}
         got = layer.forward_rows(name, h_dict[name], h_dict, own)
         torch.testing.assert_close(got, expected[name], rtol=1e-5, atol=1e-5)
 
 
 def small_layer(backend="auto"):
-    order = [("user", "calls", "user"), ("product", "rev", "user")]
+    order = [MessageType("user", "calls", "user"), MessageType("product", "rev", "user")]
     _, layer, generator = both(("user", "product"), order, (2, 4), 0, backend)
     h_dict = {n: torch.randn(5, 8, generator=generator) for n in ("user", "product")}
     return layer, h_dict, order
@@ -172,7 +177,7 @@ def test_a_row_needs_not_be_a_node_and_may_come_in_parts(backend):
         rev: rows_of([np.array([], int), np.array([4])]),
     }
     parts = {
-        calls: Rows(
+        calls: SparseRows(
             torch.tensor([0, 0], dtype=torch.int32), torch.tensor([0, 1, 4]), whole[calls].other
         ),
         rev: whole[rev],
@@ -209,7 +214,7 @@ def test_states_go_back_to_pyg():
     from torch_geometric.nn import HGTConv
 
     layer, _, order = small_layer()
-    conv = HGTConv(8, 8, (["user", "product"], order), heads=2)
+    conv = HGTConv(8, 8, (["user", "product"], [message.key for message in order]), heads=2)
     conv.load_state_dict(layer.state_dict())
     assert all(torch.equal(conv.state_dict()[n], p) for n, p in layer.state_dict().items())
 
@@ -222,7 +227,8 @@ def test_what_does_not_fit_is_told():
     with pytest.raises(ValueError, match=r"shape \(4, 8\), expected \(5, 8\)"):
         layer(h_dict | {"user": h_dict["user"][:4]}, adjacency)
     other = build_adjacency(
-        {"user": 5, "product": 5}, {("user", "x", "user"): torch.zeros(2, 1, dtype=torch.long)}
+        {"user": 5, "product": 5},
+        {MessageType("user", "x", "user"): torch.zeros(2, 1, dtype=torch.long)},
     )
     with pytest.raises(ValueError, match="expected some of"):
         layer(h_dict, other)
@@ -231,4 +237,4 @@ def test_what_does_not_fit_is_told():
     with pytest.raises(ValueError, match="multiple of the 3 heads"):
         HGTLayer(8, 3, ["user"], [])
     with pytest.raises(ValueError, match=r"message types name \['b'\]"):
-        HGTLayer(8, 2, ["user"], [("user", "x", "b")])
+        HGTLayer(8, 2, ["user"], [MessageType("user", "x", "b")])

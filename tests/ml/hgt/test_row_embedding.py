@@ -5,8 +5,8 @@ import pytest
 import torch
 from drawn import events_frame
 
-from ml.contracts.schema import EdgeKey
-from ml.graph.graph import build_graph, reverse
+from ml.graph.graph import build_graph
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
 from ml.hgt.row_embedding import RowEdges, embed_rows, full_states, input_rows
@@ -30,18 +30,19 @@ def served(graph):
 
 def arriving(graph, node_type) -> RowEdges:
     """In-edges of every node of a type, the slow way."""
-    pairs: dict[EdgeKey, tuple[np.ndarray, np.ndarray]] = {}
+    pairs: dict[MessageType, tuple[np.ndarray, np.ndarray]] = {}
     for edge in graph.schema.edges:
         there = graph.pairs(edge.key)
-        pairs[edge.key] = there.src, there.dst
-        pairs[reverse(edge.key)] = there.dst, there.src
+        message = MessageType(*edge.key)
+        pairs[message] = there.src, there.dst
+        pairs[message.reversed] = there.dst, there.src
     start, source = {}, {}
-    for key, (src, dst) in pairs.items():
-        if key[2] == node_type:
+    for message, (src, dst) in pairs.items():
+        if message.target == node_type:
             lists = [src[dst == node] for node in range(graph.num_nodes[node_type])]
             sizes = [0, *np.cumsum([len(found) for found in lists]).tolist()]
-            start[key] = torch.tensor(sizes)
-            source[key] = torch.from_numpy(np.concatenate(lists))
+            start[message] = torch.tensor(sizes)
+            source[message] = torch.from_numpy(np.concatenate(lists))
     return RowEdges(start, source)
 
 

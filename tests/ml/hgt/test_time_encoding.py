@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.graph.adjacency import build_adjacency
-from ml.graph.ages import UNKNOWN, aged
+from ml.graph.message_types import UNKNOWN_AGE, MessageType
 from ml.hgt.layer import HGTLayer
 from ml.hgt.time_encoding import TimeEncoding
 
 DAYS = (1.0, 30.0)
-CLASSES = (UNKNOWN, 0, 1, 2)
-ORDER = [("a", "to", "a"), ("a", "to", "b"), ("b", "back", "a")]
+CLASSES = (UNKNOWN_AGE, 0, 1, 2)
+ORDER = [MessageType(*ends) for ends in (("a", "to", "a"), ("a", "to", "b"), ("b", "back", "a"))]
 HEADS, HIDDEN = 2, 8
 
 
@@ -31,11 +31,11 @@ def cases(draw):
     """Edges by message type and age class, between up to six nodes of each type."""
     sizes = {name: draw(st.integers(1, 6)) for name in ("a", "b")}
     edges = {}
-    for key in ORDER:
+    for plain in ORDER:
+        sources, targets = (st.integers(0, sizes[e] - 1) for e in (plain.source, plain.target))
         for age in CLASSES:
-            one = st.tuples(st.integers(0, sizes[key[0]] - 1), st.integers(0, sizes[key[2]] - 1))
-            found = draw(st.lists(one, max_size=8))
-            edges[key, age] = torch.tensor(found, dtype=torch.long).reshape(-1, 2).T
+            found = draw(st.lists(st.tuples(sources, targets), max_size=8))
+            edges[plain.of_age(age)] = torch.tensor(found, dtype=torch.long).reshape(-1, 2).T
     return sizes, edges, draw(st.integers(0, 2**20))
 
 
@@ -43,16 +43,18 @@ def of_pyg(layer, h_dict, edges):
     """Node v of age class c is node (c + 1) n + v: its state has the encoding of c added."""
     from torch_geometric.nn import HGTConv
 
-    conv = HGTConv(HIDDEN, HIDDEN, (["a", "b"], ORDER), heads=HEADS).to(h_dict["a"].dtype)
+    conv = HGTConv(HIDDEN, HIDDEN, (["a", "b"], [plain.key for plain in ORDER]), heads=HEADS).to(
+        h_dict["a"].dtype
+    )
     state = {n: p for n, p in layer.named_parameters() if not n.startswith("time.")}
     copies = {name: [h, *(h + one for one in layer.time())] for name, h in h_dict.items()}
     edge_dict = {}
-    for key in ORDER:
+    for plain in ORDER:
         shifted = [
-            edges[key, age] + torch.tensor([[(age + 1) * len(h_dict[key[0]])], [0]])
+            edges[plain.of_age(age)] + torch.tensor([[(age + 1) * len(h_dict[plain.source])], [0]])
             for age in CLASSES
         ]
-        edge_dict[key] = torch.cat(shifted, 1)
+        edge_dict[plain.key] = torch.cat(shifted, 1)
     out = torch.func.functional_call(
         conv, state, ({name: torch.cat(own) for name, own in copies.items()}, edge_dict)
     )
@@ -88,7 +90,7 @@ def states(sizes, seed, dtype):
 def test_equals_pyg_with_a_copy_of_each_source_an_age(backend, dtype, close, case):
     sizes, edges, seed = case
     layer, h_dict = layer_of(seed, backend, dtype), states(sizes, seed, dtype)
-    adjacency = build_adjacency(sizes, {aged(*own): pairs for own, pairs in edges.items()})
+    adjacency = build_adjacency(sizes, edges)
     got, expected = layer(h_dict, adjacency), of_pyg(layer, h_dict, edges)
     for name, h in got.items():
         torch.testing.assert_close(h, expected[name], rtol=close / 10, atol=close / 10)
@@ -105,11 +107,11 @@ def test_rows_equal_the_rows_of_the_whole_pass(backend, case):
     sizes, edges, seed = case
     layer = layer_of(seed, backend)
     h_dict = {name: h.detach() for name, h in states(sizes, seed, torch.float32).items()}
-    adjacency = build_adjacency(sizes, {aged(*own): pairs for own, pairs in edges.items()})
+    adjacency = build_adjacency(sizes, edges)
     with torch.no_grad():
         expected = layer(h_dict, adjacency)
     for name, h in h_dict.items():
-        own = {key: r.by_target for key, r in adjacency.relations.items() if key[2] == name}
+        own = {m: r.by_target for m, r in adjacency.relations.items() if m.target == name}
         for tables in (None, layer.project_sources(h_dict)):
             got = layer.forward_rows(name, h, h_dict, own, tables=tables)
             torch.testing.assert_close(got, expected[name], rtol=1e-5, atol=1e-5)
@@ -141,6 +143,6 @@ def test_before_the_first_step_ages_change_nothing():
     assert not unexpected
     assert all(name.startswith("time.") for name in missing)
     h_dict = {"a": torch.randn(3, HIDDEN, generator=torch.Generator().manual_seed(1))}
-    old = layer(h_dict, build_adjacency({"a": 3}, {aged(order[0], 2): edges}))
+    old = layer(h_dict, build_adjacency({"a": 3}, {order[0].of_age(2): edges}))
     expected = plain(h_dict, build_adjacency({"a": 3}, {order[0]: edges}))
     torch.testing.assert_close(old["a"], expected["a"])

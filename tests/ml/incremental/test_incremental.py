@@ -12,7 +12,7 @@ from incremental_cases import SCHEMAS, Case, drained, graph_of
 from ml.graph.graph import build_graph
 from ml.graph.growing import GrowingAdjacency
 from ml.incremental.arrivals import SchemaChanged
-from ml.incremental.engine import BrokenEngine, IncrementalConfig, IncrementalEngine
+from ml.incremental.engine import BrokenEngine, EngineConfig, IncrementalEngine
 from ml.incremental.frontier import Frontier
 from ml.incremental.intake import Intake
 from ml.incremental.priority import PriorityConfig
@@ -188,7 +188,7 @@ def test_the_order_of_draining_changes_no_bit():
     found = []
     for priority in (PriorityConfig(), PriorityConfig(recency=0, size=0, degree=9)):
         case = Case(build_graph(drawn_tables(ROWS)), layers=3)
-        config = IncrementalConfig(priority=priority)
+        config = EngineConfig(priority=priority)
         engine = IncrementalEngine.start(*case.start, config=config)
         take(engine, case, [("call", "dan", "cat", "user", 1), ("use", "eve", "a1", "app", 1)])
         drained(engine, now=1.0, budget=1)
@@ -352,7 +352,7 @@ def test_an_audit_samples(engine):
 def test_a_hub_grown_edge_by_edge_is_exact(kept_degree):
     rows = [("call", f"u{i}", "ann", "user", 1) for i in range(300)]
     case = Case(build_graph(drawn_tables(ROWS)), layers=2)
-    config = IncrementalConfig(kept_degree=kept_degree)
+    config = EngineConfig(kept_degree=kept_degree)
     engine = IncrementalEngine.start(*case.start, config=config)
     edges = 0
     for place in range(0, len(rows), 10):
@@ -365,7 +365,7 @@ def test_a_hub_grown_edge_by_edge_is_exact(kept_degree):
 
 def test_what_a_hub_keeps_does_not_outlive_a_change_of_features():
     case = Case(build_graph(drawn_tables(ROWS)), layers=2)
-    engine = IncrementalEngine.start(*case.start, config=IncrementalConfig(kept_degree=1))
+    engine = IncrementalEngine.start(*case.start, config=EngineConfig(kept_degree=1))
     take(engine, case, [("call", "dan", "bob", "user", 1)])
     for name in ("dan", "bob"):
         features = {"user": user(name, monthly_fee=77.0, plan="gold")}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from incremental_cases import SCHEMAS, Case, drained, frame_of, graph_of
 
+from ml.graph.message_types import UNKNOWN_AGE
 from ml.incremental.arrivals import SchemaChanged
 from ml.incremental.engine import IncrementalEngine
 
@@ -14,7 +15,7 @@ DAYS = (3.0, 20.0, 200.0)
 GRAPH = graph_of(SCHEMAS["two sources"], 0)
 NOW = datetime.fromtimestamp(GRAPH.latest(), UTC)
 COME = (-100, 0, 10, 50, 300, None)
-CLASSES = ("buys@0", "buys@0", "buys@1", "buys@2", "buys@3", "buys")
+CLASSES = (0, 0, 1, 2, 3, UNKNOWN_AGE)
 
 
 @pytest.fixture
@@ -34,10 +35,10 @@ def again(case, engine):
 
 def ages_of(engine):
     found = {}
-    for key, relation in engine.adjacency.relations.items():
+    for message, relation in engine.adjacency.relations.items():
         for source, target in relation.pairs().T.tolist():
-            if key[0] == "user" and engine.caches["user"].ids[source] == "u6":
-                found[engine.caches["product"].ids[target]] = key[1]
+            if message.source == "user" and engine.caches["user"].ids[source] == "u6":
+                found[engine.caches["product"].ids[target]] = message.age
     return found
 
 
@@ -46,7 +47,7 @@ def test_ages_count_back_from_where_the_engine_began(case):
     engine.apply(bought(*COME[:3]), now=0.0)
     engine = again(case, engine)
     engine.apply(bought(*COME), now=1.0)
-    assert ages_of(engine) == {f"p{i}": name for i, name in enumerate(CLASSES)}
+    assert ages_of(engine) == {f"p{i}": age for i, age in enumerate(CLASSES)}
     case.append(bought(*COME))
     case.check(drained(engine, now=2.0), all_fresh=True)
     anew = IncrementalEngine.start(*case.start, now=case.now)
@@ -61,7 +62,7 @@ def test_a_pair_keeps_the_age_with_which_it_came_in_whatever_batches(case):
     for batch in late:
         slow.apply(batch, now=0.0)
         slow = again(case, slow)
-    assert ages_of(whole) == ages_of(slow) == {"p0": "buys@0", "p1": "buys@1"}
+    assert ages_of(whole) == ages_of(slow) == {"p0": 0, "p1": 1}
 
 
 def test_edges_of_a_type_that_had_no_times_get_ages_once_they_have_some(case):
@@ -72,7 +73,7 @@ def test_edges_of_a_type_that_had_no_times_get_ages_once_they_have_some(case):
     engine = IncrementalEngine.start(*case.start, now=case.now)
     case.append(bought(1, 50))
     engine.apply(bought(1, 50), now=0.0)
-    assert ages_of(engine) == {"p0": "buys@0", "p1": "buys@2"}
+    assert ages_of(engine) == {"p0": 0, "p1": 2}
     case.check(drained(again(case, engine), now=0.0), all_fresh=True)
 
 
@@ -90,3 +91,15 @@ def test_a_checkpoint_without_ages_has_the_arrays_that_it_always_had():
     with np.load(io.BytesIO(IncrementalEngine.start(*case.start).checkpoint())) as arrays:
         pairs = {name for name in arrays.files if "pairs" in name}
     assert pairs == {f"{place}.pairs" for place in range(5)}
+
+
+def test_a_checkpoint_names_the_arrays_of_ages_as_it_always_did(case):
+    engine = IncrementalEngine.start(*case.start)
+    engine.apply(bought(*COME), now=0.0)
+    with np.load(io.BytesIO(engine.checkpoint())) as arrays:
+        pairs = {name: arrays[name] for name in arrays.files if name.startswith("0.pairs")}
+    assert set(pairs) == {"0.pairs", *(f"0.pairs@{age}" for age in range(4))}
+    new = engine.caches["user"].index["u6"]
+    products = [engine.caches["product"].index[f"p{i}"] for i in range(6)]
+    assert [new, products[3]] in pairs["0.pairs@2"].T.tolist()
+    assert [new, products[5]] in pairs["0.pairs"].T.tolist()

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from incremental_cases import SCHEMAS, Case, drained, events_of, features_of, graph_of
 
-from ml.incremental.engine import IncrementalConfig, IncrementalEngine
+from ml.incremental.engine import EngineConfig, IncrementalEngine
 from ml.incremental.priority import PriorityConfig
 
-EAGER = IncrementalConfig(
+EAGER = EngineConfig(
     merge_share=0.0,
     merge_least=12,
     kept_degree=2,
@@ -42,7 +42,7 @@ class Growing(RuleBasedStateMachine):
         schema=st.sampled_from(sorted(SCHEMAS)),
         layers=st.integers(1, 3),
         seed=st.integers(0, 2),
-        config=st.sampled_from([EAGER, IncrementalConfig()]),
+        config=st.sampled_from([EAGER, EngineConfig()]),
         edge_ages=st.sampled_from([(), (3.0, 20.0, 200.0)]),
     )
     def begin(self, schema, layers, seed, config, edge_ages):

@@ -233,14 +233,14 @@ def test_columns_of_every_type_of_text_agree(dtype, expression):
 def test_a_deep_rule_is_computed_part_by_part():
     text = "fee" + " / 2 + fee" * 20 + " > 1"
     rule = compile_rule(text, SCHEMA)
-    assert len(for_frame([rule.tree]).steps) < 150
+    assert len(for_frame([rule.tree]).instructions) < 150
     assert rule.column(pl.DataFrame({"fee": [0.01, 1.0]})).to_list() == [False, True]
 
 
 def test_rules_share_what_they_have_in_common():
     trees = [parse(f"fee / tenure > {bound} and plan == 'a'", SCHEMA) for bound in (1, 2)]
     assert len(for_frame(trees).inputs) == 3
-    assert len(for_frame(trees).steps) == len(for_frame(trees[:1]).steps) + 3
+    assert len(for_frame(trees).instructions) == len(for_frame(trees[:1]).instructions) + 3
 
 
 def test_blocks_of_rows_are_put_together(monkeypatch):

@@ -8,11 +8,12 @@ import torch
 
 from ml.compute import threads
 from ml.graph.adjacency import build_adjacency
+from ml.graph.message_types import MessageSender, MessageType
 from ml.hgt.attention import chunked
 from ml.hgt.attention.attend import attend, backend_for
-from ml.hgt.attention.partials import Fold
+from ml.hgt.attention.partials import RelationMaps
 
-ORDER = (("a", "to", "a"), ("a", "to", "b"), ("b", "to", "a"))
+ORDER = tuple(MessageType(*ends) for ends in (("a", "to", "a"), ("a", "to", "b"), ("b", "to", "a")))
 SIZES = {"a": 30, "b": 9}
 HEADS, WIDTH = 2, 4
 
@@ -36,35 +37,38 @@ def drawn(scale=1.0, edges=300, dtype=torch.float32):
 
     hidden = HEADS * WIDTH
     q = {name: (scale * normal(n, hidden)).requires_grad_() for name, n in SIZES.items()}
-    tables = {name: (scale * normal(n, 2 * hidden)).requires_grad_() for name, n in SIZES.items()}
+    tables = {
+        MessageSender(name): (scale * normal(n, 2 * hidden)).requires_grad_()
+        for name, n in SIZES.items()
+    }
     shape = (len(ORDER), HEADS, WIDTH, WIDTH)
-    fold = Fold(normal(*shape).requires_grad_(), normal(*shape).requires_grad_())
+    maps = RelationMaps(normal(*shape).requires_grad_(), normal(*shape).requires_grad_())
     edge_index = {
-        key: torch.stack(
+        message: torch.stack(
             [
                 torch.randint(SIZES[end] - 2, (edges,), generator=generator)
-                for end in (key[0], key[2])
+                for end in (message.source, message.target)
             ]
         )
-        for key in ORDER
+        for message in ORDER
     }
-    return q, tables, fold, edge_index
+    return q, tables, maps, edge_index
 
 
-def oracle(q_dict, table_dict, fold, edge_index):
+def oracle(q_dict, table_dict, maps, edge_index):
     """One softmax for each node over the scores of all its in-edges."""
     outs = {}
     for name, q in q_dict.items():
         rows = []
         for v in range(len(q)):
             keys, values = [], []
-            for t, key in enumerate(ORDER):
-                if key[2] != name:
+            for t, message in enumerate(ORDER):
+                if message.target != name:
                     continue
-                src = edge_index[key][0, edge_index[key][1] == v]
-                k, value = table_dict[key[0]][src].view(-1, 2, HEADS, WIDTH).unbind(1)
-                keys.append(torch.einsum("ehd,hdc->ehc", k, fold.k[t]))
-                values.append(torch.einsum("ehd,hdc->ehc", value, fold.v[t]))
+                src = edge_index[message][0, edge_index[message][1] == v]
+                k, value = table_dict[message.sender][src].view(-1, 2, HEADS, WIDTH).unbind(1)
+                keys.append(torch.einsum("ehd,hdc->ehc", k, maps.k[t]))
+                values.append(torch.einsum("ehd,hdc->ehc", value, maps.v[t]))
             score = (torch.cat(keys) * q[v].view(HEADS, WIDTH)).sum(2)
             p = score.softmax(0)[:, :, None]
             rows.append((p * torch.cat(values)).sum(0).flatten())
@@ -72,48 +76,48 @@ def oracle(q_dict, table_dict, fold, edge_index):
     return outs
 
 
-def gradients(out, q, tables, fold):
+def gradients(out, q, tables, maps):
     generator = torch.Generator().manual_seed(1)
     total = sum(
         (x * torch.randn(x.shape, generator=generator, dtype=x.dtype)).sum() for x in out.values()
     )
-    inputs = [*q.values(), *tables.values(), fold.k, fold.v]
+    inputs = [*q.values(), *tables.values(), maps.k, maps.v]
     return torch.autograd.grad(total, inputs)
 
 
 @pytest.mark.usefixtures("many_pieces")
 @pytest.mark.parametrize("scale", [0.3, 2.0])
 def test_equals_one_softmax_a_node(backend, scale):
-    q, tables, fold, edge_index = drawn(scale)
-    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
-    expected = oracle(q, tables, fold, edge_index)
+    q, tables, maps, edge_index = drawn(scale)
+    out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    expected = oracle(q, tables, maps, edge_index)
     for name, x in expected.items():
         torch.testing.assert_close(out[name], x, rtol=1e-5, atol=2e-5 * scale)
-    pairs = zip(gradients(out, q, tables, fold), gradients(expected, q, tables, fold), strict=True)
+    pairs = zip(gradients(out, q, tables, maps), gradients(expected, q, tables, maps), strict=True)
     for got, wanted in pairs:
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=2e-5 * float(wanted.abs().max()))
 
 
 def test_gradients_are_exact_in_double_precision():
-    q, tables, fold, edge_index = drawn(edges=60, dtype=torch.float64)
-    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER)
-    expected = oracle(q, tables, fold, edge_index)
-    pairs = zip(gradients(out, q, tables, fold), gradients(expected, q, tables, fold), strict=True)
+    q, tables, maps, edge_index = drawn(edges=60, dtype=torch.float64)
+    out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER)
+    expected = oracle(q, tables, maps, edge_index)
+    pairs = zip(gradients(out, q, tables, maps), gradients(expected, q, tables, maps), strict=True)
     for got, wanted in pairs:
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.usefixtures("many_pieces")
 def test_threads_and_repetition_change_no_bit(backend):
-    q, tables, fold, edge_index = drawn()
+    q, tables, maps, edge_index = drawn()
     adjacency = build_adjacency(SIZES, edge_index)
     before = torch.get_num_threads()
     results = []
     try:
         for count in (1, 2, 2, 3):
             torch.set_num_threads(count)
-            out = attend(q, tables, fold, adjacency, ORDER, backend=backend)
-            results.append([*out.values(), *gradients(out, q, tables, fold)])
+            out = attend(q, tables, maps, adjacency, ORDER, backend=backend)
+            results.append([*out.values(), *gradients(out, q, tables, maps)])
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
@@ -121,18 +125,18 @@ def test_threads_and_repetition_change_no_bit(backend):
 
 
 def test_scores_beyond_the_range_of_exp_stay_finite(backend):
-    q, tables, fold, edge_index = drawn(scale=60.0)
-    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    q, tables, maps, edge_index = drawn(scale=60.0)
+    out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
     assert all(torch.isfinite(x).all() for x in out.values())
-    assert all(torch.isfinite(g).all() for g in gradients(out, q, tables, fold))
+    assert all(torch.isfinite(g).all() for g in gradients(out, q, tables, maps))
 
 
 def test_what_is_no_number_stays_visible(backend):
-    q, tables, fold, edge_index = drawn()
+    q, tables, maps, edge_index = drawn()
     with torch.no_grad():
-        tables["a"][3] = float("nan")
-    out = attend(q, tables, fold, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
-    hit = edge_index[("a", "to", "b")]
+        tables[MessageSender("a")][3] = float("nan")
+    out = attend(q, tables, maps, build_adjacency(SIZES, edge_index), ORDER, backend=backend)
+    hit = edge_index[ORDER[1]]
     assert torch.isnan(out["b"][hit[1, hit[0] == 3]]).all()
 
 

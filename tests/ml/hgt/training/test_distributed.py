@@ -17,9 +17,10 @@ import torch
 
 from ml.graph.graph import build_graph
 from ml.hgt.encoders import FeatureEncoder
+from ml.hgt.training import distributed
 from ml.hgt.training.distributed import save_run
 from ml.hgt.training.process_group import ProcessLost
-from ml.hgt.training.train import Stopped, TrainingConfig, distributed, train
+from ml.hgt.training.train import Stopped, TrainingConfig, train
 from ml.hgt.training.training_data import TrainingData
 
 CONFIG = TrainingConfig(epochs=2, fanout=5, batch_size=300, processes=2)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ml.hgt.training.losses import Positives, Share, edge_loss, info_nce
-from ml.hgt.training.train import losses
+from ml.hgt.training import losses
+from ml.hgt.training.losses import BatchShard, Positives, edge_loss, info_nce
 
 
 def oracle(z, z_other, node, other, known, scale, bias, candidates):
@@ -72,7 +72,7 @@ def test_the_parts_of_a_batch_add_up_to_its_loss(drawn, processes):
     parts = [
         info_nce(
             z, z_other, pairs[0], pairs[1], positives=positives, scale=torch.tensor(7.0),
-            bias=bias, share=Share(rank, processes),
+            bias=bias, shard=BatchShard(rank, processes),
         )
         for rank in range(processes)
     ]  # fmt: skip

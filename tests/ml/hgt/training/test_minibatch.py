@@ -9,18 +9,19 @@ from drawn import aging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.compute.hashing import key_of
 from ml.graph.graph import build_graph
-from ml.graph.sampler import ALL, Sampler, View, key_of
+from ml.graph.sampler import ALL, Sampler, View
 from ml.graph.structure import Links
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
-from ml.hgt.training.batches import Plan
+from ml.hgt.training.batches import BatchPlan
 from ml.hgt.training.loop import train_on
 from ml.hgt.training.minibatch import KnownPairs, seed_outputs
 from ml.hgt.training.train import TrainingConfig, train
 from ml.hgt.training.training_data import TrainingData
 
-VIEW = View(draws=key_of(1), folding=key_of(2), folds=3, part=1)
+VIEW = View(sampling_key=key_of(1), folding_key=key_of(2), folds=3, part=1)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_learning_from_mapped_files_is_learning_from_memory(graph, data, tmp_pat
 
 
 def test_an_epoch_has_every_pair_of_the_largest_type_once_and_seeds_for_all(data):
-    plan = Plan(data.structure, seed=3, folds=3, size=150)
+    plan = BatchPlan(data.structure, seed=3, folds=3, size=150)
     sampler = Sampler(data.structure, [3, 3])
     key = max(data.structure.links, key=lambda k: data.structure.links[k].num_pairs)
     seen = []
@@ -97,7 +98,7 @@ def test_an_epoch_has_every_pair_of_the_largest_type_once_and_seeds_for_all(data
 
 
 def test_in_time_a_batch_is_later_than_all_that_carries_messages(data):
-    plan = Plan(data.structure, seed=3, folds=3, size=150, temporal=True)
+    plan = BatchPlan(data.structure, seed=3, folds=3, size=150, temporal=True)
     sampler = Sampler(data.structure, [ALL])
     supervised = 0
     for step in range(plan.steps):
@@ -117,7 +118,7 @@ def test_in_time_a_batch_is_later_than_all_that_carries_messages(data):
 
 def test_an_epoch_may_be_a_part_of_the_pairs(data):
     short = replace(TrainingConfig(epochs=1, batch_size=50), max_steps=2)
-    plan = Plan(data.structure, seed=0, folds=3, size=50, max_steps=short.max_steps)
+    plan = BatchPlan(data.structure, seed=0, folds=3, size=50, max_steps=short.max_steps)
     assert plan.steps == 2
     assert np.isfinite(train_on(data, short).history[0].loss)
 

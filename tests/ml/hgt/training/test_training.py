@@ -9,12 +9,12 @@ from ml.contracts.schema import TELECOM
 from ml.data.synthesis import SynthesisConfig, synthesize
 from ml.evaluation.report import link_report
 from ml.graph.graph import build_graph
-from ml.graph.sampling import build_messages, pair_tensors
+from ml.graph.messages import build_messages, pair_tensors
 from ml.graph.splits import AT_RANDOM, split_graph
 from ml.hgt.decoder import Decoder, LinkWeights, fit_decoder
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.heldout import evaluate_links
-from ml.hgt.model import build_model, center, embed, graph_inputs
+from ml.hgt.model import build_model, embed, graph_inputs
 from ml.hgt.training.train import Stopped, TrainingConfig, train
 
 CONFIG = TrainingConfig(epochs=4, fanout=8, batch_size=512)
@@ -116,7 +116,9 @@ def untrained_auc(seed, *, structure, scattered):
     if scattered:
         scatter(model, torch.Generator().manual_seed(seed))
     messages = build_messages(TELECOM, graph.num_nodes, pair_tensors(graph, "cpu"))
-    center(model, graph_inputs(encoder, graph), messages)
+    with torch.no_grad():
+        for name, out in model.outputs(graph_inputs(encoder, graph), messages).items():
+            model.shift[name].copy_(-out.mean(0))
     similarity = Decoder({edge.name: LinkWeights(1.0) for edge in TELECOM.edges})
     z_dict = embed(model, encoder, split.observed)
     scorers = {edge.key: similarity.scorer(edge, split.observed, z_dict) for edge in TELECOM.edges}

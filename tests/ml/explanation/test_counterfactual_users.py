@@ -1,4 +1,4 @@
-"""Evidence taken away through the network: virtual rows, neighbours, and what arrives at a user."""
+"""Evidence taken away through the network: counterfactual rows, neighbours, what arrives."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,17 +12,18 @@ from games import exact_shapley
 from torch.nn import functional as F
 
 from ml.contracts.schema import TELECOM, USER, EdgeType, Feature, GraphSchema, NodeType
+from ml.explanation.counterfactual import counterfactual_user
 from ml.explanation.explanation import Subject, explain_evidence, explain_flat, explain_groups
+from ml.explanation.neighbourhood import NeighbourhoodIndex
 from ml.explanation.neighbours import strongest_neighbours
 from ml.explanation.players import Kinds
 from ml.explanation.shapley import subsets
-from ml.explanation.surroundings import SurroundingsIndex
-from ml.explanation.virtual import virtual_user
 from ml.fusion.background import draw_background
 from ml.fusion.evidence import AttributeEncoder, Evidence, gather_evidence, profile_frame
 from ml.fusion.fusion import Fusion, Widths, score
 from ml.fusion.scoring import ProfileModel
-from ml.graph.graph import Edges, Graph, build_graph, reverse
+from ml.graph.graph import Edges, Graph, build_graph
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import MISSING_SLOT, FeatureEncoder
 from ml.hgt.model import ModelConfig, build_model, embed
 from ml.hgt.row_embedding import RowEdges, embed_rows, full_states, input_rows
@@ -59,7 +60,7 @@ def world_of(graph, rules, *, background, edge_ages=()):
         graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
         evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
         states=full_states(network, encoder, graph), rules=rules,
-        index=SurroundingsIndex(graph, network.ages(graph.latest())),
+        index=NeighbourhoodIndex(graph, network.ages(graph.latest())),
         background=draw_background(evidence, graph.node_ids[USER], size=background, seed=0),
     )  # fmt: skip
 
@@ -84,7 +85,7 @@ def strongest(*given, **limits):
 def user_of(world, index, since=None):
     frame = world.frame[index]
     around = world.index.of(frame["user_id"][0], since)
-    return virtual_user(world.network, world.encoder, world.states, around, frame)
+    return counterfactual_user(world.network, world.encoder, world.states, around, frame)
 
 
 def generic(world):
@@ -100,14 +101,14 @@ def generic(world):
     return world.network.norm[USER](h).detach()
 
 
-def key_with_age(world, key, source, target):
-    """The edge type with the class of a pair's age behind an @, from its first event."""
+def message_of(world, key, source, target):
+    """Along an edge, with the class of the pair's age, from its first event."""
     bounds, edges = world.network.config.edge_ages, world.graph.edges[key]
     if not bounds or edges.time is None:
-        return key
+        return MessageType(*key)
     first = edges.time[(edges.src == source) & (edges.dst == target)].min()
     days = (world.graph.latest() - first) / 86_400
-    return key[0], f"{key[1]}@{sum(days >= bound for bound in bounds)}", key[2]
+    return MessageType(*key, age=int(sum(days >= bound for bound in bounds)))
 
 
 def by_hand(world, index, coalition):
@@ -124,11 +125,11 @@ def by_hand(world, index, coalition):
         if not coalition[KINDS.of_event(edge.event)]:
             continue
         for s, d in zip(pairs.src.tolist(), pairs.dst.tolist(), strict=True):
-            key = key_with_age(world, edge.key, s, d)
+            message = message_of(world, edge.key, s, d)
             if edge.target == USER and d == index:
-                found.setdefault(key, []).append(s)
+                found.setdefault(message, []).append(s)
             if s == index:
-                found.setdefault(reverse(key), []).append(d)
+                found.setdefault(message.reversed, []).append(d)
     source = {key: torch.tensor(nodes) for key, nodes in found.items()}
     start = {key: torch.tensor([0, len(nodes)]) for key, nodes in found.items()}
     z = embed_rows(world.network, world.states, USER, h0, RowEdges(start, source))
@@ -165,7 +166,7 @@ def test_everybody_begins_at_the_same_base(world):
 def test_small_blocks_give_the_same_rows(world, monkeypatch):
     user, coalitions = user_of(world, 0), subsets(len(KINDS))
     whole = user.embed(coalitions)
-    monkeypatch.setattr("ml.explanation.virtual.BLOCK_EDGES", 1)
+    monkeypatch.setattr("ml.explanation.counterfactual.BLOCK_EDGES", 1)
     assert np.allclose(user.embed(coalitions), whole, atol=1e-6)
 
 
@@ -235,13 +236,13 @@ def test_what_arrives_is_what_the_pairs_say(world):
     for index, name in enumerate(world.graph.node_ids[USER]):
         around = world.index.of(name)
         for edge in world.graph.schema.edges:
-            pairs = world.graph.pairs(edge.key)
-            sent = around.sources[reverse(edge.key)]
+            pairs, message = world.graph.pairs(edge.key), MessageType(*edge.key)
+            sent = around.sources[message.reversed]
             assert sorted(sent) == sorted(pairs.dst[pairs.src == index])
             if edge.target == USER:
-                arrived = around.sources[edge.key]
+                arrived = around.sources[message]
                 assert sorted(arrived) == sorted(pairs.src[pairs.dst == index])
-                assert around.events[edge.key].sum() == pairs.count[pairs.dst == index].sum()
+                assert around.events[message].sum() == pairs.count[pairs.dst == index].sum()
 
 
 def since(*rows):
@@ -261,7 +262,7 @@ def test_events_since_are_what_the_graph_with_them_says(world):
     ]
     days = pl.Series([datetime(2025, 1, 1 + 9 * n, tzinfo=UTC) for n in (1, 2, 0, 3, 1)])
     events = since(*rows).with_columns(timestamp=days.cast(pl.Datetime("us", "UTC")))
-    later = SurroundingsIndex(world.graph.append(events), world.index.ages)
+    later = NeighbourhoodIndex(world.graph.append(events), world.index.ages)
     for name in users[:1]:
         mine = events.filter((pl.col("actor") == name) | (pl.col("target") == name))
         found, expected = world.index.of(name, mine), later.of(name)
@@ -285,7 +286,7 @@ def test_a_user_that_the_graph_does_not_know_has_what_came_since(world):
     product = world.graph.node_ids["product"][1]
     found = world.index.of("new", since(("order", "new", product, "product")))
     assert found.num_edges == 1
-    assert found.sources[reverse(ORDERS)].tolist() == [1]
+    assert found.sources[MessageType(*ORDERS).reversed].tolist() == [1]
 
 
 def without(world, index, kind, neighbour):
@@ -294,11 +295,11 @@ def without(world, index, kind, neighbour):
     user, frame = user_of(world, index), world.frame[index]
     at = world.graph.index(node_type)[name]
     masks, acted = {}, 0
-    for key, sources in user.surroundings.sources.items():
-        hit = (sources == at) & (user.kind_of[key] == kind) & (key[0] == node_type)
-        masks[key] = ~hit[None]
-        if key[1].startswith("rev_"):
-            acted += int(user.surroundings.events[key][hit].sum())
+    for message, sources in user.neighbourhood.sources.items():
+        hit = (sources == at) & (user.kind_of[message] == kind) & (message.source == node_type)
+        masks[message] = ~hit[None]
+        if message.reverse:
+            acted += int(user.neighbourhood.events[message][hit].sum())
     column = f"event_counts.{KINDS.events[kind - 1]}"
     less = frame.with_columns((pl.col(column).fill_null(0) - acted).alias(column))
     evidence = world.evidence.take(np.array([index]))
@@ -360,7 +361,7 @@ def test_only_so_many_neighbours_are_tried_those_with_most_events_first(world, b
 def test_a_user_without_neighbours_has_none(world):
     around = world.index.of("nobody")
     frame = world.frame[0].with_columns(user_id=pl.lit("nobody"))
-    user = virtual_user(world.network, world.encoder, world.states, around, frame)
+    user = counterfactual_user(world.network, world.encoder, world.states, around, frame)
     evidence = world.evidence.take(np.array([0]))
     assert strongest_neighbours(world.model, user, world.graph, evidence, frame) == []
 
@@ -385,9 +386,9 @@ def test_any_schema_can_be_explained(features, edges):
     fusion = Fusion(Widths.of(evidence), 4)
     torch.nn.init.normal_(fusion.nn_lin.weight, generator=torch.Generator().manual_seed(1))
     model = ProfileModel(schema, (), attributes, fusion)
-    user = virtual_user(
+    user = counterfactual_user(
         network, encoder, full_states(network, encoder, graph),
-        SurroundingsIndex(graph).of("a"), known[0],
+        NeighbourhoodIndex(graph).of("a"), known[0],
     )  # fmt: skip
     subject = Subject(evidence.take(np.array([0])), {}, score(fusion, evidence).final[0])
     background = draw_background(evidence, graph.node_ids[USER])

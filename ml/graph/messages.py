@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import EdgeKey, GraphSchema
+from ml.contracts.schema import GraphSchema
 from ml.graph.adjacency import Adjacency, PairDict, pair_adjacency
-from ml.graph.ages import UNKNOWN, Ages, aged
-from ml.graph.graph import Graph, message_types
+from ml.graph.ages import Ages
+from ml.graph.graph import Graph
+from ml.graph.message_types import UNKNOWN_AGE, MessageType, message_types
 from ml.graph.structure import first_times
 
 
@@ -24,27 +25,28 @@ class Messages:
     """
 
     adjacency: Adjacency
-    log_counts: Mapping[EdgeKey, Tensor]
+    log_counts: Mapping[MessageType, Tensor]
 
 
 def pair_tensors(
     graph: Graph, device: str | torch.device = "cpu", *, ages: Ages | None = None
-) -> dict[EdgeKey, Tensor]:
-    """Distinct pairs of each edge type as tensors.
+) -> dict[MessageType, Tensor]:
+    """Distinct pairs of each edge type as tensors, by the message type along them.
 
     With ``ages``, those of each age class that occurs, and in any case those without a time.
     """
-    found = {}
+    indices = {}
     for edge in graph.schema.edges:
         pairs = graph.pairs(edge.key)
         both = np.stack([pairs.src, pairs.dst])
         time = None if ages is None else first_times(graph, edge.key)
-        found[edge.key] = both
+        message = MessageType(*edge.key)
+        indices[message] = both
         if ages is not None and time is not None:
             classes = ages.classes(time)
-            for age in sorted({UNKNOWN, *np.unique(classes).tolist()}):
-                found[aged(edge.key, age)] = both[:, classes == age]
-    return {key: torch.from_numpy(own).to(device) for key, own in found.items()}
+            for age in sorted({UNKNOWN_AGE, *np.unique(classes).tolist()}):
+                indices[message.of_age(age)] = both[:, classes == age]
+    return {message: torch.from_numpy(own).to(device) for message, own in indices.items()}
 
 
 def build_messages(schema: GraphSchema, num_nodes: Mapping[str, int], pairs: PairDict) -> Messages:
@@ -52,11 +54,11 @@ def build_messages(schema: GraphSchema, num_nodes: Mapping[str, int], pairs: Pai
     return all_messages(message_types(schema), pair_adjacency(num_nodes, pairs))
 
 
-def all_messages(types: Iterable[EdgeKey], adjacency: Adjacency) -> Messages:
+def all_messages(types: Iterable[MessageType], adjacency: Adjacency) -> Messages:
     """Messages along all edges.
 
     Args:
         types: All message types, without ages.
     """
-    log_counts = {key: adjacency.degree(key).float().log1p() for key in types}
+    log_counts = {message: adjacency.degree(message).float().log1p() for message in types}
     return Messages(adjacency, log_counts)

@@ -17,7 +17,7 @@ class Lines:
     """The lines of a text, and what a parser has taken of them.
 
     Args:
-        taken: Since it was last cleared.
+        consumed: Since it was last cleared.
         ended: Whether the parser asked for a line when there was none left.
     """
 
@@ -25,11 +25,11 @@ class Lines:
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.taken: list[str] = []
+        self.consumed: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
         for line in self.text:
-            self.taken.append(line)
+            self.consumed.append(line)
             yield line
         self.ended = True
 
@@ -61,9 +61,9 @@ def csv_rows(text: TextIO, *, name: str, delimiter: str) -> Iterator[tuple[int, 
                 f"it, in line {rows.line_num}. Close it, or double it and quote the whole cell if "
                 "it belongs to the text"
             )
-        more = len(lines.taken) - 1
-        yield begun, row, more if more > 0 and _is_stray(lines.taken, len(row), delimiter) else 0
-        lines.taken.clear()
+        more = len(lines.consumed) - 1
+        yield begun, row, more if more > 0 and _is_stray(lines.consumed, len(row), delimiter) else 0
+        lines.consumed.clear()
 
 
 def _is_stray(lines: list[str], width: int, delimiter: str) -> bool:

@@ -1,4 +1,4 @@
-"""One user's embedding from a part of the evidence: virtual rows through the network.
+"""One user's embedding from a part of the evidence: counterfactual rows through the network.
 
 A row has some of the user's in-edges, and its attributes and id or neither; the states of its
 neighbours are those of the whole graph and are held fixed, so what the user did to the neighbours
@@ -15,48 +15,48 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from ml.contracts.schema import USER, EdgeKey
+from ml.contracts.schema import USER
+from ml.explanation.neighbourhood import UserNeighbourhood
 from ml.explanation.players import Kinds
 from ml.explanation.shapley import Coalitions
-from ml.explanation.surroundings import Surroundings
 from ml.fusion.evidence import Matrix
-from ml.graph.ages import aged
+from ml.graph.message_types import MessageType
 from ml.hgt.encoders import FeatureEncoder
 from ml.hgt.model import HGT
-from ml.hgt.row_embedding import RowEdges, States, embed_rows, input_rows
+from ml.hgt.row_embedding import NodeStates, RowEdges, embed_rows, input_rows
 
 BLOCK_EDGES = 2_000_000
 """In-edges of the rows of one forward pass."""
 
-Masks = Mapping[EdgeKey, npt.NDArray[np.bool_]]
+Masks = Mapping[MessageType, npt.NDArray[np.bool_]]
 """Which in-edges each row has, by message type. Shapes: [R, edges]."""
 
 
 @dataclass(frozen=True)
-class VirtualUser:
+class CounterfactualUser:
     """A user of a graph whose evidence can be taken away.
 
     Args:
         states: Of the neighbours.
-        known: Input state with the user's attributes. Shape: [1, hidden].
-        bare: Input state of nobody in particular. Shape: [1, hidden].
+        own_state: Input state with the user's attributes. Shape: [1, hidden].
+        anonymous_state: Input state of a user of whom nothing is known. Shape: [1, hidden].
         kind_of: Kind of evidence of each message type.
     """
 
     model: HGT
-    states: States
-    surroundings: Surroundings
-    known: Tensor
-    bare: Tensor
-    kind_of: Mapping[EdgeKey, int]
+    states: NodeStates
+    neighbourhood: UserNeighbourhood
+    own_state: Tensor
+    anonymous_state: Tensor
+    kind_of: Mapping[MessageType, int]
 
     def embed(self, coalitions: Coalitions) -> Matrix:
         """With the attributes (column 0) and the events of some types. Shapes: [C, K] → [C, D]."""
         masks = {
-            key: np.broadcast_to(
-                coalitions[:, self.kind_of[key], None], (len(coalitions), len(sources))
+            message: np.broadcast_to(
+                coalitions[:, self.kind_of[message], None], (len(coalitions), len(sources))
             )
-            for key, sources in self.surroundings.sources.items()
+            for message, sources in self.neighbourhood.sources.items()
         }
         return self.rows(coalitions[:, 0], masks)
 
@@ -66,62 +66,62 @@ class VirtualUser:
         Args:
             attributes: Whether a row has the user's attributes. Shape: [R].
         """
-        size = max(1, BLOCK_EDGES // max(1, self.surroundings.num_edges))
+        size = max(1, BLOCK_EDGES // max(1, self.neighbourhood.num_edges))
         parts = []
         for first in range(0, len(attributes), size):
             chosen = slice(first, first + size)
-            has = torch.from_numpy(attributes[chosen].copy())[:, None].to(self.known.device)
-            edges = self._edges({key: mask[chosen] for key, mask in masks.items()})
-            h0 = torch.where(has, self.known, self.bare)
+            has = torch.from_numpy(attributes[chosen].copy())[:, None].to(self.own_state.device)
+            edges = self._edges({message: mask[chosen] for message, mask in masks.items()})
+            h0 = torch.where(has, self.own_state, self.anonymous_state)
             z = embed_rows(self.model, self.states, USER, h0, edges)
             parts.append(z.cpu().numpy())
         return np.concatenate(parts).astype(np.float32)
 
     def _edges(self, masks: Masks) -> RowEdges:
         start, source = {}, {}
-        for plain, key, own in self._by_age:
-            mask = masks[plain][:, own]
+        for ageless, message, own in self._by_age:
+            mask = masks[ageless][:, own]
             count = np.concatenate([[0], np.cumsum(mask.sum(1, dtype=np.int64))])
-            chosen = self.surroundings.sources[plain][own][np.nonzero(mask)[1]]
-            device = self.known.device
-            start[key] = torch.from_numpy(count).to(device)
-            source[key] = torch.from_numpy(chosen).to(device)
+            chosen = self.neighbourhood.sources[ageless][own][np.nonzero(mask)[1]]
+            device = self.own_state.device
+            start[message] = torch.from_numpy(count).to(device)
+            source[message] = torch.from_numpy(chosen).to(device)
         return RowEdges(start=start, source=source)
 
     @cached_property
-    def _by_age(self) -> list[tuple[EdgeKey, EdgeKey, npt.NDArray[np.intp] | slice]]:
+    def _by_age(self) -> list[tuple[MessageType, MessageType, npt.NDArray[np.intp] | slice]]:
         """Message types, their age classes, and which of the in-edges are of each."""
         if not self.model.config.edge_ages:
-            return [(key, key, slice(None)) for key in self.surroundings.sources]
+            return [(message, message, slice(None)) for message in self.neighbourhood.sources]
         return [
-            (key, aged(key, age), np.flatnonzero(ages == age))
-            for key, ages in self.surroundings.ages.items()
+            (message, message.of_age(age), np.flatnonzero(ages == age))
+            for message, ages in self.neighbourhood.ages.items()
             for age in np.unique(ages).tolist()
         ]
 
 
 @torch.no_grad()
-def virtual_user(
+def counterfactual_user(
     model: HGT,
     encoder: FeatureEncoder,
-    states: States,
-    surroundings: Surroundings,
+    states: NodeStates,
+    neighbourhood: UserNeighbourhood,
     frame: pl.DataFrame,
-) -> VirtualUser:
+) -> CounterfactualUser:
     """A user with the attributes of a profile frame.
 
     Args:
         frame: ``user_id`` and the features of users, one row.
     """
     features = frame.select(feature.name for feature in encoder.schema.user.features)
-    known = input_rows(model, encoder, USER, features, frame["user_id"].to_list())
-    bare = nobody(model, encoder, features)
+    own_state = input_rows(model, encoder, USER, features, frame["user_id"].to_list())
+    anonymous_state = encode_anonymous(model, encoder, features)
     kind_of = Kinds.of(encoder.schema).of_messages(encoder.schema)
-    return VirtualUser(model, states, surroundings, known, bare, kind_of)
+    return CounterfactualUser(model, states, neighbourhood, own_state, anonymous_state, kind_of)
 
 
 @torch.no_grad()
-def nobody(model: HGT, encoder: FeatureEncoder, features: pl.DataFrame) -> Tensor:
+def encode_anonymous(model: HGT, encoder: FeatureEncoder, features: pl.DataFrame) -> Tensor:
     """Input state of a user of whom nothing is known: no attribute, and no id.
 
     The id goes too, because its vector was learned from the user's events, and its code would
@@ -134,5 +134,5 @@ def nobody(model: HGT, encoder: FeatureEncoder, features: pl.DataFrame) -> Tenso
     unnamed = replace(
         inputs, code=torch.zeros_like(inputs.code), slot=torch.zeros_like(inputs.slot)
     )
-    _, h_dict = model.inputs({USER: unnamed.to(next(model.parameters()).device)})
+    _, h_dict = model.input_states({USER: unnamed.to(next(model.parameters()).device)})
     return h_dict[USER]

@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 
 from ml.contracts.schema import USER, EdgeKey
-from ml.graph.ages import UNKNOWN, Ages
-from ml.graph.graph import UNKNOWN_TIME, Graph, Ints, reverse
+from ml.graph.ages import Ages
+from ml.graph.graph import UNKNOWN_TIME, Graph, Ints
+from ml.graph.message_types import UNKNOWN_AGE, MessageType
 from ml.graph.structure import first_times
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class UserNeighbourhood:
     """Distinct neighbours of one user.
 
     Args:
@@ -23,9 +24,9 @@ class Surroundings:
         unknown: Neighbours that the graph does not have yet; they are left out.
     """
 
-    sources: Mapping[EdgeKey, Ints]
-    events: Mapping[EdgeKey, Ints]
-    ages: Mapping[EdgeKey, Ints]
+    sources: Mapping[MessageType, Ints]
+    events: Mapping[MessageType, Ints]
+    ages: Mapping[MessageType, Ints]
     unknown: int = 0
 
     @property
@@ -35,7 +36,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Of one message type, as in ``Surroundings``."""
+    """Of one message type, as in ``UserNeighbourhood``."""
 
     sources: Ints
     events: Ints
@@ -43,7 +44,7 @@ class _Neighbours:
 
 
 @dataclass(frozen=True)
-class SurroundingsIndex:
+class NeighbourhoodIndex:
     """Finds what arrives at a user of a graph without looking at all edges.
 
     Edges are sorted by their source already; by target the order is made once for each edge type
@@ -58,7 +59,7 @@ class SurroundingsIndex:
     _by_target: dict[EdgeKey, tuple[Ints, Ints]] = field(default_factory=dict, repr=False)
     _ages: dict[EdgeKey, Ints] = field(default_factory=dict, repr=False)
 
-    def of(self, user_id: str, since: pl.DataFrame | None = None) -> Surroundings:
+    def of(self, user_id: str, since: pl.DataFrame | None = None) -> UserNeighbourhood:
         """The neighbours of a user.
 
         Args:
@@ -67,21 +68,24 @@ class SurroundingsIndex:
                 target, target_type, timestamp; in the order in which they came.
         """
         index = self.graph.index(USER).get(user_id)
-        found = {}
+        neighbours = {}
         for edge in self.graph.schema.edges:
+            forward = MessageType(*edge.key)
             if edge.target == USER:
                 rows = self._arriving(edge.key, index)
-                found[edge.key] = self._neighbours(edge.key, self.graph.pairs(edge.key).src, rows)
+                neighbours[forward] = self._neighbours(
+                    edge.key, self.graph.pairs(edge.key).src, rows
+                )
             if edge.source == USER:
                 rows = self._sent(edge.key, index)
-                found[reverse(edge.key)] = self._neighbours(
+                neighbours[forward.reversed] = self._neighbours(
                     edge.key, self.graph.pairs(edge.key).dst, rows
                 )
-        unknown = self._add(found, user_id, since) if since is not None and len(since) else 0
-        return Surroundings(
-            {key: near.sources for key, near in found.items()},
-            {key: near.events for key, near in found.items()},
-            {key: near.ages for key, near in found.items()},
+        unknown = self._add(neighbours, user_id, since) if since is not None and len(since) else 0
+        return UserNeighbourhood(
+            {message: near.sources for message, near in neighbours.items()},
+            {message: near.events for message, near in neighbours.items()},
+            {message: near.ages for message, near in neighbours.items()},
             unknown,
         )
 
@@ -91,7 +95,7 @@ class SurroundingsIndex:
 
     def _ages_of(self, key: EdgeKey) -> Ints:
         """Age class of each pair of an edge type. Shape: [P]."""
-        none = np.broadcast_to(np.int64(UNKNOWN), len(self.graph.pairs(key)))
+        none = np.broadcast_to(np.int64(UNKNOWN_AGE), len(self.graph.pairs(key)))
         if self.ages is None:
             return none
         if key not in self._ages:
@@ -114,14 +118,17 @@ class SurroundingsIndex:
         order, target = self._by_target[key]
         return order[slice(*np.searchsorted(target, [index, index + 1]))]
 
-    def _add(self, found: dict[EdgeKey, _Neighbours], user_id: str, since: pl.DataFrame) -> int:
+    def _add(
+        self, neighbours: dict[MessageType, _Neighbours], user_id: str, since: pl.DataFrame
+    ) -> int:
         """Add the neighbours that events name; how many of them the graph does not know."""
         unknown = 0
         for edge in self.graph.schema.edges:
             fits = since.filter(type=edge.event, target_type=edge.target)
-            for mine, other, key, at, end in (
-                ("actor", "target", reverse(edge.key), edge.source, edge.target),
-                ("target", "actor", edge.key, edge.target, edge.source),
+            forward = MessageType(*edge.key)
+            for mine, other, message, at, end in (
+                ("actor", "target", forward.reversed, edge.source, edge.target),
+                ("target", "actor", forward, edge.target, edge.source),
             ):
                 if at != USER:
                     continue
@@ -131,12 +138,12 @@ class SurroundingsIndex:
                     .agg(pl.len(), pl.col("timestamp").first().dt.epoch("s"))
                 )
                 times = named["timestamp"].fill_null(UNKNOWN_TIME).to_numpy()
-                ages = self.ages.classes(times) if self.ages else np.full(len(named), UNKNOWN)
+                ages = self.ages.classes(times) if self.ages else np.full(len(named), UNKNOWN_AGE)
                 index, ids = self.graph.index(end), named[other].to_list()
                 rows = zip(ids, named["len"].to_list(), ages.tolist(), strict=True)
                 known = [(index[i], n, age) for i, n, age in rows if i in index]
                 unknown += len(ids) - len(known)
-                found[key] = _joined(found[key], known)
+                neighbours[message] = _joined(neighbours[message], known)
         return unknown
 
 

@@ -24,7 +24,7 @@ BARE = r"^[+-]?\d{1,3}$"
 GIVE_DECIMAL = 'give the column decimal: ","'
 
 
-def warn_of_losses(
+def warn_of_columns(
     report: QualityReport, mapped: TableMapping, rows: pl.DataFrame, *, file: str
 ) -> None:
     """Say which columns are blank, and of which many values are rejected.
@@ -45,10 +45,10 @@ def warn_of_losses(
             )
         elif "label" in column.roles and good and not rows[column.name].sum():
             values = sorted(value for value, _ in report.label_values.most_common(10))
-            found = ", ".join(repr(value[:50]) for value in values)
+            listed = ", ".join(repr(value[:50]) for value in values)
             report.warn(
                 f"{file}: no value of the label {column.column!r} means yes, so all are negative: "
-                f"it has {found}, the positive ones are {list(column.positive or YES)}"
+                f"it has {listed}, the positive ones are {list(column.positive or YES)}"
             )
         if bad and bad >= SHARE * (bad + good):
             report.warn(
@@ -74,8 +74,8 @@ def _warn_of_variety(
 
 def _hint(report: QualityReport, mapped: TableMapping, column: Column, bad: int) -> str:
     """What the commas of rejected numbers seem to be, if half of them have such commas."""
-    written = report.table(mapped.table).written[column.column]
-    either, decimal, thousands = (written[name] for name in ("either", "decimal", "thousands"))
+    formats = report.table(mapped.table).formats[column.column]
+    either, decimal, thousands = (formats[name] for name in ("either", "decimal", "thousands"))
     if 2 * (either + decimal + thousands) < bad:
         return ""
     if decimal and not thousands:
@@ -93,8 +93,8 @@ def _warn_of_points(
     report: QualityReport, mapped: TableMapping, column: Column, *, file: str
 ) -> None:
     """Say it where every number that has a point could be one in thousands."""
-    written = report.table(mapped.table).written[column.column]
-    if written["points"] and written["points"] + written["bare"] == written["all"]:
+    formats = report.table(mapped.table).formats[column.column]
+    if formats["points"] and formats["points"] + formats["bare"] == formats["all"]:
         report.warn(
             f"{file}: every number with a point in the column {column.column!r} is written like "
             "1.234. They were read as decimals: if those are points between thousands, "
@@ -102,7 +102,7 @@ def _warn_of_points(
         )
 
 
-def note_writing(written: Counter[str], series: pl.Series, bad: pl.Series) -> None:
+def count_number_formats(formats: Counter[str], series: pl.Series, bad: pl.Series) -> None:
     """Count how the numbers of a text column are written, to hint at other readings.
 
     Rejected ones: ``decimal`` (``7,25``), ``thousands`` (``1,234.5``), ``either`` (``1,234``).
@@ -121,7 +121,7 @@ def note_writing(written: Counter[str], series: pl.Series, bad: pl.Series) -> No
         bare=cell.str.contains(BARE).sum(),
         all=(~cell.str.to_lowercase().is_in(cells.BLANK_NUMBERS)).sum(),
     )
-    written.update(counts.row(0, named=True))
+    formats.update(counts.row(0, named=True))
 
 
 def warn_of_rows(report: QualityReport) -> None:

@@ -4,7 +4,8 @@ from drawn import drawn_tables
 
 from ml.contracts.schema import EdgeType
 from ml.graph.graph import build_graph
-from ml.recommendation import offer_edges, recommend, said_of_nearest, said_of_peers
+from ml.recommendation.reasons import peers_reason, similarity_reason
+from ml.recommendation.recommend import recommend, recommended_edges
 
 ROWS = [
     ("call", "ann", "bob", "user", 1),
@@ -17,7 +18,7 @@ ROWS = [
 ]
 
 
-def offers(k=2):
+def recommendations(k=2):
     graph = build_graph(drawn_tables(ROWS))
     z = {
         "user": np.eye(4, 3, dtype=np.float32),
@@ -28,8 +29,8 @@ def offers(k=2):
     return recommend(graph, z, {"product": lambda rows: scores[rows]}, k=k, block=3)
 
 
-def test_offers_are_the_best_that_the_user_does_not_have():
-    got = offers().select("user_id", "target_id", "rank").rows()
+def test_recommendations_are_the_best_that_the_user_does_not_have():
+    got = recommendations().select("user_id", "target_id", "rank").rows()
     assert got == [
         ("ann", "p2", 1), ("ann", "p3", 2), ("bob", "p1", 1), ("bob", "p3", 2),
         ("cat", "p3", 1), ("cat", "p1", 2), ("dan", "p1", 1), ("dan", "p2", 2),
@@ -37,7 +38,7 @@ def test_offers_are_the_best_that_the_user_does_not_have():
 
 
 def test_reasons_name_contacts_and_what_is_close():
-    reasons = {(row[0], row[2]): row[5] for row in offers().rows()}
+    reasons = {(row[0], row[2]): row[5] for row in recommendations().rows()}
     assert "2 people the user talks to ordered it" in reasons["ann", "p2"]
     assert "close to one, which the user ordered" in reasons["ann", "p2"]
     assert "1 person the user talks to ordered it" in reasons["bob", "p1"]
@@ -60,13 +61,13 @@ def test_reasons_name_contacts_and_what_is_close():
 )
 def test_the_reasons_are_sentences_for_one_and_for_many(event, one, two, close):
     edge = EdgeType("user", event, "product", event)
-    assert said_of_peers(edge, 1) == f"1 person the user talks to {one}"
-    assert said_of_peers(edge, 2) == f"2 people the user talks to {two}"
-    assert said_of_nearest(edge, "TV") == f"close to TV, {close}"
+    assert peers_reason(edge, 1) == f"1 person the user talks to {one}"
+    assert peers_reason(edge, 2) == f"2 people the user talks to {two}"
+    assert similarity_reason(edge, "TV") == f"close to TV, {close}"
 
 
 def test_a_group_that_likes_it_is_a_reason():
-    reasons = {(row[0], row[2]): row[5] for row in offers().rows()}
+    reasons = {(row[0], row[2]): row[5] for row in recommendations().rows()}
     # Of ann and cat, who have the plan basic, one ordered p1; of all four it is one as well.
     assert "popular in plan basic: 2.0 times the average" in reasons["cat", "p1"]
 
@@ -81,15 +82,15 @@ def test_who_has_everything_gets_fewer():
 
 
 def test_orders_and_uses_are_offered_rather_than_clicks(tables):
-    edges = offer_edges(build_graph(tables))
+    edges = recommended_edges(build_graph(tables))
     assert {name: edge.event for name, edge in edges.items()} == {"product": "order", "app": "use"}
 
 
-def test_everybody_gets_offers_from_the_model(fitted):
+def test_everybody_gets_recommendations_from_the_model(fitted):
     graph, decoder = fitted.graph, fitted.links.decoder
     scorers = {
         name: decoder.scorer(edge, graph, fitted.embeddings)
-        for name, edge in offer_edges(graph).items()
+        for name, edge in recommended_edges(graph).items()
     }
     got = recommend(graph, fitted.embeddings, scorers, k=3, block=64)
     assert got.height == 2 * 3 * graph.num_nodes["user"]

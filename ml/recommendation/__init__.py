@@ -1,0 +1,2 @@
+"""What to recommend to every user: the links that the model scores best (``recommend``), and why
+(``reasons``)."""
