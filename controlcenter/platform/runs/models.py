@@ -112,7 +112,7 @@ class Run(RunFields):
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],
-                condition=Q(status="queued", owner_id__isnull=True),
+                condition=Q(status="queued") & Q(owner_id__isnull=True),
                 name="one_queued_run_a_subject",
             ),
         ]

@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_sign_in_failures'),
-        ('log', '0001_initial'),
+        ('accounts', '0001_schema'),
+        ('log', '0001_schema'),
     ]
 
     operations = [

@@ -11,7 +11,7 @@ from controlcenter.platform.log.models import Event
 from controlcenter.serving.ingestion.services import ingest
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BEFORE = [("events", "0004_one_index_is_enough"), ("log", None)]
+BEFORE = [("log", "0001_schema")]
 
 
 def migrate(targets):
@@ -47,7 +47,7 @@ def indexes():
 def test_events_of_before_are_there_and_events_of_any_type_can_follow(workspace, now):
     sent = event("call")
     ingest(workspace=workspace, events=[sent])
-    old_event = migrate(BEFORE).get_model("events", "Event")
+    old_event = migrate(BEFORE).get_model("log", "Event")
     row = old_event.objects.get()
     assert (str(row.event_id), row.actor, row.target_type) == (sent["event_id"], "u1", "user")
     with pytest.raises(IntegrityError):
