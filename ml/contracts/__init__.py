@@ -2,4 +2,5 @@
 
 ``schema``: node types, features, edge types, label, and their hash. ``mapping``: how somebody's
 tables become that, with ``columns`` (roles of columns) and ``naming`` (names of features).
+``reports``: what is written of them, as types.
 """

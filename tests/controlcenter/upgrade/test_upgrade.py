@@ -107,7 +107,7 @@ def manage(database, *words):
 
 
 def schema(link):
-    """Everything that the tables are made of; casts are left out, which a restored dump spells out."""
+    """What the tables are made of, without casts: a restored dump spells more of them."""
     return {
         (kind, name, CASTS.sub("", text or ""))
         for kind, name, text in link.execute(SCHEMA).fetchall()

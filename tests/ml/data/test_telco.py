@@ -33,7 +33,7 @@ def telco(tmp_path_factory):
 def test_every_user_is_kept(telco):
     tables, report = telco
     assert tables.users.height == 7_043
-    assert report.tables["users"].to_dict() == {
+    assert report.tables["users"].report().to_dict() == {
         "rows_read": 7_043,
         "rows_kept": 7_043,
         "rows_rejected": 0,
