@@ -157,7 +157,7 @@ def ids(workspace, team, owner, model_version, settings):
     Delivery.objects.create(webhook=webhook, payload={"type": "ping", "data": {}})
     done = make_task(workspace, base, state="failed", error="so", created_by=owner)
     told = Delivery.objects.create(
-        webhook=webhook, task=done, payload={"type": "task.transition"}, status="failed",
+        webhook=webhook, subject_id=done.pk, payload={"type": "task.transition"}, status="failed",
         last_status_code=500, last_error="no", last_attempt_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
     return {

@@ -7,8 +7,13 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from controlcenter.modelling.datasets.services import deleting
+        from controlcenter.modelling.tasks.models import transition_taken
         from controlcenter.modelling.tasks.run_owner import register_kinds
+        from controlcenter.modelling.tasks.webhook_events import TRANSITIONS, tell
         from controlcenter.modelling.tasks.working_data import refuse_if_needed
+        from controlcenter.platform.webhooks import subjects
 
         register_kinds()
         deleting.register(refuse_if_needed)
+        subjects.register(TRANSITIONS)
+        transition_taken.register(tell)

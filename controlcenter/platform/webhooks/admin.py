@@ -7,7 +7,6 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from controlcenter.modelling.tasks import states
 from controlcenter.platform.accounts.console import (
     Done,
     Operation,
@@ -17,9 +16,10 @@ from controlcenter.platform.accounts.console import (
 )
 from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import badge, pretty, when
-from controlcenter.platform.webhooks import services
+from controlcenter.platform.common.presenting import NONE, badge, link, pretty, when
+from controlcenter.platform.webhooks import services, subjects
 from controlcenter.platform.webhooks.models import Delivery, DeliveryStatus, Webhook
+from controlcenter.platform.webhooks.outbox import PING
 from controlcenter.platform.webhooks.queries import origin
 
 FIELDS = ("name", "url", "states", "enabled")
@@ -43,7 +43,7 @@ class WebhookForm(ConsoleForm):
         widget=forms.TextInput({"class": "vLargeTextField"}),
     )
     states = forms.MultipleChoiceField(
-        choices=states.CHOICES, required=False, help_text="None chosen: all."
+        choices=subjects.choices, required=False, help_text="None chosen: all."
     )
     enabled = forms.BooleanField(required=False, initial=True)
 
@@ -131,9 +131,9 @@ class DeliveryAdmin(ScopedAdmin):
     list_display = ("id", "webhook", "what", "state", "attempts", "last_error", "created_at")
     list_filter = (WorkspaceFilter, "status", "created_at")
     list_select_related = ("webhook__workspace",)
-    search_fields = ("id", "webhook__name", "task__id")
+    search_fields = ("id", "webhook__name", "subject_id")
     fields = (
-        "id", "webhook", "task", "state", "attempts", "available_at", "last_status_code",
+        "id", "webhook", "about", "state", "attempts", "available_at", "last_status_code",
         "last_error", "created_at", "first_attempt_at", "last_attempt_at", "delivered_at", "told",
     )  # fmt: skip
     operations = (
@@ -145,8 +145,17 @@ class DeliveryAdmin(ScopedAdmin):
 
     @admin.display(description="what")
     def what(self, delivery: Delivery) -> str:
-        data = delivery.payload.get("data", {})
-        return f"{data.get('name') or data.get('task', 'ping')} → {data.get('to', '')}".strip(" →")
+        data, subject = delivery.payload.get("data", {}), subject_of(delivery)
+        return subject.describe(data) if subject else data.get("name", PING)
+
+    @admin.display(description="task")
+    def about(self, delivery: Delivery) -> SafeString | str:
+        subject = subject_of(delivery)
+        if subject is None or delivery.subject_id is None:
+            return NONE
+        url = subject.url(delivery.subject_id)
+        text = subject.describe(delivery.payload.get("data", {}))
+        return link(url, text) if url else text
 
     @admin.display(description="status", ordering="status")
     def state(self, delivery: Delivery) -> SafeString:
@@ -159,3 +168,7 @@ class DeliveryAdmin(ScopedAdmin):
     def run_replay(self, request: HttpRequest, row: Delivery, data: dict[str, Any]) -> Done:
         services.replay(delivery=row, account=account_of(request))
         return Done(f"Delivery {row.pk} is sent again.")
+
+
+def subject_of(delivery: Delivery) -> subjects.Subject | None:
+    return subjects.get(delivery.payload.get("type", ""))

@@ -1,4 +1,4 @@
-"""Webhooks: who wants to hear of transitions, and what is told to them."""
+"""Webhooks: who wants to hear of which events, and what is told to them."""
 
 import uuid
 
@@ -8,14 +8,15 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks import states
 from controlcenter.platform.common.fields import OrderedJSONField
 from controlcenter.platform.common.scoping import Scoped
+from controlcenter.platform.webhooks.subjects import NAME_LENGTH
 
 
 class Webhook(Scoped):
-    """An address that is told of the transitions of a workspace's tasks.
+    """An address that is told of events of a workspace, such as the transitions of its tasks.
 
+    ``states`` are names of events, as subjects register them: a task's are its states.
     Its secret is not stored: it is derived from the system's secret key and ``secret_salt``
     (``signing.derive``), and ``secret_digest`` tells whether it still is the one that was shown.
     """
@@ -27,7 +28,7 @@ class Webhook(Scoped):
         max_length=2000, help_text="http or https, without user name and password."
     )
     states = ArrayField(
-        models.CharField(max_length=16, choices=states.CHOICES),
+        models.CharField(max_length=NAME_LENGTH),
         default=list,
         blank=True,
         help_text="States whose entering is told; empty: all.",
@@ -66,7 +67,7 @@ class DeliveryStatus(models.TextChoices):
 
 
 class Delivery(Scoped):
-    """One transition for one webhook, written in the transition's transaction.
+    """One event for one webhook, written in the event's transaction.
 
     ``id`` is the receiver's idempotency key: the same in every attempt and replay, as the payload.
     """
@@ -74,12 +75,10 @@ class Delivery(Scoped):
     workspace_path = "webhook__workspace"
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
-    task = models.ForeignKey(
-        "tasks.Task", null=True, on_delete=models.CASCADE, related_name="+", help_text="Null: ping."
+    subject_id = models.UUIDField(
+        null=True, db_column="task_id", db_index=True, help_text="Null: ping."
     )
-    transition = models.ForeignKey(
-        "tasks.Transition", null=True, on_delete=models.CASCADE, related_name="+"
-    )
+    event_id = models.BigIntegerField(null=True, db_column="transition_id")
     payload = OrderedJSONField()
     status = models.CharField(
         max_length=16, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING
@@ -98,11 +97,11 @@ class Delivery(Scoped):
     delivered_at = models.DateTimeField(null=True)
 
     class Meta:
-        ordering = ["-created_at", "-transition_id"]
+        ordering = ["-created_at", "-event_id"]
         verbose_name_plural = "deliveries"
         constraints = [
             models.UniqueConstraint(
-                fields=["webhook", "transition"], name="one_delivery_a_transition"
+                fields=["webhook", "subject_id", "event_id"], name="one_delivery_an_event"
             )
         ]
         indexes = [
@@ -112,7 +111,7 @@ class Delivery(Scoped):
                 name="webhook_pending",
             ),
             models.Index(
-                fields=["webhook", "task", "transition"],
+                fields=["webhook", "subject_id", "event_id"],
                 condition=Q(status="pending"),
                 name="webhook_pending_order",
             ),

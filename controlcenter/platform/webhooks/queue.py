@@ -3,7 +3,7 @@
 A delivery that is claimed has a lease. If its sender dies, the lease ends and it is sent again:
 perhaps for the second time, with the same id, by which the receiver knows it.
 
-Order: of the deliveries of one task to one webhook only the oldest pending one is ever sent; the
+Order: of the deliveries of one subject to one webhook only the oldest pending one is ever sent; the
 next waits until it is delivered, given up or dropped. A replay of an older one comes late.
 """
 
@@ -65,11 +65,11 @@ def pause(attempt: int) -> timedelta:
 
 
 def due() -> QuerySet[Delivery]:
-    """Deliveries that may be sent now, each the oldest pending one of its task and webhook."""
+    """Deliveries that may be sent now, each the oldest pending one of its subject and webhook."""
     earlier = Delivery.objects.filter(
         webhook=OuterRef("webhook"),
-        task=OuterRef("task"),
-        transition__lt=OuterRef("transition"),
+        subject_id=OuterRef("subject_id"),
+        event_id__lt=OuterRef("event_id"),
         status=DeliveryStatus.PENDING,
     )
     free = Q(leased_until=None) | Q(leased_until__lte=Now())
@@ -118,7 +118,7 @@ def mine(webhook: Webhook) -> QuerySet[Delivery]:
         due()
         .filter(webhook=webhook)
         .select_for_update(skip_locked=True, of=("self",))
-        .order_by("available_at", "transition_id")[: max(limit - busy, 0)]
+        .order_by("available_at", "event_id")[: max(limit - busy, 0)]
     )
 
 
@@ -210,7 +210,7 @@ def disable_gone(webhook: Webhook) -> None:
 def drop_waiting() -> int:
     """Drop what waits for webhooks that are disabled; it can be replayed.
 
-    A transition that was under way while its webhook was disabled may leave one: so this runs
+    An event that was under way while its webhook was disabled may leave one: so this runs
     again and again.
     """
     left = Delivery.objects.filter(status=DeliveryStatus.PENDING, webhook__enabled=False)

@@ -4,10 +4,19 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.modelling.tasks import states
 from controlcenter.platform.common.serializers import Strict
+from controlcenter.platform.webhooks import subjects
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 from controlcenter.platform.webhooks.queries import origin
+
+
+class EventsField(serializers.ListField):
+    """Names of events; which there are is looked up whenever a serializer is made."""
+
+    def __init__(self, **more: Any) -> None:
+        names = subjects.choices()
+        child = serializers.ChoiceField(choices=names)
+        super().__init__(child=child, max_length=len(names), **more)
 
 
 class WebhookSerializer(Strict, serializers.ModelSerializer[Webhook]):
@@ -17,12 +26,7 @@ class WebhookSerializer(Strict, serializers.ModelSerializer[Webhook]):
         max_length=2000,
         help_text="http or https, without user name and password. Its path is shown to owners.",
     )
-    states = serializers.ListField(
-        child=serializers.ChoiceField(choices=states.CHOICES),
-        required=False,
-        max_length=len(states.CHOICES),
-        help_text="States whose entering is told; empty: all.",
-    )
+    states = EventsField(required=False, help_text="States whose entering is told; empty: all.")
     created_by = serializers.SlugRelatedField[Any](slug_field="username", read_only=True)
 
     class Meta:
@@ -68,6 +72,10 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     """One transition for one webhook; ``id`` is the receiver's idempotency key."""
 
     webhook_name = serializers.CharField(source="webhook.name")
+    task = serializers.UUIDField(
+        source="subject_id", required=False, allow_null=True, help_text="Null: ping."
+    )
+    transition = serializers.IntegerField(source="event_id", required=False, allow_null=True)
     payload = serializers.DictField(help_text="The body: type, timestamp, data.")
 
     class Meta:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django_filters.rest_framework import UUIDFilter
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -12,6 +13,7 @@ from rest_framework.serializers import BaseSerializer
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.scope import role_in
 from controlcenter.platform.accounts.viewsets import ReadViewSet
+from controlcenter.platform.common.filters import PlainFilterSet
 from controlcenter.platform.webhooks import services
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 from controlcenter.platform.webhooks.serializers import (
@@ -77,17 +79,26 @@ class WebhookViewSet(mixins.UpdateModelMixin, mixins.DestroyModelMixin, ReadView
         return Response(DeliverySerializer(delivery).data, status=status.HTTP_202_ACCEPTED)
 
 
+class DeliveryFilter(PlainFilterSet):
+    """``task`` is the wire's name of what a delivery tells of."""
+
+    task = UUIDFilter(field_name="subject_id")
+
+    class Meta:
+        model = Delivery
+        fields = {
+            "webhook": ["exact"],
+            "status": ["exact", "in"],
+            "created_at": ["gte", "lte"],
+        }
+
+
 class DeliveryViewSet(ReadViewSet):
     """What webhooks were told, or are to be; kept for 30 days."""
 
     queryset = Delivery.objects.select_related("webhook__workspace")
     serializer_class = DeliverySerializer
-    filterset_fields = {
-        "webhook": ["exact"],
-        "task": ["exact"],
-        "status": ["exact", "in"],
-        "created_at": ["gte", "lte"],
-    }
+    filterset_class = DeliveryFilter
     ordering_fields = ["created_at", "last_attempt_at", "delivered_at", "attempts"]
     roles = {"replay": Role.OPERATOR}
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webhook_fixtures import PATH, make_due, send_all, step, told, verified, walk
 
-from controlcenter.modelling.tasks import parameters
+from controlcenter.modelling.tasks import parameters, webhook_events
 from controlcenter.modelling.tasks import services as tasks
 from controlcenter.modelling.tasks.models import Transition
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.audit.models import AuditEntry
-from controlcenter.platform.webhooks import outbox, queue, services
+from controlcenter.platform.webhooks import queue, services
 from controlcenter.platform.webhooks import sender as sending
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 from controlcenter.platform.webhooks.posting import Answer, post
@@ -38,7 +38,7 @@ def test_a_task_is_told_from_its_creation_to_its_end(
         (None, "pending"), ("pending", "building"), ("building", "training"),
         ("training", "embedding"), ("embedding", "completed"),
     ]  # fmt: skip
-    rows = list(Delivery.objects.order_by("transition_id"))
+    rows = list(Delivery.objects.order_by("event_id"))
     assert [got.key for got in receiver.got] == [str(row.pk) for row in rows]
     assert all(verified(secret, got) for got in receiver.got)
     assert {row.status for row in rows} == {"delivered"}
@@ -134,7 +134,7 @@ def test_it_is_given_up_after_the_last_attempt_and_the_next_one_goes(
         make_due()
     send_all(sender)
     assert [to for _, to in told(receiver)] == ["building"] * 3 + ["training"]
-    statuses = Delivery.objects.order_by("transition_id").values_list("status", "attempts")
+    statuses = Delivery.objects.order_by("event_id").values_list("status", "attempts")
     assert list(statuses) == [("failed", 3), ("delivered", 1)]
 
 
@@ -202,7 +202,7 @@ def test_gone_disables_the_webhook_and_drops_what_waits(task, owner, receivers, 
     assert (entry.actor, entry.target_id) == ("system", str(webhook.pk))
     gone.answer = lambda handler, got: 200
     services.update(webhook=webhook, account=owner, fields={"enabled": True})
-    first = webhook.deliveries.order_by("transition_id").first()
+    first = webhook.deliveries.order_by("event_id").first()
     services.replay(delivery=first, account=owner)
     send_all(sender)
     assert [got.key for got in gone.got] == [str(first.pk)] * 2
@@ -274,7 +274,7 @@ def test_pauses_grow_to_a_cap_and_ten_attempts_take_about_a_day():
 def test_old_deliveries_are_forgotten_pending_ones_never(task, receiver, hook, sender):
     hook(receiver.url)
     walk(task, "building", "training", "embedding")
-    one, two, three = Delivery.objects.order_by("transition_id")
+    one, two, three = Delivery.objects.order_by("event_id")
     Delivery.objects.filter(pk__in=[one.pk, two.pk]).update(status="delivered")
     Delivery.objects.exclude(pk=two.pk).update(created_at=F("created_at") - timedelta(days=31))
     sender.keep_up()
@@ -287,7 +287,7 @@ def test_a_transition_costs_one_look_where_nobody_listens(
     taken = Transition.objects.create(task=task, source="pending", target="building", actor="x")
     hook(receiver.url, states=["completed"])
     with django_assert_num_queries(1):
-        outbox.write(task, taken)
+        webhook_events.tell(task, taken)
     assert Delivery.objects.count() == 0
 
 
@@ -320,7 +320,7 @@ def _simulate(script):
                 _, status = next(answers, (0, 200))
                 if queue.settle(one, Answer(status, "" if status == 200 else "no")) == "delivered":
                     row = Delivery.objects.get(pk=one.id)
-                    done.setdefault(row.task_id, []).append(row.transition_id)
+                    done.setdefault(row.subject_id, []).append(row.event_id)
         assert webhook.deliveries.exclude(status="delivered").count() == 0
         assert {len(path) for path in done.values()} == {len(PATH)}
         transaction.set_rollback(True)
