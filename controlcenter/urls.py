@@ -11,6 +11,7 @@ from controlcenter.modelling.datasets.views import DatasetViewSet
 from controlcenter.modelling.evaluations.views import EvaluationViewSet
 from controlcenter.modelling.rollouts.views import RolloutViewSet
 from controlcenter.modelling.rules.views import RuleRevisionViewSet, RuleViewSet
+from controlcenter.modelling.task_schedules.views import ScheduleViewSet
 from controlcenter.modelling.tasks.views import TaskViewSet
 from controlcenter.operations import views as operations
 from controlcenter.platform.accounts.views import (
@@ -20,7 +21,6 @@ from controlcenter.platform.accounts.views import (
     WorkspaceViewSet,
 )
 from controlcenter.platform.common.api_root import ApiRoot
-from controlcenter.platform.schedules.views import ScheduleViewSet
 from controlcenter.platform.webhooks.views import DeliveryViewSet, WebhookViewSet
 from controlcenter.serving.ingestion.views import EventViewSet
 from controlcenter.serving.profiles.views import (

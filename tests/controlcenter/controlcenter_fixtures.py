@@ -14,8 +14,10 @@ from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.services import Trained
 from controlcenter.modelling.rollouts.services import activate
+from controlcenter.modelling.task_schedules.action import TASKS, describe
 from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.task_spec import TaskSpec
 from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.platform.accounts.models import Account, Membership, Role, Workspace
 from controlcenter.platform.accounts.services import create_workspace
@@ -135,9 +137,15 @@ def make_task(workspace: Workspace, dataset: Dataset, **more: Any) -> Task:
 
 def make_schedule(workspace: Workspace, dataset: Dataset, **more: Any) -> Schedule:
     """A schedule's row, every night at three."""
-    fields = {"name": "every night", "cron": "0 3 * * *", "workflow": "refresh"}
-    fields |= {"parameters": parameters.defaults(), "decided_until": now()}
-    return Schedule.objects.create(workspace=workspace, dataset=dataset, **(fields | more))
+    fields = {"name": "every night", "cron": "0 3 * * *", "decided_until": now()}
+    fields |= task_to_make(dataset)
+    return Schedule.objects.create(workspace=workspace, **(fields | more))
+
+
+def task_to_make(dataset: Dataset, **more: Any) -> dict[str, Any]:
+    """What a schedule says of the task that it makes: action and spec."""
+    spec = TaskSpec("refresh", parameters.defaults(), dataset=dataset, **more)
+    return {"action": TASKS.name, "spec": describe(spec)}
 
 
 MakeVersion = Callable[..., ModelVersion]

@@ -184,7 +184,7 @@ def schedule_with_fires(workspace, dataset, owner):
     schedule = make_schedule(workspace, dataset, created_by=owner)
     task = make_task(workspace, dataset, name="by the clock")
     Fire.objects.create(
-        schedule=schedule, fire_time="2026-01-01T03:00:00Z", outcome="created", task=task
+        schedule=schedule, fire_time="2026-01-01T03:00:00Z", outcome="created", result_id=task.pk
     )
     Fire.objects.create(
         schedule=schedule,

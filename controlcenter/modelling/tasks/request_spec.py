@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound
 
 from controlcenter.modelling.tasks import parameters, workflows
 from controlcenter.modelling.tasks.models import Task
@@ -27,13 +27,6 @@ class DescribesTask(InWorkspace):
             priority=data["priority"],
             start=data.get("start", True),
         )
-
-    def idempotency_key(self) -> str:
-        """Raises: ValidationError if it is longer than what is kept."""
-        key = self.request.headers.get("Idempotency-Key", "")
-        if len(key) > 200:
-            raise ValidationError({"Idempotency-Key": f"has {len(key)} characters, at most 200"})
-        return key
 
     def related(self, name: str, key: uuid.UUID | None) -> Any:
         """The row that a field names, if the account may see it.

@@ -28,13 +28,7 @@ from controlcenter.modelling.tasks.serializers import (
 from controlcenter.modelling.tasks.stream import stream
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="The same key and body give the same task; another body with it gives 409.",
-)
+from controlcenter.platform.common.idempotency import KEY, idempotency_key
 
 
 class AnyAccept(BaseContentNegotiation):
@@ -88,7 +82,7 @@ class TaskViewSet(DescribesTask, ReadViewSet):
             workspace=self.workspace,
             account=self.account,
             spec=self.spec(serializer.validated_data),
-            key=self.idempotency_key(),
+            key=idempotency_key(request),
         )
         body = TaskDetailSerializer(self.get_queryset().get(pk=task.pk)).data
         query = urlencode({"workspace": self.workspace.slug})

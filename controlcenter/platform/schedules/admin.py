@@ -1,14 +1,15 @@
-"""Schedules in the admin: when they fire next, what became of the last fires, their switch."""
+"""Schedules in the admin: when they fire next, what became of the last fires, their switch.
 
-from typing import Any
+What they make is shown by the room of their action, which derives from ``ScheduleAdmin``.
+"""
+
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from controlcenter.modelling.tasks import workflows
 from controlcenter.platform.accounts.console import (
     Done,
     Operation,
@@ -18,11 +19,10 @@ from controlcenter.platform.accounts.console import (
 )
 from controlcenter.platform.accounts.console_forms import ConfirmForm, ReasonForm
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import NONE, Table, badge, link, pretty, when
-from controlcenter.platform.schedules import beat_admin, services
-from controlcenter.platform.schedules.admin_forms import ScheduleForm
+from controlcenter.platform.common.presenting import NONE, Table, badge, link, when
+from controlcenter.platform.schedules import actions, beat_admin, services
 from controlcenter.platform.schedules.models import Fire, Outcome, Schedule
-from controlcenter.platform.schedules.serializers import OWN_FIELDS, TASK_FIELDS, upcoming
+from controlcenter.platform.schedules.serializers import upcoming
 
 __all__ = ["ScheduleAdmin", "beat_admin"]
 FIRES = 20
@@ -35,33 +35,17 @@ TONES = {
 }
 
 
-@admin.register(Schedule)
 class ScheduleAdmin(ScopedAdmin):
-    """Tasks that are created again and again, at the times of a cron expression."""
+    """Base of the pages of schedules: all but what they make."""
 
     change_form_template = "admin/ups/schedule.html"
-    list_display = (
-        "name", "workspace", "cron", "timezone", "workflow", "dataset", "switch", "next",
-        "last_outcome",
-    )  # fmt: skip
-    list_filter = (WorkspaceFilter, "enabled", "workflow")
-    list_select_related = ("workspace", "dataset")
+    list_filter: ClassVar[Any] = (WorkspaceFilter, "enabled")
     search_fields = ("name", "cron")
-    fieldsets = (
-        ("When", {"fields": ("cron", "timezone", "missed", "overlap", "switch", "next")}),
-        (
-            "What",
-            {
-                "fields": (
-                    "workspace", "workflow", "dataset", "base_version", "priority",
-                    "parameters_text", "created_by", "created_at", "updated_at", "id",
-                )
-            },
-        ),
-    )  # fmt: skip
-    list_operations = (Operation("add", "Add a schedule", "run_add", Role.OPERATOR, ScheduleForm),)
-    operations = (
-        Operation("edit", "Change", "run_edit", Role.OPERATOR, ScheduleForm),
+    when_fields: ClassVar[tuple[str, Any]] = (
+        "When",
+        {"fields": ("cron", "timezone", "missed", "overlap", "switch", "next")},
+    )
+    operations: tuple[Operation, ...] = (
         Operation(
             "fire", "Fire now", "run_fire", Role.OPERATOR, ReasonForm,
             help="Creates its task at once, whatever runs.",
@@ -99,28 +83,30 @@ class ScheduleAdmin(ScopedAdmin):
     def last_outcome(self, schedule: Any) -> SafeString | str:
         return outcome_badge(schedule.last_fire) if schedule.last_fire else NONE
 
-    @admin.display(description="parameters")
-    def parameters_text(self, schedule: Schedule) -> SafeString:
-        return pretty(schedule.parameters)
-
     def panels(self, request: HttpRequest, row: Schedule) -> dict[str, Any]:
         return {"tables": [upcoming_table(row), fires_table(row)]}
 
+    def columns(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What the form says, as columns of ``Schedule``."""
+        raise NotImplementedError
+
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
         schedule = services.create(
-            workspace=data["workspace"], account=account_of(request), fields=columns(data)
+            workspace=data["workspace"], account=account_of(request), fields=self.columns(data)
         )
         return Done(
             f"Schedule {schedule} fires next {when(schedule.next_at)}.", self.row_url(schedule)
         )
 
     def run_edit(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
-        schedule = services.update(schedule=row, account=account_of(request), fields=columns(data))
+        schedule = services.update(
+            schedule=row, account=account_of(request), fields=self.columns(data)
+        )
         return Done(f"Schedule {schedule} is saved.")
 
     def run_fire(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
         services.fire_now(schedule=row, account=account_of(request), reason=data["reason"])
-        return Done(f"Schedule {row} made a task.")
+        return Done(f"Schedule {row} made a {actions.of(row).noun}.")
 
     def run_enable(self, request: HttpRequest, row: Schedule, data: dict[str, Any]) -> Done:
         return self.turn(request, row, on=True)
@@ -138,14 +124,6 @@ class ScheduleAdmin(ScopedAdmin):
         return Done(f"Schedule {row} is deleted.", self.list_url())
 
 
-def columns(data: dict[str, Any]) -> dict[str, Any]:
-    """What the form says, as columns of ``Schedule``."""
-    told = {name: data[name] for name in (*OWN_FIELDS, *TASK_FIELDS)}
-    if not workflows.needs_base(told["workflow"], told["parameters"]["mode"]):
-        told["base_version"] = None
-    return told
-
-
 def outcome_badge(outcome: str) -> SafeString:
     return badge(TONES[Outcome(outcome)], outcome.replace("_", " "))
 
@@ -159,7 +137,8 @@ def upcoming_table(schedule: Schedule) -> Table:
 
 
 def fires_table(schedule: Schedule) -> Table:
-    fires = schedule.fires.select_related("task")[:FIRES]
+    fires, action = list(schedule.fires.all()[:FIRES]), actions.of(schedule)
+    states = action.states(fire.result_id for fire in fires if fire.result_id)
     rows = [
         [
             f"{fire.fire_time:%Y-%m-%d %H:%M:%S}",
@@ -167,11 +146,11 @@ def fires_table(schedule: Schedule) -> Table:
             fire.reason or NONE,
             fire.passed_over or NONE,
             fire.asked_by or "the clock",
-            link(reverse("admin:tasks_task_change", args=[fire.task.pk]), fire.task.state)
-            if fire.task
+            link(action.url(fire.result_id), states[fire.result_id])
+            if fire.result_id in states
             else NONE,
         ]
         for fire in fires
     ]
-    titles = ["fire time", "outcome", "why", "stands for earlier", "who", "task"]
+    titles = ["fire time", "outcome", "why", "stands for earlier", "who", action.noun]
     return Table(f"Last {FIRES} fires", titles, rows, wide=True)

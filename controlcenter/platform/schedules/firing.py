@@ -1,13 +1,14 @@
-"""Which fire times are due, and the one task that each of them makes.
+"""Which fire times are due, and the one thing that each of them makes.
 
 A message of beat, or the relay's loop, only says "look". Here PostgreSQL decides, under the lock
-of the schedule's row: a fire time becomes one ``Fire`` and at most one task in one transaction,
+of the schedule's row: a fire time becomes one ``Fire`` and at most one thing in one transaction,
 however many processes look and whenever one of them is killed.
 
 Each look decides the latest fire time that is due. Earlier ones that nobody looked at are counted
 in its ``passed_over``: the latest stands for them.
 """
 
+import uuid
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -17,15 +18,14 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from rest_framework.exceptions import APIException
 
-from controlcenter.modelling.tasks import services, states
-from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.console_forms import sentence
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common import clock
 from controlcenter.platform.common.problems import DATABASE_AWAY
 from controlcenter.platform.runs.models import Chore
-from controlcenter.platform.schedules import cron
+from controlcenter.platform.schedules import actions, cron
+from controlcenter.platform.schedules.actions import Unfinished
 from controlcenter.platform.schedules.models import Fire, Missed, Outcome, Overlap, Schedule
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ def look(schedule_id: object, now: datetime | None = None) -> list[str]:
         The outcomes: at most one of the fire that waited, at most one of the latest due.
     """
     locked = Schedule.objects.select_for_update(of=("self",), skip_locked=True)
-    found = locked.select_related("workspace", "dataset", "base_version").filter(enabled=True)
+    found = locked.select_related("workspace").filter(enabled=True)
     schedule = found.filter(pk=schedule_id).first()
     if schedule is None:
         return []
@@ -87,7 +87,8 @@ def decide(schedule: Schedule, now: datetime) -> list[str]:
     decided = []
     waiting = schedule.fires.filter(outcome=Outcome.WAITING).first()
     if waiting is not None and unfinished(schedule) is None:
-        waiting.reason = f"Waited {spell(now - waiting.fire_time)} for the task before it."
+        noun = actions.of(schedule).noun
+        waiting.reason = f"Waited {spell(now - waiting.fire_time)} for the {noun} before it."
         decided.append(make(waiting, Outcome.CREATED))
     times = cron.due(schedule.cron, schedule.timezone, after=schedule.decided_until, until=now)
     if times:
@@ -118,13 +119,14 @@ def settle(fire: Fire, now: datetime) -> str:
     late = now - fire.fire_time
     if late > GRACE and schedule.missed == Missed.SKIP:
         return write(fire, Outcome.SKIPPED, f"Missed: nobody looked for {spell(late)}.")
+    noun = actions.of(schedule).noun
     before = unfinished(schedule) if schedule.overlap != Overlap.QUEUE else None
     if before is not None and schedule.overlap == Overlap.SKIP:
-        return write(fire, Outcome.SKIPPED, f"Task {before.pk} is {before.state}.")
+        return write(fire, Outcome.SKIPPED, f"{noun.capitalize()} {before.id} is {before.state}.")
     if before is not None:
         waiting = schedule.fires.filter(outcome=Outcome.WAITING).first()
         if waiting is None:
-            return write(fire, Outcome.WAITING, f"Waits for task {before.pk}.")
+            return write(fire, Outcome.WAITING, f"Waits for {noun} {before.id}.")
         at = f"{waiting.fire_time:%Y-%m-%d %H:%M}"
         return write(fire, Outcome.SKIPPED, f"The fire of {at} waits already.")
     if late > GRACE:
@@ -132,33 +134,30 @@ def settle(fire: Fire, now: datetime) -> str:
     return make(fire, Outcome.CREATED)
 
 
-def unfinished(schedule: Schedule) -> Task | None:
-    """The task of the schedule that is not over, if there is one (the last of several)."""
-    tasks = Task.objects.filter(fire__schedule=schedule, state__in=states.INCOMPLETE)
-    return tasks.order_by("-created_at").first()
+def unfinished(schedule: Schedule) -> Unfinished | None:
+    """What a fire of the schedule made and is not over, if there is one (the last of several)."""
+    results = schedule.fires.filter(result_id__isnull=False).order_by()
+    return actions.of(schedule).unfinished(results.values_list("result_id", flat=True))
 
 
 def make(fire: Fire, outcome: str, *, reason: str = "") -> str:
-    """Create the task of a fire, or say why it can't be."""
+    """Make what a fire is for, or say why it can't be."""
     try:
-        fire.task = create_task(fire)
+        fire.result_id = carry_out(fire)
     except APIException as error:
         return write(fire, Outcome.REFUSED, f"{reason} {sentence(error)}")
     return write(fire, outcome, reason)
 
 
-def create_task(fire: Fire, account: Account | None = None) -> Task:
-    """The task of a fire; its idempotency key makes a second one impossible.
+def carry_out(fire: Fire, account: Account | None = None) -> uuid.UUID:
+    """What a fire makes; its idempotency key makes a second one impossible.
 
     Raises:
-        APIException: for what ``POST /api/v1/tasks/`` would refuse now.
+        APIException: if it can't be made now.
     """
     schedule = fire.schedule
     key = f"schedule {schedule.pk} {fire.fire_time.isoformat()}"
-    task, _ = services.create(
-        workspace=schedule.workspace, account=account, spec=schedule.asked, key=key
-    )
-    return task
+    return actions.of(schedule).make(schedule, account=account, key=key)
 
 
 def write(fire: Fire, outcome: str, reason: str, account: Account | None = None) -> str:
@@ -168,7 +167,7 @@ def write(fire: Fire, outcome: str, reason: str, account: Account | None = None)
     if fire.pk is None:
         fire.save(force_insert=True)
     else:
-        fire.save(update_fields=["task", "outcome", "reason"])
+        fire.save(update_fields=["result_id", "outcome", "reason"])
         Fire.objects.filter(pk=fire.pk).update(decided_at=Now())
     record(
         account=account,
@@ -179,7 +178,7 @@ def write(fire: Fire, outcome: str, reason: str, account: Account | None = None)
             "fire_time": fire.fire_time.isoformat(),
             "outcome": str(outcome),
             "reason": fire.reason,
-            "task": str(fire.task.pk) if fire.task else None,
+            actions.of(fire.schedule).noun: str(fire.result_id) if fire.result_id else None,
         },
     )
     return str(outcome)

@@ -8,9 +8,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.task_spec import TaskSpec
-from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.common.scoping import Scoped
 
 
@@ -40,7 +37,9 @@ class Outcome(models.TextChoices):
 
 
 class Schedule(Scoped):
-    """A task that is created again and again, at the times of a cron expression.
+    """Something that is made again and again, at the times of a cron expression.
+
+    What a fire makes, its ``action`` says and reads from ``spec`` (``actions.Action``).
 
     ``decided_until`` is the truth of what is due: the fire times after it. ``next_at`` is the
     first of them, kept so that one indexed query finds the schedules to look at.
@@ -53,15 +52,8 @@ class Schedule(Scoped):
         max_length=100, help_text="Minute, hour, day of month, month, day of week."
     )
     timezone = models.CharField(max_length=64, default="UTC", help_text="Such as Europe/Berlin.")
-    workflow = models.CharField(max_length=16, choices=Workflow.choices)
-    dataset = models.ForeignKey(
-        "datasets.Dataset", null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    base_version = models.ForeignKey(
-        "registry.ModelVersion", null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    parameters = models.JSONField(default=dict)
-    priority = models.SmallIntegerField(default=0, help_text="Higher goes first.")
+    action = models.CharField(max_length=32, editable=False)
+    spec = models.JSONField(default=dict, help_text="What is made; its action reads it.")
     missed = models.CharField(max_length=16, choices=Missed.choices, default=Missed.MAKE_UP)
     overlap = models.CharField(max_length=16, choices=Overlap.choices, default=Overlap.WAIT)
     enabled = models.BooleanField(default=True)
@@ -91,29 +83,19 @@ class Schedule(Scoped):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
-    @property
-    def asked(self) -> TaskSpec:
-        """The task that each fire asks for."""
-        return TaskSpec(
-            workflow=self.workflow,
-            parameters=self.parameters,
-            dataset=self.dataset,
-            base_version=self.base_version,
-            name=self.name,
-            priority=self.priority,
-        )
-
 
 class Fire(Scoped):
     """One fire time of a schedule and what became of it; written once it was decided.
 
-    Unique by schedule and fire time: however many processes look, a fire makes one task.
+    Unique by schedule and fire time: however many processes look, a fire makes one thing.
     """
 
     workspace_path = "schedule__workspace"
     schedule = models.ForeignKey(Schedule, on_delete=models.CASCADE, related_name="fires")
     fire_time = models.DateTimeField()
-    task = models.OneToOneField(Task, null=True, on_delete=models.SET_NULL, related_name="fire")
+    result_id = models.UUIDField(
+        null=True, unique=True, db_column="task_id", help_text="What it made; null: nothing."
+    )
     outcome = models.CharField(max_length=16, choices=Outcome.choices)
     reason = models.TextField(blank=True)
     passed_over = models.PositiveIntegerField(

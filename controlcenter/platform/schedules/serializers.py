@@ -1,26 +1,22 @@
-"""Schedules and their fires on the wire."""
+"""When schedules fire, and what became of it, on the wire; what they make, their action says."""
 
 from datetime import datetime
-from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.modelling.tasks.serializers import NewTaskSerializer
 from controlcenter.platform.common import clock
 from controlcenter.platform.common.serializers import StrictSerializer
 from controlcenter.platform.schedules import cron
 from controlcenter.platform.schedules.models import Fire, Missed, Outcome, Overlap, Schedule
 
 UPCOMING = 5
-TASK_FIELDS = ("workflow", "dataset", "base_version", "parameters", "priority")
 OWN_FIELDS = ("name", "cron", "timezone", "missed", "overlap", "enabled")
 
 
-class NewScheduleSerializer(NewTaskSerializer):
-    """What is to be created when. The task's fields are those of ``POST /api/v1/tasks/``."""
+class WhenSerializer(StrictSerializer):
+    """What a request says of a schedule, but for what it is to make."""
 
-    start = None  # type: ignore[assignment]
-    name = serializers.CharField(max_length=200, help_text="Also the name of its tasks.")
+    name = serializers.CharField(max_length=200)
     cron = serializers.CharField(
         max_length=100,
         help_text="Minute, hour, day of month, month, day of week: 0 3 * * MON-FRI.",
@@ -41,40 +37,11 @@ class NewScheduleSerializer(NewTaskSerializer):
     enabled = serializers.BooleanField(default=True)
 
 
-class ScheduleSerializer(serializers.ModelSerializer[Schedule]):
-    created_by = serializers.CharField(
-        source="created_by.username", default=None, allow_null=True, read_only=True
-    )
-
-    class Meta:
-        model = Schedule
-        fields = [
-            "id",
-            *OWN_FIELDS,
-            *TASK_FIELDS,
-            "next_at",
-            "created_by",
-            "created_at",
-            "updated_at",
-        ]
-        read_only_fields = fields
-
-
-class ScheduleDetailSerializer(ScheduleSerializer):
-    upcoming = serializers.SerializerMethodField(help_text="The next fire times, in UTC.")
-
-    class Meta(ScheduleSerializer.Meta):
-        fields = [*ScheduleSerializer.Meta.fields, "upcoming"]
-        read_only_fields = fields
-
-    def get_upcoming(self, schedule: Schedule) -> list[datetime]:
-        return upcoming(schedule)
-
-
 class FireSerializer(serializers.ModelSerializer[Fire]):
     """One fire time and what became of it."""
 
     outcome = serializers.ChoiceField(choices=Outcome.choices, read_only=True)
+    task = serializers.UUIDField(source="result_id", allow_null=True, read_only=True)
 
     class Meta:
         model = Fire
@@ -94,13 +61,3 @@ def upcoming(schedule: Schedule) -> list[datetime]:
         return []
     after = max(clock.now(), schedule.decided_until)
     return cron.following(schedule.cron, schedule.timezone, after=after, count=UPCOMING)
-
-
-def representation(schedule: Schedule) -> dict[str, Any]:
-    """A schedule as a client would have to send it."""
-    told = {name: getattr(schedule, name) for name in (*OWN_FIELDS, "workflow", "priority")}
-    return told | {
-        "dataset": schedule.dataset_id,
-        "base_version": schedule.base_version_id,
-        "parameters": schedule.parameters,
-    }

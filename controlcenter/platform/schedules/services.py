@@ -6,22 +6,20 @@ from django.db import transaction
 from django.db.models.functions import Now
 from rest_framework.exceptions import NotFound, ValidationError
 
-from controlcenter.modelling.tasks.task_spec import check as check_task
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common import clock
 from controlcenter.platform.common.errors import Conflict
-from controlcenter.platform.schedules import cron
-from controlcenter.platform.schedules.firing import create_task, decide, set_next, write
+from controlcenter.platform.schedules import actions, cron
+from controlcenter.platform.schedules.firing import carry_out, decide, set_next, write
 from controlcenter.platform.schedules.models import Fire, Outcome, Schedule
 
 MAX_SCHEDULES = 100
-TASK_FIELDS = frozenset({"workflow", "dataset", "base_version", "parameters", "priority"})
 TIME_FIELDS = frozenset({"cron", "timezone"})
 
 
 def check(schedule: Schedule) -> None:
-    """Raises: ValidationError or Conflict if the schedule's times or its task can't be."""
+    """Raises: ValidationError or Conflict if the schedule's times or what it makes can't be."""
     if not cron.known_timezone(schedule.timezone):
         raise ValidationError(
             {"timezone": f"got {schedule.timezone!r}, expected a name such as Europe/Berlin or UTC"}
@@ -30,7 +28,7 @@ def check(schedule: Schedule) -> None:
         cron.check(schedule.cron, schedule.timezone)
     except cron.BadCron as error:
         raise ValidationError({"cron": str(error)}) from error
-    check_task(schedule.asked, schedule.workspace)
+    actions.of(schedule).check(schedule)
 
 
 def check_name(schedule: Schedule) -> None:
@@ -47,8 +45,7 @@ def current(schedule: Schedule) -> Schedule:
     """
     Workspace.objects.select_for_update().get(pk=schedule.workspace_id)
     locked = Schedule.objects.select_for_update(of=("self",))
-    related = locked.select_related("workspace", "dataset", "base_version")
-    found = related.filter(pk=schedule.pk).first()
+    found = locked.select_related("workspace").filter(pk=schedule.pk).first()
     if found is None:
         raise NotFound(f"Schedule {schedule.name!r} was deleted meanwhile.")
     return found
@@ -64,11 +61,10 @@ def note(schedule: Schedule, account: Account, action: str, **details: Any) -> N
     )
 
 
-def told(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as the audit keeps them: rows by their id."""
-    return {
-        name: str(value.pk) if hasattr(value, "pk") else value for name, value in fields.items()
-    }
+def details(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as the audit keeps them: those of the spec beside the others."""
+    own = {name: value for name, value in fields.items() if name not in {"action", "spec"}}
+    return own | fields.get("spec", {})
 
 
 @transaction.atomic
@@ -76,11 +72,11 @@ def create(*, workspace: Workspace, account: Account, fields: dict[str, Any]) ->
     """Add a schedule; the first fire time is the first after now.
 
     Args:
-        fields: Columns of ``Schedule`` by name.
+        fields: Columns of ``Schedule`` by name; ``action`` and the whole ``spec`` among them.
 
     Raises:
         ValidationError: for a cron expression or a timezone that is none, or a name that is taken.
-        Conflict: if the workspace has too many, or for what a new task would be refused for.
+        Conflict: if the workspace has too many, or for what its action refuses.
     """
     workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
     schedule = Schedule(workspace=workspace, created_by=account, **fields)
@@ -91,13 +87,13 @@ def create(*, workspace: Workspace, account: Account, fields: dict[str, Any]) ->
         raise Conflict(f"A workspace has at most {MAX_SCHEDULES} schedules: delete one first.")
     schedule.save(force_insert=True)
     set_next(schedule)
-    note(schedule, account, "create", **told(fields))
+    note(schedule, account, "create", **details(fields))
     return Schedule.objects.select_related("created_by").get(pk=schedule.pk)
 
 
 @transaction.atomic
 def update(*, schedule: Schedule, account: Account, fields: dict[str, Any]) -> Schedule:
-    """Change some columns; nothing happens where nothing differs.
+    """Change some columns, of ``spec`` some keys; nothing happens where nothing differs.
 
     What was due before a change is decided before it. Not so when the schedule is disabled: then
     what was due and what waited is left out. Enabled again, it goes on with the first fire time
@@ -107,6 +103,9 @@ def update(*, schedule: Schedule, account: Account, fields: dict[str, Any]) -> S
         ValidationError, Conflict: as ``create``.
     """
     schedule = current(schedule)
+    before, spec = schedule.spec, fields.get("spec", {})
+    spec = {key: value for key, value in spec.items() if key not in before or before[key] != value}
+    fields = {**fields, "spec": {**before, **spec}}
     changed = {name for name, value in fields.items() if getattr(schedule, name) != value}
     if not changed:
         return schedule
@@ -119,7 +118,7 @@ def update(*, schedule: Schedule, account: Account, fields: dict[str, Any]) -> S
         setattr(schedule, name, fields[name])
     if "name" in changed:
         check_name(schedule)
-    if begins or changed & (TASK_FIELDS | TIME_FIELDS):
+    if begins or changed & (TIME_FIELDS | {"spec"}):
         check(schedule)
     if begins or changed & TIME_FIELDS:
         schedule.decided_until = now
@@ -129,7 +128,12 @@ def update(*, schedule: Schedule, account: Account, fields: dict[str, Any]) -> S
     Schedule.objects.filter(pk=schedule.pk).update(updated_at=Now())
     set_next(schedule)
     action = "disable" if stops else "enable" if begins else "update"
-    note(schedule, account, action, **told({name: fields[name] for name in sorted(changed)}))
+    note(
+        schedule,
+        account,
+        action,
+        **details({name: fields[name] for name in sorted(changed)} | {"spec": spec}),
+    )
     return Schedule.objects.select_related("created_by").get(pk=schedule.pk)
 
 
@@ -142,7 +146,7 @@ def give_up_waiting(schedule: Schedule) -> None:
 
 @transaction.atomic
 def delete(*, schedule: Schedule, account: Account) -> None:
-    """Remove a schedule with the record of its fires; their tasks stay."""
+    """Remove a schedule with the record of its fires; what they made stays."""
     schedule = current(schedule)
     note(schedule, account, "delete", cron=schedule.cron, timezone=schedule.timezone)
     schedule.delete()
@@ -152,7 +156,7 @@ def delete(*, schedule: Schedule, account: Account) -> None:
 def fire_now(
     *, schedule: Schedule, account: Account, reason: str, key: str = ""
 ) -> tuple[Fire, bool]:
-    """Create the schedule's task now, by hand: whatever runs, also if the schedule is disabled.
+    """Make what the schedule makes now, by hand: whatever runs, also if the schedule is disabled.
 
     Args:
         key: ``Idempotency-Key``: the same key and reason give the fire of the first time.
@@ -161,7 +165,7 @@ def fire_now(
         The fire, and whether it is new.
 
     Raises:
-        Conflict, ValidationError: for what a new task would be refused for, or for a key that was
+        Conflict, ValidationError: for what its action refuses, or for a key that was
             used with another reason.
     """
     schedule = current(schedule)
@@ -171,6 +175,6 @@ def fire_now(
             raise Conflict(f"Idempotency-Key {key!r} was used with another reason: send a new key.")
         return earlier, False
     fire = Fire(schedule=schedule, fire_time=clock.now(), asked_by=account.username, key=key)
-    fire.task = create_task(fire, account)
+    fire.result_id = carry_out(fire, account)
     write(fire, Outcome.CREATED, reason, account)
     return Fire.objects.get(pk=fire.pk), True

@@ -37,7 +37,7 @@ def test_a_schedule_is_added_and_shows_its_next_fires(alpha, as_):
     schedule = Schedule.objects.get(name="weekly")
     assert answer.url == url("change", schedule.pk)
     assert (schedule.missed, schedule.overlap, schedule.enabled) == ("skip", "queue", True)
-    assert schedule.parameters["epochs"] == 3
+    assert schedule.spec["parameters"]["epochs"] == 3
     assert schedule.created_by.username == "operator"
     page = as_("viewer").get(answer.url).content.decode()
     assert len(re.findall(r"Mon \d{4}-\d\d-\d\d 03:00 CES?T", page)) == 5
@@ -95,12 +95,12 @@ def test_it_is_fired_by_hand_with_a_reason_and_says_what_became_of_it(alpha, as_
     target = url("operation", schedule.pk, "fire")
     assert "required" in str(as_("operator").post(target, {}).context["form"].errors["reason"])
     as_("operator").post(target, {"reason": "<b>new data</b>"})
-    task = Fire.objects.get(schedule=schedule).task
+    task_id = Fire.objects.get(schedule=schedule).result_id
     page = as_("viewer").get(url("change", schedule.pk)).content.decode()
     for text in (
         "&lt;b&gt;new data",
         "operator",
-        reverse("admin:tasks_task_change", args=[task.pk]),
+        reverse("admin:tasks_task_change", args=[task_id]),
     ):
         assert text in page
 

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from controlcenter_fixtures import make_dataset
+from controlcenter_fixtures import make_dataset, task_to_make
 
-from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks import services as tasks
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.audit.models import AuditEntry
@@ -29,10 +28,7 @@ def schedule(workspace, operator, ready_dataset):
         given = {
             "name": f"hourly {Schedule.objects.count()}",
             "cron": "0 * * * *",
-            "workflow": "refresh",
-            "dataset": ready_dataset,
-            "parameters": parameters.defaults(),
-            "priority": 3,
+            **task_to_make(ready_dataset, priority=3),
         }
         made = services.create(workspace=workspace, account=operator, fields=given | fields)
         Schedule.objects.filter(pk=made.pk).update(decided_until=NOON, next_at=NOON)
@@ -50,14 +46,17 @@ def fires(schedule):
     ]
 
 
-def finish(task):
-    tasks.cancel(task=Task.objects.get(pk=task.pk), account=None)
+def made_by(fire):
+    return Task.objects.get(pk=fire.result_id)
+
+
+def finish(fire):
+    tasks.cancel(task=made_by(fire), account=None)
 
 
 def test_a_new_schedule_begins_with_the_first_fire_time_after_now(workspace, operator):
     before = clock.now()
-    fields = {"name": "s", "cron": "* * * * *", "workflow": "refresh"}
-    fields |= {"dataset": make_dataset(workspace), "parameters": parameters.defaults()}
+    fields = {"name": "s", "cron": "* * * * *", **task_to_make(make_dataset(workspace))}
     made = services.create(workspace=workspace, account=operator, fields=fields)
     assert before < made.next_at <= clock.now() + MINUTE
     assert fire_due() == {}
@@ -69,9 +68,13 @@ def test_a_due_fire_makes_the_task_that_the_schedule_describes(schedule, workspa
     assert fire_due(NOON + HOUR) == {"created": 1}
     assert fire_due(NOON + HOUR) == {}
     fire = one.fires.get()
-    task = fire.task
+    task = made_by(fire)
     assert (task.workspace, task.dataset, task.priority) == (workspace, ready_dataset, 3)
-    assert (task.name, task.workflow, task.parameters) == (one.name, "refresh", one.parameters)
+    assert (task.name, task.workflow, task.parameters) == (
+        one.name,
+        "refresh",
+        one.spec["parameters"],
+    )
     assert task.created_by is None
     assert Run.objects.filter(owner_id=task.pk, kind="building", status="queued").exists()
     one.refresh_from_db()
@@ -104,7 +107,7 @@ def test_a_missed_fire_is_made_up_once_or_skipped_and_recorded(schedule, missed,
     assert fire.passed_over == 2
     assert "nobody looked for 17 min" in fire.reason
     assert "Stands for 2 earlier since 2026-06-01 12:00" in fire.reason
-    assert (fire.task is not None) == (missed == "make_up")
+    assert (fire.result_id is not None) == (missed == "make_up")
     assert Task.objects.count() == (missed == "make_up")
 
 
@@ -121,13 +124,13 @@ def test_it_waits_for_its_last_task_and_at_most_one_waits(schedule):
         fire_due(NOON + hour * HOUR)
     assert fires(one) == [(1, "created"), (2, "waiting"), (3, "skipped")]
     first, second, third = one.fires.order_by("fire_time")
-    assert str(first.task.pk) in second.reason
+    assert str(first.result_id) in second.reason
     assert "The fire of 2026-06-01 14:00 waits already." in third.reason
     assert fire_due(NOON + 3 * HOUR + MINUTE) == {}
-    finish(first.task)
+    finish(first)
     assert fire_due(NOON + 3 * HOUR + 2 * MINUTE) == {"created": 1}
     second.refresh_from_db()
-    assert (second.outcome, second.task.state) == ("created", "pending")
+    assert (second.outcome, made_by(second).state) == ("created", "pending")
     assert second.reason == "Waited 1 h 2 min for the task before it."
     assert fire_due(NOON + 3 * HOUR + 3 * MINUTE) == {}
     assert Task.objects.count() == 2
@@ -137,7 +140,7 @@ def test_when_one_waits_and_the_next_is_due_the_waiting_one_goes_first(schedule)
     one = schedule(overlap="wait")
     fire_due(NOON + HOUR)
     fire_due(NOON + 2 * HOUR)
-    finish(one.fires.get(outcome="created").task)
+    finish(one.fires.get(outcome="created"))
     assert fire_due(NOON + 3 * HOUR) == {"created": 1, "waiting": 1}
     assert fires(one) == [(1, "created"), (2, "created"), (3, "waiting")]
 
@@ -207,7 +210,7 @@ def test_firing_by_hand_makes_a_task_whatever_runs(schedule, operator):
     fire, new = services.fire_now(schedule=one, account=operator, reason="new data")
     assert new
     assert (fire.outcome, fire.reason, fire.asked_by) == ("created", "new data", "operator")
-    assert fire.task.created_by == operator
+    assert made_by(fire).created_by == operator
     assert AuditEntry.objects.filter(action="schedule.fire", actor="operator").count() == 1
 
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
-from controlcenter_fixtures import make_dataset
+from controlcenter_fixtures import make_dataset, task_to_make
 from django.db import connection
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from controlcenter.modelling.tasks import parameters, states
 from controlcenter.modelling.tasks import services as tasks
+from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.schedules import firing, services
@@ -111,8 +111,7 @@ class Beats(RuleBasedStateMachine):
         self.clock.start()
         for index, (cron, missed, overlap) in enumerate(kinds):
             fields = {"name": f"s{index}", "cron": cron, "missed": missed, "overlap": overlap}
-            fields |= {"workflow": "refresh", "dataset": dataset}
-            fields |= {"parameters": parameters.defaults()}
+            fields |= task_to_make(dataset)
             made = services.create(workspace=self.workspace, account=self.account, fields=fields)
             self.models[made.pk] = Model(cron, missed, overlap, since=self.now)
 
@@ -152,7 +151,7 @@ class Beats(RuleBasedStateMachine):
         for model in self.models.values():
             model.look(self.now)
 
-    @rule(point=st.sampled_from(["create_task", "write", "record", "set_next"]), span=SPANS)
+    @rule(point=st.sampled_from(["carry_out", "write", "record", "set_next"]), span=SPANS)
     def killed_and_started_again(self, point, span):
         """A look ends in the middle; what it had not committed never was."""
         self.now += span
@@ -170,7 +169,8 @@ class Beats(RuleBasedStateMachine):
     @rule(which=WHICH)
     def tasks_end(self, which):
         row, model = self.chosen(which)
-        for task in Task.objects.filter(fire__schedule=row, state__in=states.INCOMPLETE):
+        made = row.fires.values("result_id")
+        for task in Task.objects.filter(pk__in=made, state__in=states.INCOMPLETE):
             tasks.cancel(task=task, account=None)
         model.open_tasks = 0
 
@@ -200,11 +200,11 @@ class Beats(RuleBasedStateMachine):
         for key in getattr(self, "models", {}):
             rows = Fire.objects.filter(schedule=key)
             made = rows.filter(outcome__in=["created", "made_up"])
-            assert made.filter(task__isnull=True).count() == 0
-            assert rows.filter(task__isnull=False).count() == made.count()
+            assert made.filter(result_id__isnull=True).count() == 0
+            assert rows.filter(result_id__isnull=False).count() == made.count()
         if hasattr(self, "workspace"):
             mine = Task.objects.filter(workspace=self.workspace)
-            assert mine.count() == Fire.objects.filter(task__in=mine).count()
+            assert mine.count() == Fire.objects.filter(result_id__in=mine.values("pk")).count()
 
 
 @pytest.mark.django_db(transaction=True)
