@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from django.db import IntegrityError, connection
-from django.db.migrations.executor import MigrationExecutor
+from upgrading import migrate, newest
 
 from controlcenter.platform.log.edges import edges_between
 from controlcenter.platform.log.models import Event
@@ -14,17 +14,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [("log", "0001_schema")]
 
 
-def migrate(targets):
-    executor = MigrationExecutor(connection)
-    executor.migrate(targets)
-    nodes = [target for target in targets if target[1] is not None]
-    return executor.loader.project_state(nodes).apps
-
-
 @pytest.fixture
 def now():
     """All migrations, whatever happens in between."""
-    leaves = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    leaves = newest()
     yield leaves
     migrate(leaves)
 

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from controlcenter_fixtures import make_dataset, make_task
 from django.db import IntegrityError, connection
-from django.db.migrations.executor import MigrationExecutor
+from upgrading import migrate, newest
 from webhook_fixtures import step
 
 from controlcenter.platform.webhooks import services
@@ -15,16 +15,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [("webhooks", "0001_initial")]
 
 
-def migrate(targets):
-    executor = MigrationExecutor(connection)
-    executor.migrate(targets)
-    return executor.loader.project_state(targets).apps
-
-
 @pytest.fixture
 def leaves():
     """All migrations, whatever happens in between."""
-    nodes = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    nodes = newest()
     yield nodes
     migrate(nodes)
 

@@ -4,11 +4,13 @@ import json
 import uuid
 
 import pytest
+from django.contrib import admin
 from django.db import transaction
+from django.urls import reverse
 from webhook_fixtures import PATH, make_due, send_all, step, verified, walk
 
 from controlcenter.platform.common import clock
-from controlcenter.platform.webhooks import outbox, subjects
+from controlcenter.platform.webhooks import outbox, services, subjects
 from controlcenter.platform.webhooks.models import Delivery
 from controlcenter.platform.webhooks.subjects import Event, Subject
 
@@ -141,3 +143,17 @@ def test_an_event_has_one_subject():
             subjects.register(Subject("gate.closed", (event_name,), describe=str))
     with pytest.raises(ValueError, match=r"alarm\.changed"):
         subjects.register(Subject("alarm.changed", ("alarm.moved",), describe=str))
+
+
+def test_the_admin_says_what_was_told_and_leads_there(workspace, owner, task, receiver, hook):
+    webhook, _ = hook(receiver.url)
+    alarm = uuid.uuid4()
+    tell(workspace, alarm, 5, "alarm.raised")
+    step(task, "building")
+    ping = services.test(webhook=webhook, account=owner)
+    page = admin.site.get_model_admin(Delivery)
+    shown = {row.subject_id: (page.what(row), page.about(row)) for row in Delivery.objects.all()}
+    assert shown[alarm] == ("burst: 5", f'<a href="/alarms/{alarm}/">burst: 5</a>')
+    address = reverse("admin:tasks_task_change", args=[task.pk])
+    assert shown[task.pk] == ("first → building", f'<a href="{address}">first → building</a>')
+    assert shown[ping.subject_id] == ("hook", "–")

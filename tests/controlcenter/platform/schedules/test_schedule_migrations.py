@@ -4,8 +4,7 @@ from datetime import timedelta
 
 import pytest
 from controlcenter_fixtures import make_dataset, make_schedule, make_task, task_to_make
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+from upgrading import migrate, newest
 
 from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks.models import Task
@@ -17,16 +16,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = [("schedules", "0001_initial")]
 
 
-def migrate(targets):
-    executor = MigrationExecutor(connection)
-    executor.migrate(targets)
-    return executor.loader.project_state(targets).apps
-
-
 @pytest.fixture
 def leaves():
     """All migrations, whatever happens in between."""
-    nodes = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    nodes = newest()
     yield nodes
     migrate(nodes)
 
