@@ -53,17 +53,17 @@ def times(expression: str, timezone: str, *, after: datetime) -> Iterator[dateti
     if len(expression.split()) != FIELDS:
         raise BadCron(f"got {expression!r} with {len(expression.split())} fields; {EXPECTED}")
     zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
-    found = CronSim(expression, after.astimezone(zone))
-    return _rising(found, after)
+    moments = CronSim(expression, after.astimezone(zone))
+    return _ascending(moments, after)
 
 
-def _rising(found: Iterator[datetime], after: datetime) -> Iterator[datetime]:
+def _ascending(moments: Iterator[datetime], after: datetime) -> Iterator[datetime]:
     """In UTC, without what is not later than the one before.
 
     Where a local hour comes twice, cronsim, asked in the second one, names moments of the first.
     """
     last = after
-    for one in found:
+    for one in moments:
         moment = one.astimezone(UTC)
         if moment > last:
             last = moment
@@ -72,12 +72,12 @@ def _rising(found: Iterator[datetime], after: datetime) -> Iterator[datetime]:
 
 def due(expression: str, timezone: str, *, after: datetime, until: datetime) -> list[datetime]:
     """The moments later than ``after`` and not later than ``until``, in order."""
-    found = []
+    moments = []
     for moment in times(expression, timezone, after=after):
         if moment > until:
             break
-        found.append(moment)
-    return found
+        moments.append(moment)
+    return moments
 
 
 def following(expression: str, timezone: str, *, after: datetime, count: int = 1) -> list[datetime]:

@@ -63,8 +63,8 @@ def fire_due(now: datetime | None = None) -> dict[str, int]:
 def due(now: datetime) -> list[object]:
     """Ids of the enabled schedules with something to decide, the longest due first."""
     waiting = Fire.objects.filter(schedule=OuterRef("pk"), outcome=Outcome.WAITING)
-    found = Schedule.objects.filter(Q(next_at__lte=now) | Exists(waiting), enabled=True)
-    return list(found.order_by("next_at").values_list("pk", flat=True))
+    schedules = Schedule.objects.filter(Q(next_at__lte=now) | Exists(waiting), enabled=True)
+    return list(schedules.order_by("next_at").values_list("pk", flat=True))
 
 
 @transaction.atomic
@@ -75,8 +75,8 @@ def look(schedule_id: object, now: datetime | None = None) -> list[str]:
         The outcomes: at most one of the fire that waited, at most one of the latest due.
     """
     locked = Schedule.objects.select_for_update(of=("self",), skip_locked=True)
-    found = locked.select_related("workspace").filter(enabled=True)
-    schedule = found.filter(pk=schedule_id).first()
+    enabled = locked.select_related("workspace").filter(enabled=True)
+    schedule = enabled.filter(pk=schedule_id).first()
     if schedule is None:
         return []
     return decide(schedule, now or clock.now())
@@ -106,8 +106,8 @@ def decide(schedule: Schedule, now: datetime) -> list[str]:
 
 def set_next(schedule: Schedule) -> None:
     """Write until when a locked schedule is decided, and its next fire time."""
-    found = cron.following(schedule.cron, schedule.timezone, after=schedule.decided_until)
-    schedule.next_at = found[0] if found and schedule.enabled else None
+    following = cron.following(schedule.cron, schedule.timezone, after=schedule.decided_until)
+    schedule.next_at = following[0] if following and schedule.enabled else None
     Schedule.objects.filter(pk=schedule.pk).update(
         decided_until=schedule.decided_until, next_at=schedule.next_at
     )

@@ -45,10 +45,10 @@ def current(schedule: Schedule) -> Schedule:
     """
     Workspace.objects.select_for_update().get(pk=schedule.workspace_id)
     locked = Schedule.objects.select_for_update(of=("self",))
-    found = locked.select_related("workspace").filter(pk=schedule.pk).first()
-    if found is None:
+    row = locked.select_related("workspace").filter(pk=schedule.pk).first()
+    if row is None:
         raise NotFound(f"Schedule {schedule.name!r} was deleted meanwhile.")
-    return found
+    return row
 
 
 def note(schedule: Schedule, account: Account, action: str, **details: Any) -> None:

@@ -70,7 +70,7 @@ def parse(url: str) -> Target:
     )
 
 
-def reached(address: Address) -> Address:
+def unwrapped(address: Address) -> Address:
     """Whom a packet reaches: an IPv4 address that is wrapped in an IPv6 one, unwrapped."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
@@ -84,7 +84,7 @@ def reached(address: Address) -> Address:
 
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet: neither private, local nor reserved."""
-    inner = reached(address)
+    inner = unwrapped(address)
     return inner.is_global and not inner.is_multicast
 
 
@@ -101,8 +101,8 @@ def resolve(target: Target, *, private: bool) -> list[str]:
         OSError: if the name does not resolve.
         Refused: if any of its addresses is not public and ``private`` is false.
     """
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not private:
         for text in addresses:
             if not is_public(ipaddress.ip_address(text)):

@@ -62,10 +62,12 @@ class WebhookForm(ConsoleForm):
 class WebhookAdmin(ScopedAdmin):
     """Addresses that are told of the transitions of tasks. A secret is shown once."""
 
-    list_display = ("name", "workspace", "host", "told", "enabled", "failing")
+    list_display = ("name", "workspace", "host", "events", "enabled", "failing")
     list_filter = (WorkspaceFilter, "enabled")
     search_fields = ("name",)
-    fields = ("workspace", "name", "host", "told", "enabled", "failing", "created_by", "rotated_at")
+    fields = (
+        "workspace", "name", "host", "events", "enabled", "failing", "created_by", "rotated_at",
+    )  # fmt: skip
     list_operations = (Operation("add", "Add webhook", "run_add", Role.OWNER, WebhookForm),)
     operations = (
         Operation("edit", "Change the webhook", "run_edit", Role.OWNER, WebhookForm),
@@ -89,7 +91,7 @@ class WebhookAdmin(ScopedAdmin):
         return origin(webhook.url)
 
     @admin.display(description="told of")
-    def told(self, webhook: Webhook) -> str:
+    def events(self, webhook: Webhook) -> str:
         return ", ".join(webhook.states) or "all states"
 
     @admin.display(description="failing since", ordering="failing_since")
@@ -102,8 +104,8 @@ class WebhookAdmin(ScopedAdmin):
             account=account_of(request),
             fields={name: data[name] for name in FIELDS},
         )
-        told = f"Webhook {webhook}: {secret}  Copy the secret now, it is shown this once."
-        return Done(told, self.list_url())
+        message = f"Webhook {webhook}: {secret}  Copy the secret now, it is shown this once."
+        return Done(message, self.list_url())
 
     def run_edit(self, request: HttpRequest, row: Webhook, data: dict[str, Any]) -> Done:
         fields = {name: data[name] for name in FIELDS}
@@ -116,8 +118,8 @@ class WebhookAdmin(ScopedAdmin):
 
     def run_rotate(self, request: HttpRequest, row: Webhook, data: dict[str, Any]) -> Done:
         secret = services.rotate(webhook=row, account=account_of(request))
-        told = f"Webhook {row}: {secret}  Copy the secret now, it is shown this once."
-        return Done(told, self.list_url())
+        message = f"Webhook {row}: {secret}  Copy the secret now, it is shown this once."
+        return Done(message, self.list_url())
 
     def run_delete(self, request: HttpRequest, row: Webhook, data: dict[str, Any]) -> Done:
         services.delete(webhook=row, account=account_of(request))
@@ -134,7 +136,8 @@ class DeliveryAdmin(ScopedAdmin):
     search_fields = ("id", "webhook__name", "subject_id")
     fields = (
         "id", "webhook", "about", "state", "attempts", "available_at", "last_status_code",
-        "last_error", "created_at", "first_attempt_at", "last_attempt_at", "delivered_at", "told",
+        "last_error", "created_at", "first_attempt_at", "last_attempt_at", "delivered_at",
+        "payload_text",
     )  # fmt: skip
     operations = (
         Operation(
@@ -162,7 +165,7 @@ class DeliveryAdmin(ScopedAdmin):
         return badge(TONES[DeliveryStatus(delivery.status)], delivery.status)
 
     @admin.display(description="payload")
-    def told(self, delivery: Delivery) -> SafeString:
+    def payload_text(self, delivery: Delivery) -> SafeString:
         return pretty(delivery.payload)
 
     def run_replay(self, request: HttpRequest, row: Delivery, data: dict[str, Any]) -> Done:

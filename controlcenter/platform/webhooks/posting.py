@@ -66,8 +66,8 @@ def post(
     started = time.monotonic()
     try:
         target = addresses.parse(url)
-        found = addresses.resolve(target, private=private)
-        link = connect(target, found, deadline=started + total)
+        usable = addresses.resolve(target, private=private)
+        link = connect(target, usable, deadline=started + total)
     except (BadAddress, Refused, TooLate) as error:
         return Answer(error=str(error))
     except OSError as error:
@@ -106,7 +106,7 @@ class Watch:
         self.link.close()
 
 
-def connect(target: Target, found: list[str], *, deadline: float) -> socket.socket:
+def connect(target: Target, usable: list[str], *, deadline: float) -> socket.socket:
     """A connection to the first of the addresses that takes it.
 
     Raises:
@@ -114,12 +114,13 @@ def connect(target: Target, found: list[str], *, deadline: float) -> socket.sock
         TooLate: if the time is over before.
     """
     last: OSError | None = None
-    for address in found:
-        left = deadline - time.monotonic()
-        if left <= 0:
+    for address in usable:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise TooLate(f"no connection to {target.host} in time")
         try:
-            return socket.create_connection((address, target.port), min(CONNECT_SECONDS, left))
+            timeout = min(CONNECT_SECONDS, remaining)
+            return socket.create_connection((address, target.port), timeout)
         except OSError as error:
             last = error
     raise last or OSError(f"{target.host} has no address")

@@ -41,7 +41,7 @@ FINAL = (DeliveryStatus.DELIVERED, DeliveryStatus.FAILED, DeliveryStatus.DROPPED
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedDelivery:
     """A delivery that this sender has until its lease ends.
 
     Args:
@@ -80,7 +80,7 @@ def due() -> QuerySet[Delivery]:
 
 
 @transaction.atomic
-def claim(room: int) -> list[Claimed]:
+def claim(room: int) -> list[ClaimedDelivery]:
     """Take up to ``room`` deliveries, in turns from each webhook that has some.
 
     Senders never wait for each other: a webhook that another one looks at is skipped.
@@ -94,21 +94,21 @@ def claim(room: int) -> list[Claimed]:
         .order_by("pk")
     )
     # Counted under the webhook's lock: all senders together keep to its limit.
-    rows = [list(mine(webhook)) for webhook in webhooks]
-    taken = [row for row in chain.from_iterable(zip_longest(*rows)) if row is not None][:room]
-    if not taken:
+    rows = [list(next_of(webhook)) for webhook in webhooks]
+    chosen = [row for row in chain.from_iterable(zip_longest(*rows)) if row is not None][:room]
+    if not chosen:
         return []
-    Delivery.objects.filter(pk__in=[row.pk for row in taken]).update(
+    Delivery.objects.filter(pk__in=[row.pk for row in chosen]).update(
         leased_until=Now() + LEASE,
         attempts=F("attempts") + 1,
         first_attempt_at=Coalesce("first_attempt_at", Now()),
         last_attempt_at=Now(),
     )
     of = {webhook.pk: webhook for webhook in webhooks}
-    return [claimed(row, of[row.webhook_id]) for row in taken]
+    return [signed(row, of[row.webhook_id]) for row in chosen]
 
 
-def mine(webhook: Webhook) -> QuerySet[Delivery]:
+def next_of(webhook: Webhook) -> QuerySet[Delivery]:
     """The next deliveries of a locked webhook, as many as it may have at once."""
     busy = Delivery.objects.filter(
         webhook=webhook, status=DeliveryStatus.PENDING, leased_until__gt=Now()
@@ -122,7 +122,7 @@ def mine(webhook: Webhook) -> QuerySet[Delivery]:
     )
 
 
-def claimed(row: Delivery, webhook: Webhook) -> Claimed:
+def signed(row: Delivery, webhook: Webhook) -> ClaimedDelivery:
     """What goes out for a row, signed with the secret of its webhook."""
     key, body, now = str(row.pk), body_of(row.payload), clock.now()
     present = signing.derive(settings.SECRET_KEY, webhook.secret_salt)
@@ -130,7 +130,7 @@ def claimed(row: Delivery, webhook: Webhook) -> Claimed:
     if webhook.previous_salt and webhook.rotated_at and now - webhook.rotated_at < BOTH_SECRETS:
         usable.append(signing.derive(settings.SECRET_KEY, webhook.previous_salt))
     known = signing.digest(present) == webhook.secret_digest
-    return Claimed(
+    return ClaimedDelivery(
         id=row.pk,
         webhook=webhook.pk,
         attempt=row.attempts + 1,
@@ -146,18 +146,18 @@ def claimed(row: Delivery, webhook: Webhook) -> Claimed:
 
 
 @transaction.atomic
-def settle(sent: Claimed, answer: Answer) -> str:
+def settle(claimed: ClaimedDelivery, answer: Answer) -> str:
     """Write down what came of an attempt.
 
     Returns:
         The delivery's status now; empty if the row is not this attempt's any more.
     """
-    webhook = Webhook.objects.select_for_update(no_key=True).filter(pk=sent.webhook).first()
-    row = Delivery.objects.select_for_update().filter(pk=sent.id).first()
+    webhook = Webhook.objects.select_for_update(no_key=True).filter(pk=claimed.webhook).first()
+    row = Delivery.objects.select_for_update().filter(pk=claimed.id).first()
     if webhook is None or row is None or row.status == DeliveryStatus.DELIVERED:
         return ""
-    mine = row.status == DeliveryStatus.PENDING and row.attempts == sent.attempt
-    if not mine and not answer.good:
+    is_current = row.status == DeliveryStatus.PENDING and row.attempts == claimed.attempt
+    if not is_current and not answer.good:
         return ""  # what a late attempt failed at says nothing; that the receiver took it does
     change: dict[str, Any] = {
         "leased_until": None,
@@ -213,8 +213,8 @@ def drop_waiting() -> int:
     An event that was under way while its webhook was disabled may leave one: so this runs
     again and again.
     """
-    left = Delivery.objects.filter(status=DeliveryStatus.PENDING, webhook__enabled=False)
-    return unlocked(left).update(status=DeliveryStatus.DROPPED, leased_until=None)
+    waiting = Delivery.objects.filter(status=DeliveryStatus.PENDING, webhook__enabled=False)
+    return unlocked(waiting).update(status=DeliveryStatus.DROPPED, leased_until=None)
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.webhooks import queue
 from controlcenter.platform.webhooks.outbox import CHANNEL
 from controlcenter.platform.webhooks.posting import TOTAL_SECONDS, Answer, post
-from controlcenter.platform.webhooks.queue import Claimed
+from controlcenter.platform.webhooks.queue import ClaimedDelivery
 
 log = structlog.get_logger(__name__)
 CHORE = "webhooks"
@@ -41,7 +41,7 @@ class Sender:
     def __init__(self) -> None:
         self.stopping = False
         self.under_way: set[tuple[uuid.UUID, int]] = set()
-        self.ended: deque[tuple[Claimed, Answer]] = deque()
+        self.ended: deque[tuple[ClaimedDelivery, Answer]] = deque()
         self.next_upkeep = 0.0
         self.listener = Listener(CHANNEL)
         self.wake_read, self.wake_write = os.pipe()
@@ -75,13 +75,13 @@ class Sender:
 
     def send_due(self) -> int:
         """Start a request for each delivery that can be had."""
-        found = queue.claim(ROOM - len(self.under_way))
-        for claimed in found:
+        deliveries = queue.claim(ROOM - len(self.under_way))
+        for claimed in deliveries:
             self.under_way.add((claimed.id, claimed.attempt))
             Thread(target=self.send, args=[claimed], daemon=True).start()
-        return len(found)
+        return len(deliveries)
 
-    def send(self, claimed: Claimed) -> None:
+    def send(self, claimed: ClaimedDelivery) -> None:
         """One request, in a thread of its own that never asks the database."""
         answer = Answer(error="the sender failed: see its log")
         try:

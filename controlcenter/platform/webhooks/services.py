@@ -49,10 +49,10 @@ def current(webhook: Webhook) -> Webhook:
     Raises:
         NotFound: if somebody deleted it meanwhile.
     """
-    found = Webhook.objects.select_for_update(no_key=True).filter(pk=webhook.pk).first()
-    if found is None:
+    row = Webhook.objects.select_for_update(no_key=True).filter(pk=webhook.pk).first()
+    if row is None:
         raise NotFound(f"Webhook {webhook.name!r} was deleted meanwhile.")
-    return found
+    return row
 
 
 def note(webhook: Webhook, account: Account, action: str, **details: Any) -> None:
@@ -121,11 +121,11 @@ def update(*, webhook: Webhook, account: Account, fields: dict[str, Any]) -> Web
 def delete(*, webhook: Webhook, account: Account) -> None:
     """Remove a webhook with its deliveries."""
     locked(webhook.workspace)
-    found = Webhook.objects.select_for_update().filter(pk=webhook.pk).first()
-    if found is None:
+    row = Webhook.objects.select_for_update().filter(pk=webhook.pk).first()
+    if row is None:
         raise NotFound(f"Webhook {webhook.name!r} was deleted meanwhile.")
-    note(found, account, "delete", url=found.url)
-    found.delete()
+    note(row, account, "delete", url=row.url)
+    row.delete()
 
 
 @transaction.atomic
@@ -165,21 +165,21 @@ def replay(*, delivery: Delivery, account: Account) -> Delivery:
         Conflict: if it waits anyway, or its webhook is disabled.
     """
     webhook = enabled(current(delivery.webhook))
-    found = Delivery.objects.select_for_update().filter(pk=delivery.pk).first()
-    if found is None:
+    row = Delivery.objects.select_for_update().filter(pk=delivery.pk).first()
+    if row is None:
         raise NotFound(f"Delivery {delivery.pk} is not there any more.")
-    if found.status == DeliveryStatus.PENDING:
+    if row.status == DeliveryStatus.PENDING:
         raise Conflict("The delivery is pending: it is sent without being asked again.")
-    Delivery.objects.filter(pk=found.pk).update(
+    Delivery.objects.filter(pk=row.pk).update(
         status=DeliveryStatus.PENDING,
         available_at=Now(),
         leased_until=None,
         delivered_at=None,
         earlier_attempts=F("attempts"),
     )
-    note(webhook, account, "replay", delivery=str(found.pk), was=found.status)
+    note(webhook, account, "replay", delivery=str(row.pk), was=row.status)
     outbox.wake()
-    return Delivery.objects.select_related("webhook").get(pk=found.pk)
+    return Delivery.objects.select_related("webhook").get(pk=row.pk)
 
 
 def enabled(webhook: Webhook) -> Webhook:
