@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webhook_fixtures import PATH, make_due, send_all, step, told, verified, walk
 
-from controlcenter.modelling.tasks import parameters, webhook_events
+from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks import services as tasks
-from controlcenter.modelling.tasks.models import Transition
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.webhooks import queue, services
@@ -279,16 +278,6 @@ def test_old_deliveries_are_forgotten_pending_ones_never(task, receiver, hook, s
     Delivery.objects.exclude(pk=two.pk).update(created_at=F("created_at") - timedelta(days=31))
     sender.keep_up()
     assert set(Delivery.objects.values_list("pk", flat=True)) == {two.pk, three.pk}
-
-
-def test_a_transition_costs_one_look_where_nobody_listens(
-    task, django_assert_num_queries, hook, receiver
-):
-    taken = Transition.objects.create(task=task, source="pending", target="building", actor="x")
-    hook(receiver.url, states=["completed"])
-    with django_assert_num_queries(1):
-        webhook_events.tell(task, taken)
-    assert Delivery.objects.count() == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([200, 500])), max_size=25))
