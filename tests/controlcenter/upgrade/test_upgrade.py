@@ -46,18 +46,23 @@ COUNTED = (
 READS = """
 import json
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.task_schedules.action import spec_of
+from controlcenter.modelling.tasks.models import Task, Transition
 from controlcenter.modelling.tasks.queueing import waiting
 from controlcenter.modelling.tasks.versions import kept_version
 from controlcenter.platform.log.edges import edges_between
 from controlcenter.platform.runs.claims import claim
 from controlcenter.platform.runs.models import Run
+from controlcenter.platform.schedules.models import Fire
+from controlcenter.platform.webhooks.models import Delivery
 from controlcenter.serving.incremental.queries import present_graph
 
 tasks = {task.name: task for task in Task.objects.all()}
 waits = tasks["waiting"]
 run = waits.runs.get()
 held = claim(run.pk, worker="test")
+fire = Fire.objects.get()
+spec = spec_of(fire.schedule)
 print(json.dumps({
     "stages": sorted(run.kind for run in tasks["Demo"].runs.all()),
     "made": kept_version(tasks["Demo"]).number,
@@ -66,6 +71,11 @@ print(json.dumps({
     "claimed": [held.kind, Task.objects.get(pk=waits.pk).state],
     "edges": [row[3] for rows in edges_between(waits.workspace_id) for row in rows],
     "graph": len(present_graph(waits.workspace_id)),
+    "schedule": [spec.workflow, spec.dataset.name, spec.parameters["epochs"], spec.priority],
+    "fire": Task.objects.get(pk=fire.result_id).name,
+    "deliveries": sorted([delivery.payload["data"]["to"], Transition.objects.get(
+        pk=delivery.event_id, task=delivery.subject_id
+    ).target] for delivery in Delivery.objects.exclude(subject_id=None)),
 }))
 """
 
@@ -140,4 +150,7 @@ def test_an_installation_of_before_keeps_its_data_and_becomes_as_a_fresh_one(ins
         "claimed": ["building", "building"],
         "edges": ["u1"],
         "graph": 9,
+        "schedule": ["refresh", "Synthetic telecom population", 3, 0],
+        "fire": "nightly",
+        "deliveries": [["completed", "completed"], ["training", "training"]],
     }

@@ -13,7 +13,7 @@ from controlcenter.platform.schedules.firing import fire_due
 from controlcenter.platform.schedules.models import Fire, Schedule
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BEFORE = [("schedules", "0001_initial")]
+BEFORE = [("schedules", "0001_schema")]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from controlcenter.platform.webhooks import services
 from controlcenter.platform.webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BEFORE = [("webhooks", "0001_initial")]
+BEFORE = [("webhooks", "0001_schema")]
 
 
 @pytest.fixture
