@@ -101,7 +101,7 @@ def stuck_tasks() -> list[str]:
     A task that was never started waits for a person, and so does a suspended one.
     """
     live = Run.objects.filter(
-        task=OuterRef("pk"), status=RunStatus.RUNNING, lease_expires_at__gt=Now()
+        owner_id=OuterRef("pk"), status=RunStatus.RUNNING, lease_expires_at__gt=Now()
     )
     queued = Run.objects.filter(owner_id=OuterRef("pk"), status=RunStatus.QUEUED)
     started = Run.objects.filter(owner_id=OuterRef("pk"))

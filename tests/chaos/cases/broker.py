@@ -41,7 +41,7 @@ def redelivered(system: System) -> int:
     long = scripted_task(building={"steps": LONG_STEPS, "seconds": 0.2, "checkpoints": False})
     start(long)
     until(lambda: a_stage_runs([long]), "the long stage runs")
-    run = Run.objects.get(owner_id=long, kind="building")
+    run = Run.objects.get(owner_id=long.pk, kind="building")
     until(lambda: dropped(system, run), "the message of the long stage is delivered again")
     assert a_stage_runs([long]), "the stage was over when its message came again"
     thrice(system)
