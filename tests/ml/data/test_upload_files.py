@@ -38,7 +38,8 @@ def zipped(files, compression=zipfile.ZIP_DEFLATED):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name)  # without the time: the bytes name a test
+            archive.writestr(entry, content, compression)
     return out.getvalue()
 
 
