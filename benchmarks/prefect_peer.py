@@ -72,7 +72,7 @@ class Peer:
     def server(self) -> Iterator[dict[str, str]]:
         """Prefect's server with an empty database, and the environment of its clients."""
         home = Path(tempfile.mkdtemp(prefix="ups-prefect-"))
-        port = choose_port(wanted=[], taken=[])
+        port = choose_port(preferred=[], reserved=[])
         environment = {
             **os.environ,
             "PREFECT_HOME": str(home),

@@ -29,7 +29,7 @@ def system(*, workers: int, application: str = "workers.app") -> Iterator[str]:
         RuntimeError: if they don't answer in time, with the end of the log.
     """
     data_dir = locate.data_dir()
-    ports = {"web": choose_port(wanted=[], taken=[]), "flower": 0}
+    ports = {"web": choose_port(preferred=[], reserved=[]), "flower": 0}
     found = {app.name: app for app in APPLICATIONS}
     parts = [found["web"], found["relay"]]
     parts += [worker(found["worker-refresh"], number, application) for number in range(workers)]

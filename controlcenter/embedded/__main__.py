@@ -182,8 +182,8 @@ def restart(data_dir: Path, name: str) -> int:
     """Stop one process; the supervisor starts it again."""
     state = State.load(data_dir)
     if name not in state.processes or not supervised(state):
-        known = ", ".join(state.processes) or "nothing"
-        print(f"no running process {name!r}; there are: {known}", file=sys.stderr)
+        names = ", ".join(state.processes) or "nothing"
+        print(f"no running process {name!r}; there are: {names}", file=sys.stderr)
         return 1
     before = state.processes[name]
     watcher = Supervisor(data_dir=data_dir)

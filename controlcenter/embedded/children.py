@@ -96,13 +96,13 @@ def left_behind(who: Identity) -> list[int]:
     leader = _stat(who.pid)
     if leader and leader.started != who.started:
         return []  # the pid was reused, which it can only be once the session is empty
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != who.pid:
             stat = _stat(int(entry.name))
             if stat and stat.session == who.pid and stat.state not in "ZX":
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
 def stop(stopping: Sequence[tuple[Identity, Launch]]) -> list[str]:

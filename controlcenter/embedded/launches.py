@@ -24,24 +24,24 @@ def server_ports(server: Server, *, ports: dict[str, int]) -> bool:
     """
     before = dict(ports)
     for name in server.ports:
-        others = [port for other, port in ports.items() if other != name]
-        wanted = [ports[name]] if name in ports else []
+        reserved = [port for other, port in ports.items() if other != name]
+        preferred = [ports[name]] if name in ports else []
         if name in FOLLOWING:
             leader, distance = FOLLOWING[name]
-            wanted = [ports[leader] + distance, *wanted]
-        ports[name] = choose_port(wanted=wanted, taken=others)
+            preferred = [ports[leader] + distance, *preferred]
+        ports[name] = choose_port(preferred=preferred, reserved=reserved)
     return any(name in before and before[name] != ports[name] for name in server.ports)
 
 
 def application_port(name: str, *, ports: dict[str, int]) -> None:
     """Choose the port of ``web`` or ``flower``: the one asked for, the last one, or a usual one."""
     setting, usual = APPLICATION_PORTS[name]
-    asked = os.environ.get(setting)
-    wanted = [int(asked)] if asked else []
-    wanted += [ports[name]] if name in ports else []
-    wanted += range(usual, usual + 10)
-    others = [port for other, port in ports.items() if other != name]
-    ports[name] = choose_port(wanted=wanted, taken=others)
+    configured = os.environ.get(setting)
+    preferred = [int(configured)] if configured else []
+    preferred += [ports[name]] if name in ports else []
+    preferred += range(usual, usual + 10)
+    reserved = [port for other, port in ports.items() if other != name]
+    ports[name] = choose_port(preferred=preferred, reserved=reserved)
 
 
 def application(

@@ -40,11 +40,11 @@ class PostgreSQL:
         cluster = cluster_folder(home.data_dir)
         if not (cluster / "PG_VERSION").exists():
             initialise(binaries, cluster, home=home)
-        found = (cluster / "PG_VERSION").read_text(encoding="utf-8").strip()
-        if found != MAJOR:
+        version = (cluster / "PG_VERSION").read_text(encoding="utf-8").strip()
+        if version != MAJOR:
             raise RuntimeError(
-                f"{cluster} holds data of PostgreSQL {found}, expected {MAJOR}: "
-                f"dump it with version {found}, or use another UPS_DATA_DIR"
+                f"{cluster} holds data of PostgreSQL {version}, expected {MAJOR}: "
+                f"dump it with version {version}, or use another UPS_DATA_DIR"
             )
         clear_stale_pid(cluster)
 
@@ -75,17 +75,17 @@ class PostgreSQL:
             autocommit=True,
         )
         with connection:
-            known = "SELECT 1 FROM pg_database WHERE datname = %s"
-            if connection.execute(known, [locate.DATABASE]).fetchone() is None:
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
+            if connection.execute(query, [locate.DATABASE]).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {locate.DATABASE}")
 
 
 def has_account(url: str, username: str) -> bool:
     """Whether somebody of this name may sign in to the system; False if the database can't say."""
-    known = "SELECT 1 FROM accounts_account WHERE username = %s AND is_active"
+    query = "SELECT 1 FROM accounts_account WHERE username = %s AND is_active"
     try:
         with psycopg.connect(url, connect_timeout=5) as connection:
-            return connection.execute(known, [username]).fetchone() is not None
+            return connection.execute(query, [username]).fetchone() is not None
     except psycopg.Error:
         return False
 

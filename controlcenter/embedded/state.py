@@ -77,12 +77,12 @@ def write_private(path: Path, content: dict[str, Any]) -> None:
 def ensure_secrets(data_dir: Path) -> dict[str, str]:
     """Read the secrets of a data directory, making those that are missing."""
     path = data_dir / "secrets.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    missing = [name for name in SECRETS if name not in known]
+    secrets_by_name = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    missing = [name for name in SECRETS if name not in secrets_by_name]
     if missing:
-        known |= {name: randomness.token_hex(24) for name in missing}
-        write_private(path, known)
-    return {name: str(known[name]) for name in SECRETS}
+        secrets_by_name |= {name: randomness.token_hex(24) for name in missing}
+        write_private(path, secrets_by_name)
+    return {name: str(secrets_by_name[name]) for name in SECRETS}
 
 
 def is_free(port: int) -> bool:
@@ -96,20 +96,20 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose_port(*, wanted: Iterable[int], taken: Iterable[int]) -> int:
+def choose_port(*, preferred: Iterable[int], reserved: Iterable[int]) -> int:
     """The first wanted port that is free, else a random free one.
 
     Args:
-        wanted: in order of preference.
-        taken: ports that are promised to somebody else.
+        preferred: in order of preference.
+        reserved: ports that are promised to somebody else.
 
     Raises:
         RuntimeError: if no free port was found.
     """
-    avoid = set(taken)
+    avoid = set(reserved)
     dice = random.SystemRandom()
     guesses = (dice.choice(PORT_RANGE) for _ in range(500))
-    for port in [*wanted, *guesses]:
+    for port in [*preferred, *guesses]:
         if port not in avoid and is_free(port):
             return port
     raise RuntimeError(f"no free port between {PORT_RANGE.start} and {PORT_RANGE.stop}")

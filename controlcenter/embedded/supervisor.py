@@ -58,7 +58,9 @@ class Supervisor:
         self.data_dir = data_dir
         self.ephemeral_for = ephemeral_for
         self.owner = children.identify(ephemeral_for) if ephemeral_for else None
-        self.servers = {one.name: one for one in SERVERS if not os.environ.get(one.setting)}
+        self.servers = {
+            server.name: server for server in SERVERS if not os.environ.get(server.setting)
+        }
         self.applications = () if servers_only else processes.local()
         self.secrets = ensure_secrets(data_dir)
         self.state = State.load(data_dir)
@@ -96,9 +98,9 @@ class Supervisor:
         """Stop the application processes together, then the servers in reverse."""
         recorded = [server for server in SERVERS if server.name in self.state.processes]
         servers = [self._server_launch(server) for server in recorded]
-        known = {launch.name for launch in servers}
+        server_names = {launch.name for launch in servers}
         self.watch.stop_strangers(
-            keep={n: r.command for n, r in self.state.processes.items() if n in known},
+            keep={n: r.command for n, r in self.state.processes.items() if n in server_names},
             grace_seconds={app.name: app.grace_seconds for app in processes.local()},
         )
         for launch in reversed(servers):
@@ -155,11 +157,13 @@ class Supervisor:
         for name in launches.APPLICATION_PORTS:
             if self.watch.running(name) is None:
                 launches.application_port(name, ports=self.state.ports)
-        wanted = [self._application_launch(app) for app in self.applications]
+        applications = [self._application_launch(app) for app in self.applications]
         servers = {n: r.command for n, r in self.state.processes.items() if n in self.servers}
-        self.watch.stop_strangers(keep=servers | {one.name: one.fingerprint for one in wanted})
+        self.watch.stop_strangers(
+            keep=servers | {launch.name: launch.fingerprint for launch in applications}
+        )
         self._migrate()
-        for launch in wanted:
+        for launch in applications:
             if not self.watch.adopt(launch):
                 self.watch.start(launch)
         self._await("web", self._ask_web, seconds=WEB_DEADLINE_SECONDS)

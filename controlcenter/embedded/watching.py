@@ -67,9 +67,9 @@ class ProcessWatch:
     def tick(self) -> None:
         """Start again what has ended, each with a growing delay of its own."""
         children.reap()
-        for one in list(self.watched.values()):
-            if not children.alive(one.who):
-                self._revive(one)
+        for process in list(self.watched.values()):
+            if not children.alive(process.who):
+                self._revive(process)
         logs.bound(self.data_dir / "logs")
 
     def stop(self, launches: Collection[Launch]) -> None:
@@ -124,20 +124,22 @@ class ProcessWatch:
         )
         self.state.save(self.data_dir)
 
-    def _revive(self, one: Watched) -> None:
+    def _revive(self, process: Watched) -> None:
         now = time.monotonic()
-        if one.due is None:
-            children.kill(one.who)  # what its session left behind
-            self._delay(one, after=one.failures + 1 if now - one.since < STEADY_SECONDS else 0)
-        elif now >= one.due:
+        if process.due is None:
+            children.kill(process.who)  # what its session left behind
+            self._delay(
+                process, after=process.failures + 1 if now - process.since < STEADY_SECONDS else 0
+            )
+        elif now >= process.due:
             try:
-                self.start(self.relaunch(one.launch), failures=one.failures)
+                self.start(self.relaunch(process.launch), failures=process.failures)
             except (OSError, RuntimeError) as error:
-                log.warning("%s cannot start: %s", one.launch.name, error)
-                self._delay(one, after=one.failures + 1)
+                log.warning("%s cannot start: %s", process.launch.name, error)
+                self._delay(process, after=process.failures + 1)
 
-    def _delay(self, one: Watched, *, after: int) -> None:
-        one.failures = after
+    def _delay(self, process: Watched, *, after: int) -> None:
+        process.failures = after
         seconds = min(FIRST_DELAY_SECONDS * 2**after, LONGEST_DELAY_SECONDS) if after else 0.0
-        one.due = time.monotonic() + seconds
-        log.warning("%s does not run, starting it in %g s", one.launch.name, seconds)
+        process.due = time.monotonic() + seconds
+        log.warning("%s does not run, starting it in %g s", process.launch.name, seconds)

@@ -45,11 +45,11 @@ def children(workspace_id: Any, refs: Iterable[Ref], limit: int) -> tuple[list[R
     cut = False
     for kind, of in OF_KIND.items():
         for rows in of(workspace_id, ids[kind]) if ids[kind] else []:
-            found = list(rows[: limit + 1])
-            cut |= len(found) > limit
-            proposed |= dict.fromkeys(found[:limit])
+            batch = list(rows[: limit + 1])
+            cut |= len(batch) > limit
+            proposed |= dict.fromkeys(batch[:limit])
     having = {e.target for e in parents(workspace_id, proposed) if e.source in sources}
-    return [one for one in proposed if one in having], cut
+    return [child for child in proposed if child in having], cut
 
 
 class Refs:
@@ -64,7 +64,7 @@ class Refs:
 
 def of_datasets(workspace_id: Any, ids: Ids) -> list[Refs]:
     rows = Dataset.objects.filter(workspace=workspace_id, pk__in=ids)
-    makers = [facts.made_by(told) for told in rows.values_list("report__made_by", flat=True)]
+    makers = [facts.made_by(origin) for origin in rows.values_list("report__made_by", flat=True)]
     tasks = [uuid.UUID(maker[0]) for maker in makers if maker is not None]
     optimized = facts.done(workspace_id, states.OPTIMIZING)
     users = optimized.filter(Q(task__in=tasks) | Q(reuses__task__in=tasks)).values("task")
@@ -81,7 +81,7 @@ def of_datasets(workspace_id: Any, ids: Ids) -> list[Refs]:
 def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
     versions = ModelVersion.objects.filter(workspace=workspace_id, graph_files__run_id__in=ids)
     same = versions.values("pk")
-    taken = facts.done(workspace_id, states.BUILDING).filter(
+    copies = facts.done(workspace_id, states.BUILDING).filter(
         task__dataset__isnull=True, task__base_version__in=same, reuses__isnull=True
     )
     users = StageRun.objects.filter(Q(pk__in=ids) | Q(reuses__in=ids), kind=states.BUILDING)
@@ -92,7 +92,7 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
     profiles = scored.order_by().values_list(KT("metrics__version"), flat=True).distinct()
     return [
         Refs(VERSION, versions.order_by("-number").values_list("pk", flat=True).distinct()),
-        Refs(GRAPH, taken.order_by("-created_at").values_list("pk", flat=True)),
+        Refs(GRAPH, copies.order_by("-created_at").values_list("pk", flat=True)),
         Refs(PROFILES, profiles),
     ]
 

@@ -98,11 +98,11 @@ def place(lineage: Lineage) -> dict[str, Box]:
     x = float(MARGIN)
     for kinds in COLUMNS:
         column = [node for node in lineage.nodes if node.kind in kinds]
-        wanted = {node.key: beside(parents.get(node.key, []), boxes) for node in column}
+        level = {node.key: beside(parents.get(node.key, []), boxes) for node in column}
         y = float(MARGIN)
-        for node in sorted(column, key=lambda n: (wanted[n.key], str(n.at or ""), n.key)):
-            y = max(y, wanted[node.key]) if wanted[node.key] < inf else y
-            boxes[node.key] = box(node, x, y, asked=node.key in lineage.asked)
+        for node in sorted(column, key=lambda n: (level[n.key], str(n.at or ""), n.key)):
+            y = max(y, level[node.key]) if level[node.key] < inf else y
+            boxes[node.key] = box(node, x, y, requested=node.key in lineage.starts)
             y += ROW
         x += (WIDTH + GAP) if column else 0
     return boxes
@@ -116,9 +116,9 @@ def beside(parents: list[str], boxes: dict[str, Box]) -> float:
     return inf if parents else float(MARGIN)
 
 
-def box(node: Node, x: float, y: float, *, asked: bool) -> Box:
+def box(node: Node, x: float, y: float, *, requested: bool) -> Box:
     said = node.state if node.exists else "gone"
-    styles = (("ups-asked", asked), ("ups-gone", not node.exists))
+    styles = (("ups-asked", requested), ("ups-gone", not node.exists))
     return Box(
         node=node,
         x=round(x, 1),
@@ -165,8 +165,8 @@ def summary(lineage: Lineage) -> str:
     counts: dict[str, int] = {}
     for node in lineage.nodes:
         counts[TITLES[node.kind]] = counts.get(TITLES[node.kind], 0) + 1
-    told = ", ".join(f"{count} × {title}" for title, count in counts.items())
-    return f"Lineage: {told}; {len(lineage.edges)} lines. The table below says the same."
+    counted = ", ".join(f"{count} × {title}" for title, count in counts.items())
+    return f"Lineage: {counted}; {len(lineage.edges)} lines. The table below says the same."
 
 
 def as_table(lineage: Lineage) -> Table:
@@ -174,8 +174,8 @@ def as_table(lineage: Lineage) -> Table:
     names = {node.key: node for node in lineage.nodes}
     sources: dict[str, list[str]] = {}
     for edge in lineage.edges:
-        told = f"{names[edge.source.key].name} ({edge.how})"
-        sources.setdefault(edge.target.key, []).append(told)
+        source = f"{names[edge.source.key].name} ({edge.how})"
+        sources.setdefault(edge.target.key, []).append(source)
     rows = [table_row(node, sources.get(node.key, [])) for node in lineage.nodes]
     columns = ["what", "name", "made", "by", "from", "numbers", "is there"]
     return Table("Lineage as a table", columns, rows, wide=True)

@@ -28,16 +28,16 @@ def producer() -> str:
     return f"urn:user-profile-system:{quote(code_version(), safe='')}"
 
 
-def facet(name: str, kind: str, spec: str, /, **told: Any) -> Facets:
+def facet(name: str, kind: str, spec: str, /, **fields: Any) -> Facets:
     """One facet under its name, as version ``spec`` of its schema has it."""
     url = f"{SPEC}/facets/{spec}/{kind}.json#/$defs/{kind}"
-    return {name: {"_producer": producer(), "_schemaURL": url, **told}}
+    return {name: {"_producer": producer(), "_schemaURL": url, **fields}}
 
 
 def parent(run_id: str, namespace: str, name: str) -> Facets:
     """The task of a run."""
-    told = {"run": {"runId": run_id}, "job": {"namespace": namespace, "name": name}}
-    return facet("parent", "ParentRunFacet", "1-2-0", **told)
+    run_and_job = {"run": {"runId": run_id}, "job": {"namespace": namespace, "name": name}}
+    return facet("parent", "ParentRunFacet", "1-2-0", **run_and_job)
 
 
 def error_message(message: str) -> Facets:
@@ -59,13 +59,15 @@ class DatasetFacts:
     """What is known of all the datasets that some runs read and wrote."""
 
     def __init__(self, workspace_id: Any, runs: Iterable[StageRun], ports: Iterable[Ports]) -> None:
-        refs = list(dict.fromkeys(r for one in ports for r in (*one.inputs, *one.outputs)))
+        refs = list(dict.fromkeys(r for port in ports for r in (*port.inputs, *port.outputs)))
         ids = by_kind(refs)
         uploads = [ref(DATASET, pk) for pk in ids[UPLOAD]]
-        described = [*refs, *(one for one in uploads if one not in refs)]
+        described = [*refs, *(upload for upload in uploads if upload not in refs)]
         self.nodes: dict[Ref, Node] = {n.ref: n for n in describe(workspace_id, described)}
         rows = Dataset.objects.filter(workspace=workspace_id, pk__in=[*ids[DATASET], *ids[UPLOAD]])
-        self.schemas = {str(pk): told for pk, told in rows.values_list("pk", "schema") if told}
+        self.schemas = {
+            str(pk): schema for pk, schema in rows.values_list("pk", "schema") if schema
+        }
         self.models = {str(pk): files for pk, files in files_of(ids[MODEL]).items()}
         trained = [run for run in runs if run.kind == states.TRAINING]
         tasks = {run.task_id for run in trained if run.task_id is not None}
@@ -88,67 +90,67 @@ class DatasetFacts:
             version=code,
         )  # fmt: skip
 
-    def input(self, namespace: str, one: Ref) -> Facets:
+    def input(self, namespace: str, dataset: Ref) -> Facets:
         """A dataset that is read."""
-        told = self.counts(one)
+        counts = self.counts(dataset)
         quality: dict[str, Any] = {"columnMetrics": {}} | {
-            theirs: told[ours]
+            theirs: counts[ours]
             for ours, theirs in (("rows", "rowCount"), ("bytes", "bytes"), ("files", "fileCount"))
-            if ours in told
+            if ours in counts
         }
         more = facet(
             "dataQualityMetrics", "DataQualityMetricsInputDatasetFacet", "1-0-3", **quality
         )
-        return self.dataset(namespace, one) | ({"inputFacets": more} if told else {})
+        return self.dataset(namespace, dataset) | ({"inputFacets": more} if counts else {})
 
-    def output(self, namespace: str, one: Ref) -> Facets:
+    def output(self, namespace: str, dataset: Ref) -> Facets:
         """A dataset that was written."""
-        told = self.counts(one)
+        counts = self.counts(dataset)
         written = {
-            theirs: told[ours]
+            theirs: counts[ours]
             for ours, theirs in (("rows", "rowCount"), ("bytes", "size"), ("files", "fileCount"))
-            if ours in told
+            if ours in counts
         }
         more = facet("outputStatistics", "OutputStatisticsOutputDatasetFacet", "1-0-2", **written)
-        return self.dataset(namespace, one) | ({"outputFacets": more} if told else {})
+        return self.dataset(namespace, dataset) | ({"outputFacets": more} if counts else {})
 
-    def dataset(self, namespace: str, one: Ref) -> Facets:
-        found: Facets = {}
-        if one.kind in TYPES:
-            found |= facet(
-                "datasetType", "DatasetTypeDatasetFacet", "1-0-1", datasetType=TYPES[one.kind]
+    def dataset(self, namespace: str, dataset: Ref) -> Facets:
+        facets: Facets = {}
+        if dataset.kind in TYPES:
+            facets |= facet(
+                "datasetType", "DatasetTypeDatasetFacet", "1-0-1", datasetType=TYPES[dataset.kind]
             )
-        schema = self.schemas.get(one.id) if one.kind == DATASET else None
+        schema = self.schemas.get(dataset.id) if dataset.kind == DATASET else None
         if schema is not None:
-            found |= facet("schema", "SchemaDatasetFacet", "1-2-0", fields=fields_of(schema))
-        hashed = self.version_of(one)
+            facets |= facet("schema", "SchemaDatasetFacet", "1-2-0", fields=fields_of(schema))
+        hashed = self.version_of(dataset)
         if hashed:
-            found |= facet("version", "DatasetVersionDatasetFacet", "1-0-1", datasetVersion=hashed)
-        return {"namespace": namespace, "name": f"{one.kind}/{one.id}", "facets": found}
+            facets |= facet("version", "DatasetVersionDatasetFacet", "1-0-1", datasetVersion=hashed)
+        return {"namespace": namespace, "name": f"{dataset.kind}/{dataset.id}", "facets": facets}
 
-    def version_of(self, one: Ref) -> str:
+    def version_of(self, dataset: Ref) -> str:
         """A hash of its content, where there is one."""
-        if one.kind == MODEL:
-            return digest(self.models.get(one.id, []))
-        node = self.nodes.get(ref(DATASET, one.id) if one.kind == UPLOAD else one)
+        if dataset.kind == MODEL:
+            return digest(self.models.get(dataset.id, []))
+        node = self.nodes.get(ref(DATASET, dataset.id) if dataset.kind == UPLOAD else dataset)
         if node is None:
             return ""
-        return node.hashes.get("sha256" if one.kind == UPLOAD else "files", "")
+        return node.hashes.get("sha256" if dataset.kind == UPLOAD else "files", "")
 
-    def counts(self, one: Ref) -> dict[str, int]:
+    def counts(self, dataset: Ref) -> dict[str, int]:
         """Rows, bytes and files, where they are known."""
-        if one.kind == MODEL:
-            return {name: int(n) for name, n in files_size(self.models.get(one.id, [])).items()}
-        node = self.nodes.get(ref(DATASET, one.id) if one.kind == UPLOAD else one)
+        if dataset.kind == MODEL:
+            return {name: int(n) for name, n in files_size(self.models.get(dataset.id, [])).items()}
+        node = self.nodes.get(ref(DATASET, dataset.id) if dataset.kind == UPLOAD else dataset)
         if node is None:
             return {}
-        told, found = node.numbers, {}
-        if one.kind in (DATASET, PROFILES) and any(name in told for name in ROWS):
-            found["rows"] = int(sum(told.get(name, 0) for name in ROWS))
+        numbers, counts = node.numbers, {}
+        if dataset.kind in (DATASET, PROFILES) and any(name in numbers for name in ROWS):
+            counts["rows"] = int(sum(numbers.get(name, 0) for name in ROWS))
         # A raw dataset's bytes are those of its upload.
-        if one.kind in (UPLOAD, GRAPH) or node.kind == DERIVED:
-            found |= {name: int(told[name]) for name in ("bytes", "files") if name in told}
-        return found
+        if dataset.kind in (UPLOAD, GRAPH) or node.kind == DERIVED:
+            counts |= {name: int(numbers[name]) for name in ("bytes", "files") if name in numbers}
+        return counts
 
 
 def fields_of(schema: dict[str, Any]) -> list[dict[str, Any]]:

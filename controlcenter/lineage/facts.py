@@ -37,8 +37,8 @@ def finished_runs(workspace_id: Any, kind: str, tasks: Collection[Any]) -> dict[
 def derived_datasets(workspace_id: Any, tasks: Collection[Any]) -> dict[Iteration, str]:
     """Id of the derived dataset that an iteration of a task works on, where it has one."""
     rows = done(workspace_id, states.OPTIMIZING).filter(task__in=tasks)
-    told = rows.values_list("task", "iteration", KT("metrics__dataset"))
-    return {(task, iteration): dataset for task, iteration, dataset in told if dataset}
+    outputs = rows.values_list("task", "iteration", KT("metrics__dataset"))
+    return {(task, iteration): dataset for task, iteration, dataset in outputs if dataset}
 
 
 def graphs_of(workspace_id: Any, versions: Collection[Any]) -> dict[uuid.UUID, uuid.UUID]:
@@ -80,8 +80,8 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
             "metrics__users", KT("metrics__graph"),
         )
     )  # fmt: skip
-    wanted = set(versions)
-    last = {row[0]: row for row in rows if row[0] in wanted}
+    requested = set(versions)
+    last = {row[0]: row for row in rows if row[0] in requested}
     built = finished_runs(workspace_id, states.BUILDING, {row[2] for row in last.values()})
     return {
         version: Scoring(
@@ -94,8 +94,8 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
 
 def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:
     """The versions that profiles are of now."""
-    mine = Profile.objects.filter(workspace=workspace_id, model_version=OuterRef("pk"))
-    rows = ModelVersion.objects.filter(Exists(mine), workspace=workspace_id, pk__in=versions)
+    profiles = Profile.objects.filter(workspace=workspace_id, model_version=OuterRef("pk"))
+    rows = ModelVersion.objects.filter(Exists(profiles), workspace=workspace_id, pk__in=versions)
     return {str(pk) for pk in rows.values_list("pk", flat=True)}
 
 

@@ -89,11 +89,11 @@ def describe(workspace_id: Any, refs: Iterable[Ref]) -> list[Node]:
     """A node for each ref that has a row, in their order."""
     refs = list(refs)
     ids = by_kind(refs)
-    known: Found = {}
+    nodes: Found = {}
     for kind, of in OF_KIND.items():
         if ids[kind]:
-            known |= {node.ref: node for node in of(workspace_id, ids[kind])}
-    return [known[one] for one in refs if one in known]
+            nodes |= {node.ref: node for node in of(workspace_id, ids[kind])}
+    return [nodes[reference] for reference in refs if reference in nodes]
 
 
 def datasets(workspace_id: Any, ids: Ids) -> list[Node]:
@@ -246,23 +246,23 @@ def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
     wrote = facts.scorings(workspace_id, ids)
     there = facts.with_profiles(workspace_id, ids)
     rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
-    found = []
+    nodes = []
     for pk, number in rows.values_list("pk", "number"):
-        one = wrote.get(str(pk))
-        found.append(
+        scoring = wrote.get(str(pk))
+        nodes.append(
             Node(
                 ref=ref(PROFILES, pk),
                 kind=PROFILES,
                 name=f"profiles of version {number}",
-                at=one.at if one else None,
-                run=text(one.run) if one else None,
-                task=text(one.task) if one else None,
-                iteration=one.iteration if one else None,
+                at=scoring.at if scoring else None,
+                run=text(scoring.run) if scoring else None,
+                task=text(scoring.task) if scoring else None,
+                iteration=scoring.iteration if scoring else None,
                 exists=str(pk) in there,
-                numbers=numbers(users=one.users) if one else {},
+                numbers=numbers(users=scoring.users) if scoring else {},
             )
         )
-    return found
+    return nodes
 
 
 def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
@@ -272,32 +272,32 @@ def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
     )  # fmt: skip
     of = {str(row["model_version"]) for row in rows if row["model_version"]}
     wrote = facts.scorings(workspace_id, of)
-    found = []
+    nodes = []
     for row in rows:
-        one = wrote.get(str(row["model_version"]))
-        found.append(
+        scoring = wrote.get(str(row["model_version"]))
+        nodes.append(
             Node(
                 ref=ref(PROFILE, row["user_id"]),
                 kind=PROFILE,
                 name=row["user_id"],
                 at=row["scored_at"] or row["created_at"],
-                run=text(one.run) if one else None,
-                task=text(one.task) if one else None,
-                iteration=one.iteration if one else None,
+                run=text(scoring.run) if scoring else None,
+                task=text(scoring.task) if scoring else None,
+                iteration=scoring.iteration if scoring else None,
                 numbers=numbers(revision=row["revision"], score=row["final_score"]),
                 score_validated=validated(row["score_basis"]),
             )
         )
-    return found
+    return nodes
 
 
 def files_of(run_ids: Collection[Any]) -> dict[Any, list[Artifact]]:
     """The files of runs, by run, in the order of their names."""
-    found: dict[Any, list[Artifact]] = defaultdict(list)
+    by_run: dict[Any, list[Artifact]] = defaultdict(list)
     rows = Artifact.objects.filter(run_id__in=run_ids).exclude(name=CHECKPOINT)
     for artifact in sorted(rows, key=lambda file: file.name):
-        found[artifact.run_id].append(artifact)
-    return found
+        by_run[artifact.run_id].append(artifact)
+    return by_run
 
 
 def files_size(files: list[Artifact]) -> dict[str, float]:
@@ -317,9 +317,9 @@ def numbers(**values: float | None) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def texts(**told: str) -> dict[str, str]:
+def texts(**values: str) -> dict[str, str]:
     """Those that say something."""
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def text(value: Any) -> str | None:

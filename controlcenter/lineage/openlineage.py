@@ -70,14 +70,14 @@ def page(
     return Page(list(events(workspace, shown)), last)
 
 
-def pages(workspace: Workspace, **asked: Any) -> Iterator[Page]:
+def pages(workspace: Workspace, **filters: Any) -> Iterator[Page]:
     """All pages, one after the other."""
-    found = page(workspace, **asked)
-    yield found
-    while found.last is not None:
-        since, after = found.last
-        found = page(workspace, **(asked | {"since": since, "after": after}))
-        yield found
+    current = page(workspace, **filters)
+    yield current
+    while current.last is not None:
+        since, after = current.last
+        current = page(workspace, **(filters | {"since": since, "after": after}))
+        yield current
 
 
 def begun(rows: QuerySet[Any], since: datetime | None, after: uuid.UUID | None) -> QuerySet[Any]:
@@ -96,55 +96,55 @@ def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
     runs = [row for row in rows if isinstance(row, StageRun)]
     wiring = Wiring(workspace.pk, runs)
     ports = {run.pk: wiring.ports(run) for run in runs}
-    known = facets.DatasetFacts(workspace.pk, runs, ports.values())
+    dataset_facts = facets.DatasetFacts(workspace.pk, runs, ports.values())
     for row in rows:
         if isinstance(row, StageRun):
-            yield from run_events(workspace, row, ports[row.pk], known)
+            yield from run_events(workspace, row, ports[row.pk], dataset_facts)
         else:
             yield from task_events(workspace, row)
 
 
 def run_events(
-    workspace: Workspace, run: StageRun, ports: Ports, known: facets.DatasetFacts
+    workspace: Workspace, run: StageRun, ports: Ports, dataset_facts: facets.DatasetFacts
 ) -> Iterator[Event]:
     name = f"{run.task.workflow}.{run.kind}" if run.task else run.kind
-    inputs = [known.input(namespace(workspace), one) for one in ports.inputs]
-    told: Event = {
+    inputs = [dataset_facts.input(namespace(workspace), dataset) for dataset in ports.inputs]
+    fields: Event = {
         "run": {"runId": str(run.pk), "facets": parent(workspace, run.task)},
-        "job": job(workspace, name, facets.job_type("STAGE") | known.code(run)),
+        "job": job(workspace, name, facets.job_type("STAGE") | dataset_facts.code(run)),
         "inputs": inputs,
         "outputs": [],
     }
-    yield event("START", run.started_at, told)
+    yield event("START", run.started_at, fields)
     if run.status in ENDS:
-        outputs = [known.output(namespace(workspace), one) for one in ports.outputs]
-        ended = told | {"outputs": outputs}
-        ended["run"] = with_error(told["run"], ENDS[RunStatus(run.status)], run.error)
+        outputs = [dataset_facts.output(namespace(workspace), dataset) for dataset in ports.outputs]
+        ended = fields | {"outputs": outputs}
+        ended["run"] = with_error(fields["run"], ENDS[RunStatus(run.status)], run.error)
         yield event(ENDS[RunStatus(run.status)], run.finished_at, ended)
 
 
 def task_events(workspace: Workspace, task: Task) -> Iterator[Event]:
     """A task is the parent of its runs; what is read and written is theirs."""
-    told: Event = {
+    fields: Event = {
         "run": {"runId": str(task.pk), "facets": {}},
         "job": job(workspace, task.workflow, facets.job_type("WORKFLOW")),
         "inputs": [],
         "outputs": [],
     }
-    yield event("START", task.started_at, told)
+    yield event("START", task.started_at, fields)
     if task.state in TASK_ENDS:
         kind = TASK_ENDS[task.state]
         yield event(
-            kind, task.finished_at, told | {"run": with_error(told["run"], kind, task.error)}
+            kind, task.finished_at, fields | {"run": with_error(fields["run"], kind, task.error)}
         )
 
 
-def event(kind: str, at: datetime | None, told: Event) -> Event:
+def event(kind: str, at: datetime | None, fields: Event) -> Event:
     assert at is not None
     return {
         "eventType": kind,
         "eventTime": at.isoformat(),
-        **told,
+        **fields,
         "producer": producer(),
         "schemaURL": f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent",
     }
@@ -155,8 +155,8 @@ def namespace(workspace: Workspace) -> str:
     return f"ups:{workspace.slug}"
 
 
-def job(workspace: Workspace, name: str, told: Event) -> Event:
-    return {"namespace": namespace(workspace), "name": name, "facets": told}
+def job(workspace: Workspace, name: str, job_facets: Event) -> Event:
+    return {"namespace": namespace(workspace), "name": name, "facets": job_facets}
 
 
 def parent(workspace: Workspace, task: Task | None) -> Event:

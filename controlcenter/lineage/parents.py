@@ -43,20 +43,20 @@ def parents(workspace_id: Any, refs: Iterable[Ref]) -> list[Edge]:
 def of_datasets(workspace_id: Any, ids: Ids) -> list[Edge]:
     """A derived dataset: its source, and the evaluation whose suggestions it carried out."""
     rows = Dataset.objects.filter(workspace=workspace_id, pk__in=ids, source__isnull=False)
-    edges, asked = [], {}
-    for pk, source, told in rows.values_list("pk", "source", "report__made_by"):
+    edges, previous = [], {}
+    for pk, source, origin in rows.values_list("pk", "source", "report__made_by"):
         edges.append(Edge(ref(DATASET, source), ref(DATASET, pk), "optimized"))
-        maker = facts.made_by(told)
+        maker = facts.made_by(origin)
         if maker is not None and maker[1] > 0:
-            asked[pk] = (uuid.UUID(maker[0]), maker[1] - 1)
+            previous[pk] = (uuid.UUID(maker[0]), maker[1] - 1)
     reports = EvaluationReport.objects.filter(
-        task__workspace=workspace_id, task__in={task for task, _ in asked.values()}
+        task__workspace=workspace_id, task__in={task for task, _ in previous.values()}
     )
-    known = {(task, it): pk for pk, task, it in reports.values_list("pk", "task", "iteration")}
+    report_ids = {(task, it): pk for pk, task, it in reports.values_list("pk", "task", "iteration")}
     suggested = [
-        Edge(ref(EVALUATION, known[before]), ref(DATASET, pk), "suggested")
-        for pk, before in asked.items()
-        if before in known
+        Edge(ref(EVALUATION, report_ids[before]), ref(DATASET, pk), "suggested")
+        for pk, before in previous.items()
+        if before in report_ids
     ]
     return edges + suggested
 
@@ -70,14 +70,14 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Edge]:
     )
     derived = facts.derived_datasets(workspace_id, {task for _, task, *_ in rows})
     bases = {base for *_, dataset, base in rows if dataset is None and base is not None}
-    taken = facts.graphs_of(workspace_id, bases) if bases else {}
+    copied = facts.graphs_of(workspace_id, bases) if bases else {}
     edges = []
     for pk, task, iteration, dataset, base in rows:
         working = derived.get((task, iteration)) or dataset
         if working is not None:
             edges.append(Edge(ref(DATASET, working), ref(GRAPH, pk), "built"))
-        elif base in taken:
-            edges.append(Edge(ref(GRAPH, taken[base]), ref(GRAPH, pk), "taken over"))
+        elif base in copied:
+            edges.append(Edge(ref(GRAPH, copied[base]), ref(GRAPH, pk), "taken over"))
     return edges
 
 
@@ -108,9 +108,9 @@ def of_profiles(workspace_id: Any, ids: Ids) -> list[Edge]:
     edges = [Edge(ref(VERSION, pk), ref(PROFILES, pk), "scored") for pk in ids]
     wrote = facts.scorings(workspace_id, ids)
     own = facts.graphs_of(workspace_id, list(wrote))
-    for version, one in wrote.items():
-        if one.graph is not None and one.graph != own.get(uuid.UUID(version)):
-            edges.append(Edge(ref(GRAPH, one.graph), ref(PROFILES, version), "scored"))
+    for version, scoring in wrote.items():
+        if scoring.graph is not None and scoring.graph != own.get(uuid.UUID(version)):
+            edges.append(Edge(ref(GRAPH, scoring.graph), ref(PROFILES, version), "scored"))
     return edges
 
 

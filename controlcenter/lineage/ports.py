@@ -75,8 +75,8 @@ class Wiring:
         assert run.task is not None
         if run.kind == states.OPTIMIZING:
             before = self.reports.get((run.task_id, run.iteration - 1))
-            told = named((DATASET, run.task.dataset_id), (EVALUATION, before))
-            return told, named((DATASET, run.metrics.get("dataset")))
+            inputs = named((DATASET, run.task.dataset_id), (EVALUATION, before))
+            return inputs, named((DATASET, run.metrics.get("dataset")))
         if run.kind == states.BUILDING:
             return self.of_building(run), named((GRAPH, made))
         graph, model = self.graph(run), self.trained.get(key)

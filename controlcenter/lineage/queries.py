@@ -31,25 +31,25 @@ class Lineage:
     """A part of the lineage with what is known of each thing.
 
     Args:
-        asked: Keys of the nodes it is around.
+        starts: Keys of the nodes it is around.
     """
 
-    asked: list[str]
+    starts: list[str]
     nodes: list[Node]
     edges: list[Edge]
     truncated: bool
 
 
 def around(
-    workspace_id: Any, asked: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
+    workspace_id: Any, starts: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
 ) -> Lineage:
     """What some things were made from and what was made from them, described."""
-    found = surroundings(workspace_id, asked, inputs, limit)
-    nodes = describe(workspace_id, found.refs)
-    known = {node.ref for node in nodes}
-    keys = [one.key for one in found.asked if one in known]
-    edges = [edge for edge in found.edges if {edge.source, edge.target} <= known]
-    return Lineage(keys, nodes, edges, found.truncated)
+    part = surroundings(workspace_id, starts, inputs, limit)
+    nodes = describe(workspace_id, part.refs)
+    existing = {node.ref for node in nodes}
+    keys = [start.key for start in part.starts if start in existing]
+    edges = [edge for edge in part.edges if {edge.source, edge.target} <= existing]
+    return Lineage(keys, nodes, edges, part.truncated)
 
 
 def of_dataset(dataset: Dataset, limit: int = LIMIT) -> Lineage:
@@ -81,22 +81,22 @@ def of_task(task: Task, limit: int = LIMIT) -> Lineage:
 def of_active(workspace_id: Any, limit: int = LIMIT) -> Lineage:
     """Around the active version of a workspace; nothing where there is none."""
     pointer = ActiveVersion.objects.filter(workspace=workspace_id).first()
-    asked = [ref(VERSION, pointer.version_id)] if pointer else []
-    return around(workspace_id, asked, limit=limit)
+    starts = [ref(VERSION, pointer.version_id)] if pointer else []
+    return around(workspace_id, starts, limit=limit)
 
 
 def made_by_task(task: Task) -> list[Ref]:
     """What the finished stages of a task left, iteration by iteration."""
-    mine, home = [task.pk], task.workspace_id
+    tasks, home = [task.pk], task.workspace_id
     scored = facts.done(home, states.EMBEDDING).filter(task=task, metrics__has_key="users")
     versions = ModelVersion.objects.filter(task_id=task.pk).order_by("iteration")
     reports = EvaluationReport.objects.filter(task=task).order_by("iteration")
     wrote = scored.order_by("iteration").values_list("metrics__version", flat=True)
-    found: list[tuple[str, Iterable[Any]]] = [
-        (DATASET, facts.derived_datasets(home, mine).values()),
-        (GRAPH, facts.finished_runs(home, states.BUILDING, mine).values()),
+    products: list[tuple[str, Iterable[Any]]] = [
+        (DATASET, facts.derived_datasets(home, tasks).values()),
+        (GRAPH, facts.finished_runs(home, states.BUILDING, tasks).values()),
         (VERSION, versions.values_list("pk", flat=True)),
         (EVALUATION, reports.values_list("pk", flat=True)),
         (PROFILES, wrote),
     ]
-    return [ref(kind, pk) for kind, rows in found for pk in rows if pk is not None]
+    return [ref(kind, pk) for kind, rows in products for pk in rows if pk is not None]

@@ -43,7 +43,7 @@ def ref(kind: str, pk: Any) -> Ref:
 
 def by_kind(refs: Iterable[Ref]) -> dict[str, list[str]]:
     """Their ids by kind; a kind that is not there has none."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for one in refs:
-        found[one.kind].append(one.id)
-    return found
+    ids: dict[str, list[str]] = defaultdict(list)
+    for reference in refs:
+        ids[reference.kind].append(reference.id)
+    return ids

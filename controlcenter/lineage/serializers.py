@@ -58,7 +58,9 @@ class LineageGraphSerializer(serializers.Serializer[Any]):
     """What something was made from, and what was made from it."""
 
     asked = serializers.ListField(
-        child=serializers.CharField(), help_text="Keys of the nodes that the graph is around."
+        source="starts",
+        child=serializers.CharField(),
+        help_text="Keys of the nodes that the graph is around.",
     )
     nodes = LineageNodeSerializer(many=True)
     edges = LineageEdgeSerializer(many=True)

@@ -42,7 +42,7 @@ class LineageBase(InWorkspace, APIView):
     """One workspace; whoever may read may read where things come from."""
 
     roles = {"get": Role.VIEWER}
-    known: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
     request: Request
 
     def params(self) -> dict[str, str]:
@@ -52,10 +52,10 @@ class LineageBase(InWorkspace, APIView):
             ValidationError: if one is not known here.
         """
         given = {n: str(v) for n, v in self.request.query_params.items() if n not in COMMON}
-        unknown = sorted(set(given) - self.known)
+        unknown = sorted(set(given) - self.parameters)
         if unknown:
-            told = f"is not known here; known are {', '.join(sorted(self.known))}"
-            raise ValidationError(dict.fromkeys(unknown, told))
+            message = f"is not known here; known are {', '.join(sorted(self.parameters))}"
+            raise ValidationError(dict.fromkeys(unknown, message))
         return given
 
     def find(self, model: type[Model], field: str, value: str) -> Any:
@@ -66,16 +66,16 @@ class LineageBase(InWorkspace, APIView):
         """
         rows: Any = model._default_manager
         visible = rows.visible_to(self.account).in_workspace(self.workspace)
-        found = visible.filter(**{field: value}).first()
-        if found is None:
+        row = visible.filter(**{field: value}).first()
+        if row is None:
             raise NotFound(f"No {model._meta.verbose_name} {value!r} that you can see.")
-        return found
+        return row
 
 
 class LineageView(LineageBase):
     """What was made from what: datasets, graphs, model versions, evaluations, profiles."""
 
-    known = frozenset(OF)
+    parameters = frozenset(OF)
 
     @extend_schema(
         parameters=[
@@ -91,8 +91,8 @@ class LineageView(LineageBase):
         active. The parameters exclude each other."""
         given = self.params()
         if len(given) > 1:
-            told = f"give one of them, got {', '.join(sorted(given))}"
-            raise ValidationError(dict.fromkeys(given, told))
+            message = f"give one of them, got {', '.join(sorted(given))}"
+            raise ValidationError(dict.fromkeys(given, message))
         for name, value in given.items():
             model, field, of = OF[name]
             key = uuid_of(name, value) if field == "pk" else value
@@ -103,7 +103,7 @@ class LineageView(LineageBase):
 class OpenLineageView(LineageBase):
     """Runs and tasks as OpenLineage events."""
 
-    known = frozenset({"since", "after", "limit", "task"})
+    parameters = frozenset({"since", "after", "limit", "task"})
     content_negotiation_class = AnyAccept
 
     @extend_schema(
@@ -164,8 +164,8 @@ def time_of(value: str | None) -> datetime | None:
     try:
         moment: datetime | None = UtcField(required=False).clean(value)
     except FormError as error:
-        told = f"got {value!r}, expected ISO 8601 with a zone"
-        raise ValidationError({"since": told}) from error
+        message = f"got {value!r}, expected ISO 8601 with a zone"
+        raise ValidationError({"since": message}) from error
     return moment
 
 
@@ -174,6 +174,6 @@ def limit_of(value: str | None) -> int:
     if value is None:
         return openlineage.LIMIT
     if not value.isdecimal() or not 1 <= int(value) <= openlineage.MAX_LIMIT:
-        told = f"got {value!r}, expected 1 to {openlineage.MAX_LIMIT}"
-        raise ValidationError({"limit": told})
+        message = f"got {value!r}, expected 1 to {openlineage.MAX_LIMIT}"
+        raise ValidationError({"limit": message})
     return int(value)

@@ -26,20 +26,20 @@ class LineagePart:
     """A part of the lineage.
 
     Args:
-        asked: What it is around.
+        starts: What it is around.
         refs: All of its things, in the order they were found: the nearest first.
         edges: Between those.
         truncated: Whether there is more than it shows.
     """
 
-    asked: list[Ref]
+    starts: list[Ref]
     refs: list[Ref] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     truncated: bool = False
 
 
 def surroundings(
-    workspace_id: Any, asked: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
+    workspace_id: Any, requested: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
 ) -> LineagePart:
     """The lineage around some things, upstream and downstream.
 
@@ -57,29 +57,29 @@ def surroundings(
     def down(refs: list[Ref]) -> tuple[list[Ref], bool]:
         return children(workspace_id, refs, limit)
 
-    starts = list(dict.fromkeys(asked))
+    starts = list(dict.fromkeys(requested))
     above, more_above = reach([*starts, *inputs], up, max(limit // 2, 1))
     below, more_below = reach(starts, down, max(limit - len(above) + len(starts), 1))
     refs = list(dict.fromkeys([*above, *below]))
-    known = set(refs)
-    edges = {edge for edge in parents(workspace_id, refs) if edge.source in known}
+    nodes = set(refs)
+    edges = {edge for edge in parents(workspace_id, refs) if edge.source in nodes}
     return LineagePart(starts, refs, sorted(edges), more_above or more_below)
 
 
 def reach(starts: Iterable[Ref], step: Step, limit: int) -> tuple[list[Ref], bool]:
     """What can be reached, breadth first, and whether something was left out."""
-    found = list(dict.fromkeys(starts))
-    cut = len(found) > limit
-    found = found[:limit]
-    known, front = set(found), found
+    reached = list(dict.fromkeys(starts))
+    cut = len(reached) > limit
+    reached = reached[:limit]
+    visited, front = set(reached), reached
     for _ in range(STEPS):
         if not front:
-            return found, cut
+            return reached, cut
         following, more = step(front)
-        front = [one for one in dict.fromkeys(following) if one not in known]
-        room = min(limit - len(found), max(limit // SHARE, 1))
+        front = [neighbour for neighbour in dict.fromkeys(following) if neighbour not in visited]
+        room = min(limit - len(reached), max(limit // SHARE, 1))
         cut |= more or len(front) > room
         front = front[:room]
-        known |= set(front)
-        found = found + front
-    return found, cut or bool(front)
+        visited |= set(front)
+        reached = reached + front
+    return reached, cut or bool(front)

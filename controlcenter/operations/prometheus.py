@@ -118,8 +118,8 @@ def incremental_metrics() -> Iterator[Metric]:
     }
     for name, (text, value) in of.items():
         values = {key: value(row) for key, row in rows.items()}
-        known = {key: found for key, found in values.items() if found is not None}
-        yield labelled(name, text, ["workspace"], known)
+        measured = {key: value for key, value in values.items() if value is not None}
+        yield labelled(name, text, ["workspace"], measured)
     given_up = Loop.objects.filter(wanted=False).exclude(trouble="")
     failed = {(slug,): 1.0 for slug in given_up.values_list("workspace__slug", flat=True)}
     text = "1: it stopped by itself and nobody started or stopped it since"

@@ -23,10 +23,10 @@ def gpus() -> list[dict[str, Any]]:
     )
     if answer.returncode != 0:
         return []
-    found = []
+    devices = []
     for line in answer.stdout.splitlines():
         name, percent, used, total = (part.strip() for part in line.split(","))
-        found.append(
+        devices.append(
             {
                 "name": name,
                 "percent": float(percent),
@@ -34,7 +34,7 @@ def gpus() -> list[dict[str, Any]]:
                 "memory_total_bytes": int(total) * MIB,
             }
         )
-    return found
+    return devices
 
 
 def snapshot() -> dict[str, Any]:

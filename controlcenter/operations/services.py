@@ -12,7 +12,7 @@ from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.common.errors import Conflict
 
 
-def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]) -> Task:
+def train_fusion(*, workspace: Workspace, account: Account, overrides: dict[str, Any]) -> Task:
     """Fuse rules and embeddings of the active version anew.
 
     Raises:
@@ -20,14 +20,14 @@ def train_fusion(*, workspace: Workspace, account: Account, told: dict[str, Any]
     """
     spec = TaskSpec(
         workflow=Workflow.FUSION,
-        parameters=parameters.defaults() | told,
+        parameters=parameters.defaults() | overrides,
         name="Fusion training",
     )
     task, _ = services.create(workspace=workspace, account=account, spec=spec)
     return task
 
 
-def train_network(*, workspace: Workspace, account: Account, told: dict[str, Any]) -> Task:
+def train_network(*, workspace: Workspace, account: Account, overrides: dict[str, Any]) -> Task:
     """Train everything anew on the active version's dataset, else on the newest ready one.
 
     Raises:
@@ -41,7 +41,7 @@ def train_network(*, workspace: Workspace, account: Account, told: dict[str, Any
         raise Conflict("The workspace has no dataset that is ready: upload one first.")
     spec = TaskSpec(
         workflow=Workflow.REFRESH,
-        parameters=parameters.defaults() | told,
+        parameters=parameters.defaults() | overrides,
         dataset=dataset,
         name="Training of the network",
     )

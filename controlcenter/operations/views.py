@@ -72,7 +72,7 @@ class OperationView(InWorkspace, APIView):
     roles: dict[str, Role] = {}
     request: Request
 
-    def told(self, serializer_class: type[Any]) -> dict[str, Any]:
+    def validated(self, serializer_class: type[Any]) -> dict[str, Any]:
         serializer = serializer_class(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
@@ -113,7 +113,7 @@ class IngestionStopView(OperationView):
             workspace=self.workspace,
             account=self.account,
             stopped=self.stopped,
-            reason=self.told(SwitchSerializer)["reason"],
+            reason=self.validated(SwitchSerializer)["reason"],
         )
         return Response(SwitchedSerializer(switch).data)
 
@@ -143,7 +143,7 @@ class IncrementalStartView(OperationView):
     @extend_schema(request=ToggleSerializer, responses={202: IncrementalSerializer})
     def post(self, request: Request) -> Response:
         """Have scores follow the events; a worker takes it up. Starting twice is harmless."""
-        reason = self.told(ToggleSerializer)["reason"]
+        reason = self.validated(ToggleSerializer)["reason"]
         switching.start(workspace=self.workspace, account=self.account, reason=reason)
         return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
 
@@ -156,7 +156,7 @@ class IncrementalStopView(OperationView):
     @extend_schema(request=ToggleSerializer, responses={202: IncrementalSerializer})
     def post(self, request: Request) -> Response:
         """Have the loop end; its worker hands it back once its states are stored."""
-        reason = self.told(ToggleSerializer)["reason"]
+        reason = self.validated(ToggleSerializer)["reason"]
         switching.stop(workspace=self.workspace, account=self.account, reason=reason)
         return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
 
@@ -170,7 +170,9 @@ class FusionTrainingView(OperationView):
     def post(self, request: Request) -> Response:
         """A task of the workflow ``fusion`` on the active version."""
         task = services.train_fusion(
-            workspace=self.workspace, account=self.account, told=self.told(FusionTrainingSerializer)
+            workspace=self.workspace,
+            account=self.account,
+            overrides=self.validated(FusionTrainingSerializer),
         )
         return Response(TaskSerializer(task).data, status=202)
 
@@ -184,7 +186,9 @@ class NetworkTrainingView(OperationView):
     def post(self, request: Request) -> Response:
         """A task of the workflow ``refresh`` that trains everything anew."""
         task = services.train_network(
-            workspace=self.workspace, account=self.account, told=self.told(TrainingSerializer)
+            workspace=self.workspace,
+            account=self.account,
+            overrides=self.validated(TrainingSerializer),
         )
         return Response(TaskSerializer(task).data, status=202)
 
@@ -197,7 +201,7 @@ class RuleRefreshView(OperationView):
     @extend_schema(request=None, responses={202: TaskSerializer})
     def post(self, request: Request) -> Response:
         """A task that fuses the present rules with the active version and rescores."""
-        task = services.train_fusion(workspace=self.workspace, account=self.account, told={})
+        task = services.train_fusion(workspace=self.workspace, account=self.account, overrides={})
         return Response(TaskSerializer(task).data, status=202)
 
 

@@ -28,13 +28,13 @@ class EngineStart:
     """A loop to go on with.
 
     Args:
-        seen: The position in the log up to which the engine knows it.
+        position: The position in the log up to which the engine knows it.
         waiting: Users whose own events are not in their scores yet, and since when (seconds).
     """
 
     model: ModelBundle
     engine: IncrementalEngine
-    seen: LogPosition
+    position: LogPosition
     waiting: Mapping[str, float]
 
 
@@ -62,17 +62,17 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
         raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
     model = model_of(execution, version)
     engine = IncrementalEngine.restore(model.model, model.encoder, state, now=model.now)
-    seen = LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
-    return EngineStart(model, engine, seen, about["waiting"])
+    position = LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
+    return EngineStart(model, engine, position, about["waiting"])
 
 
-def packed(engine: IncrementalEngine, seen: LogPosition, waiting: Mapping[str, float]) -> bytes:
+def packed(engine: IncrementalEngine, position: LogPosition, waiting: Mapping[str, float]) -> bytes:
     """A checkpoint: a line of JSON, then what the engine says."""
-    assert seen.at is not None
+    assert position.at is not None
     about = {
         "format": FORMAT,
-        "snapshot": seen.snapshot,
-        "at": seen.at.isoformat(),
+        "snapshot": position.snapshot,
+        "at": position.at.isoformat(),
         "waiting": dict(waiting),
     }
     return json.dumps(about).encode() + b"\n" + engine.checkpoint()

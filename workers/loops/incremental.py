@@ -95,7 +95,7 @@ def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool
     execution.progress(0.0, f"loading {version}")
     refresher = Refresher(execution, owned, version, begin(execution, owned, version))
     execution.progress(0.0, "catching up with the event log")
-    execution.with_database(lambda: refresher.catch_up(owned.seen))
+    execution.with_database(lambda: refresher.catch_up(owned.position))
     refresher.publish()
     execution.progress(0.0, f"refreshing with {version}")
     loop = Upkeep(execution, refresher)
@@ -110,7 +110,7 @@ def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool
         )
         if instructions.generation != owned.generation:
             raise Superseded(f"the profiles are of generation {instructions.generation}")
-        if not instructions.wanted and loop.end():
+        if not instructions.enabled and loop.end():
             return True
         execution.with_database(refresher.consume)
         refresher.answer(instructions.requests)
@@ -197,7 +197,9 @@ class Upkeep:
     def checkpoint(self) -> None:
         """Store the states; the checkpoint before is removed once this one is recorded."""
         path = self.execution.folder / "checkpoint"
-        path.write_bytes(packed(self.refresher.engine, self.refresher.seen, self.refresher.waiting))
+        path.write_bytes(
+            packed(self.refresher.engine, self.refresher.position, self.refresher.waiting)
+        )
         stored, _ = self.execution.put(path, f"checkpoint-{self.refresher.ticks}")
         path.unlink()
         before = self.execution.with_database(

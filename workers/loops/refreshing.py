@@ -65,7 +65,7 @@ class Refresher:
         self.version = version
         self.model = start.model
         self.engine = start.engine
-        self.seen = start.seen
+        self.position = start.position
         self.waiting: dict[str, float] = dict(start.waiting)
         self.basis = self.model.metrics.score.target
         self.stale_from: float | None = None
@@ -79,7 +79,7 @@ class Refresher:
     @property
     def now(self) -> float:
         """The database's time when the log was last looked at, in seconds."""
-        return self.seen.at.timestamp() if self.seen.at else 0.0
+        return self.position.at.timestamp() if self.position.at else 0.0
 
     @property
     def stale(self) -> bool:
@@ -91,7 +91,7 @@ class Refresher:
         Args:
             published: The events up to here are counted.
         """
-        if published.at and (self.seen.at is None or self.seen.at < published.at):
+        if published.at and (self.position.at is None or self.position.at < published.at):
             self.consume(published, again=True)
         self.consume()
 
@@ -105,13 +105,13 @@ class Refresher:
         position = until or current_position()
         came_at = self.came_at(position)
         events = edges = 0
-        for rows in edges_between(self.claim.workspace_id, since=self.seen, until=position):
+        for rows in edges_between(self.claim.workspace_id, since=self.position, until=position):
             frame = event_frame(rows)
             for part in frame.iter_slices(APPLY_EVENTS):
                 self.execution.check()
                 edges += self.apply(part, came_at)
             events += frame.height
-        self.seen = position
+        self.position = position
         self.unsaved = self.unsaved or events > 0
         if not again:
             self._events += events
@@ -121,9 +121,9 @@ class Refresher:
         """Since when rows are stale by what came up to the position, in seconds: of events that
         nobody looked at for long it is not the moment when somebody does."""
         assert position.at is not None
-        if self.seen.at and position.at - self.seen.at < LONG_UNSEEN:
+        if self.position.at and position.at - self.position.at < LONG_UNSEEN:
             return position.at.timestamp()
-        first = first_edge_after(self.claim.workspace_id, self.seen.snapshot)
+        first = first_edge_after(self.claim.workspace_id, self.position.snapshot)
         return min(first or position.at, position.at).timestamp()
 
     def apply(self, events: pl.DataFrame, now: float) -> int:
@@ -210,7 +210,7 @@ class Refresher:
                     workspace_id=workspace_id,
                     version=self.version,
                     basis=self.basis,
-                    seen=self.seen,
+                    position=self.position,
                 )
                 write_items(items, workspace_id=workspace_id, version=self.version)
                 if published is not None:
@@ -227,7 +227,7 @@ class Refresher:
         self.stale_from = min((t for t in (backlog.since, own) if t is not None), default=None)
         since = self.stale_from
         return Published(
-            seen=self.seen,
+            position=self.position,
             stale_since=None if since is None else datetime.fromtimestamp(since, UTC),
             events=self._events,
             edges=self._edges,
@@ -254,10 +254,10 @@ class Refresher:
 def refuse_another_schema(workspace_id: uuid.UUID, version: ModelVersion) -> None:
     """Raises: PermanentError if the workspace left the version's schema and no task follows it."""
     workspace = Workspace.objects.get(pk=workspace_id)
-    found, expected = workspace.graph_schema.hash, version.schema_hash
-    if found == expected or active_version(workspace.pk) != version:
+    current, expected = workspace.graph_schema.hash, version.schema_hash
+    if current == expected or active_version(workspace.pk) != version:
         return
     raise PermanentError(
-        f"The workspace has schema {found[:12]} now, {version} was trained on {expected[:12]}: run "
-        "a refresh task, then start the incremental refresh again."
+        f"The workspace has schema {current[:12]} now, {version} was trained on {expected[:12]}: "
+        "run a refresh task, then start the incremental refresh again."
     )

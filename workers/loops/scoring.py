@@ -21,10 +21,10 @@ Rows = tuple[list[str], npt.NDArray[np.float32]]
 def score(workspace_id: uuid.UUID, model: ModelBundle, rows: Rows) -> list[RefreshedUser]:
     """Scores of users by their present attributes and counts; who has no profile is left out."""
     place = {user_id: row for row, user_id in enumerate(rows[0])}
-    known = known_of(workspace_id, rows[0]) if place else []
-    if not known:
+    users = known_of(workspace_id, rows[0]) if place else []
+    if not users:
         return []
-    frame = frame_of(known, model.schema)
+    frame = frame_of(users, model.schema)
     embedding = rows[1][[place[user_id] for user_id in frame["user_id"]]]
     scores = score_users(model.profile, frame, embedding)
     rules = [rule.name for rule in model.profile.rules]
@@ -46,14 +46,14 @@ def score(workspace_id: uuid.UUID, model: ModelBundle, rows: Rows) -> list[Refre
     ]
 
 
-def frame_of(known: Sequence[dict[str, Any]], schema: GraphSchema) -> pl.DataFrame:
+def frame_of(users: Sequence[dict[str, Any]], schema: GraphSchema) -> pl.DataFrame:
     """Users as rules and fusion want them: attributes, and counts of the dataset and the log."""
     types: dict[str, Any] = {"user_id": pl.String}
     for feature in schema.user.features:
         types[feature.name] = pl.Float64 if feature.kind == "numeric" else pl.String
     types |= {f"{COUNT_PREFIX}{event}": pl.Int64 for event in schema.event_types}
     rows = []
-    for user in known:
+    for user in users:
         base, live = user["base_counts"], user["live_counts"]
         counts = {
             f"{COUNT_PREFIX}{event}": base.get(event, 0) + live.get(event, 0) or None
@@ -68,7 +68,7 @@ def items_of(embeddings: Mapping[str, Rows]) -> list[RefreshedItem]:
     """Products and apps among refreshed rows."""
     return [
         RefreshedItem(node_type, item_id, embedding)
-        for node_type, (ids, found) in embeddings.items()
+        for node_type, (ids, vectors) in embeddings.items()
         if node_type != USER
-        for item_id, embedding in zip(ids, found.tolist(), strict=True)
+        for item_id, embedding in zip(ids, vectors.tolist(), strict=True)
     ]

@@ -5,11 +5,11 @@ class NoGpu(SystemExit):
     """The worker was told to use a GPU and there is none."""
 
 
-def choose(asked: str) -> str:
+def choose(preference: str) -> str:
     """``cuda`` or ``cpu``.
 
     Args:
-        asked: ``auto``, ``gpu`` or ``cpu``.
+        preference: ``auto``, ``gpu`` or ``cpu``.
 
     Raises:
         NoGpu: for ``gpu`` where torch finds no CUDA device: never a silent CPU.
@@ -17,15 +17,15 @@ def choose(asked: str) -> str:
     import torch
 
     available = torch.cuda.is_available()
-    if asked == "gpu" and not available:
+    if preference == "gpu" and not available:
         raise NoGpu(
             "UPS_DEVICE is gpu and torch finds no CUDA device: check the driver and that torch "
             "is a CUDA build, or set UPS_DEVICE=auto or cpu"
         )
-    return "cuda" if asked != "cpu" and available else "cpu"
+    return "cuda" if preference != "cpu" and available else "cpu"
 
 
-def for_task(asked: str) -> str:
+def for_task(preference: str) -> str:
     """The device of one task on this worker: the worker's setting bounds what a task may ask.
 
     Raises:
@@ -34,6 +34,6 @@ def for_task(asked: str) -> str:
     from django.conf import settings
 
     setting: str = settings.DEVICE
-    if asked == "auto" or setting == "cpu":
+    if preference == "auto" or setting == "cpu":
         return choose(setting)
-    return choose(asked)
+    return choose(preference)

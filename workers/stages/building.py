@@ -182,15 +182,15 @@ def join(dataset: Tables, log: pl.DataFrame) -> Tables:
 
 def save_counts(dataset: Tables, log: pl.DataFrame, execution: Execution) -> None:
     """What profiles count of the dataset alone: an event that the log has too is the log's."""
-    mine = dataset.events.filter(
+    events = dataset.events.filter(
         pl.col("event_id").is_null() | ~pl.col("event_id").is_in(log["event_id"].implode())
     )
     out = execution.folder / "out"
-    rest = Tables(dataset.schema, dataset.users, dataset.products, dataset.apps, mine)
+    rest = Tables(dataset.schema, dataset.users, dataset.products, dataset.apps, events)
     event_counts(rest).write_parquet(out / COUNTS)
-    last = mine.group_by("actor").agg(pl.col("timestamp").max()).drop_nulls()
+    last = events.group_by("actor").agg(pl.col("timestamp").max()).drop_nulls()
     last.rename({"actor": "user_id"}).write_parquet(out / LAST_EVENTS)
-    calls = mine.filter(type="call", target_type="user")
+    calls = events.filter(type="call", target_type="user")
     calls.select(user_id="actor", peer_id="target").unique().sort(
         "user_id", "peer_id"
     ).write_parquet(out / PEERS)

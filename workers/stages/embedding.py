@@ -85,7 +85,7 @@ def work(execution: Execution) -> None:
             items=embedded_items(graph, embeddings),
             peers=peers.iter_rows(),
             graph=scored,
-            known=load_position(built),
+            position=load_position(built),
         )
         commit.metrics = {
             "users": users, "version": str(version.pk), "graph": str(scored[0].run_id)
@@ -167,10 +167,10 @@ def offers_of(offers: pl.DataFrame, graph: Graph) -> pl.DataFrame:
     names = []
     for node in graph.schema.nodes:
         if node.name != USER and "name" in node.names("categorical"):
-            known = graph.features[node.name]["name"]
+            labels = graph.features[node.name]["name"]
             ids = pl.Series("target_id", graph.node_ids[node.name], dtype=pl.String)
             names.append(
-                pl.DataFrame({"target_id": ids, "name": known}).with_columns(
+                pl.DataFrame({"target_id": ids, "name": labels}).with_columns(
                     target_type=pl.lit(node.name)
                 )
             )
@@ -222,5 +222,5 @@ def embedded_items(graph: Graph, embeddings: Any) -> Iterator[EmbeddedItem]:
         for item_id, row, embedding in zip(
             graph.node_ids[node.name], rows, embeddings[node.name].tolist(), strict=True
         ):
-            known = {name: value for name, value in row.items() if value is not None}
-            yield EmbeddedItem(node.name, item_id, known, embedding)
+            attributes = {name: value for name, value in row.items() if value is not None}
+            yield EmbeddedItem(node.name, item_id, attributes, embedding)

@@ -80,5 +80,5 @@ def scorers_of(model: ModelBundle, split: Split) -> Mapping[EdgeKey, Scorer]:
 def facts_of(model: ModelBundle, graph: Graph) -> pl.DataFrame:
     """What was known of the users when they were scored."""
     foretells = model.metrics.score.target == FUTURE
-    known = before(graph, model.cuts[1]) if foretells and model.cuts is not None else graph
-    return user_facts(known, model.profile.rule_set)
+    visible = before(graph, model.cuts[1]) if foretells and model.cuts is not None else graph
+    return user_facts(visible, model.profile.rule_set)

@@ -68,10 +68,10 @@ class World:
 
 def work(execution: Execution) -> None:
     """A run of the kind ``explaining``."""
-    asked, graph = asked_now(execution.claim.workspace_id)
+    explanations, graph = asked_now(execution.claim.workspace_id)
     results = []
-    for number, explanation in enumerate(asked):
-        execution.progress(number / len(asked), f"explaining {explanation.profile.user_id}")
+    for number, explanation in enumerate(explanations):
+        execution.progress(number / len(explanations), f"explaining {explanation.profile.user_id}")
         results.append(explained(explanation, graph))
 
     def effect(commit: Commit) -> None:
@@ -85,9 +85,9 @@ def asked_now(workspace_id: uuid.UUID) -> tuple[list[Explanation], GraphFiles]:
     """What to explain, with profiles as they are now, and the graph that they are of."""
     while True:
         graph = ids_of_graph(workspace_id)
-        asked = pending(workspace_id)
+        explanations = pending(workspace_id)
         if ids_of_graph(workspace_id) == graph:  # else a task replaced the profiles meanwhile
-            return asked, graph
+            return explanations, graph
 
 
 def ids_of_graph(workspace_id: uuid.UUID) -> GraphFiles:
@@ -205,14 +205,14 @@ def model_of(version_id: uuid.UUID) -> ModelBundle:
 
 def world_of(version_id: uuid.UUID, files: GraphFiles) -> World:
     """A graph and its states by a version; kept as the model is, but fewer: they are large."""
-    found = _worlds.pop(version_id, None)
-    if found is None or found[0] != files:
-        del found  # before the next one takes its room
+    cached = _worlds.pop(version_id, None)
+    if cached is None or cached[0] != files:
+        del cached  # before the next one takes its room
         while len(_worlds) >= KEPT_WORLDS:
             _worlds.pop(next(iter(_worlds)))
-        found = files, load_world(version_id, files)
-    _worlds[version_id] = found
-    return found[1]
+        cached = files, load_world(version_id, files)
+    _worlds[version_id] = cached
+    return cached[1]
 
 
 def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:

@@ -86,7 +86,7 @@ def actions_for(task: Task, schema: GraphSchema) -> list[Action]:
     Raises:
         PermanentError: if one of them cannot be carried out.
     """
-    actions = {key_of(one): one for one in [*done_before(task), *suggestions_for(task)]}
+    actions = {key_of(action): action for action in [*done_before(task), *suggestions_for(task)]}
     try:
         for action in actions.values():
             parse(action, schema)
@@ -115,11 +115,11 @@ def suggestions_for(task: Task) -> list[Action]:
         kind=states.EVALUATING,
         status=RunStatus.DONE,
     )
-    told: list[Action] = [
-        one for metrics in evaluated.values_list("metrics", flat=True)
-        for one in metrics.get("suggestions", [])
+    suggestions: list[Action] = [
+        suggestion for metrics in evaluated.values_list("metrics", flat=True)
+        for suggestion in metrics.get("suggestions", [])
     ]  # fmt: skip
-    return [one for one in told if one.get("automatic", True)]
+    return [suggestion for suggestion in suggestions if suggestion.get("automatic", True)]
 
 
 def split_before(execution: Execution, task: Task) -> Split:

@@ -109,21 +109,21 @@ def rules_of(workspace: Workspace, graph: Graph) -> tuple[RuleSet, dict[str, Any
 
 def training_config(parameters: dict[str, Any], device: str) -> TrainingConfig:
     """The task's parameters over the defaults of the network."""
-    told = {
+    options = {
         name: parameters[name]
         for name in ("epochs", "learning_rate", "temperature", "seed")
         if parameters.get(name) is not None
     }
     if parameters.get("temporal"):
-        told |= {"temporal": True, "edge_ages": EDGE_AGES}
-    return TrainingConfig(**told, device=device, processes=parameters.get("processes", 1))
+        options |= {"temporal": True, "edge_ages": EDGE_AGES}
+    return TrainingConfig(**options, device=device, processes=parameters.get("processes", 1))
 
 
 def fusion_config(parameters: dict[str, Any]) -> FusionConfig:
     """The task's parameters over the defaults of the fusion."""
     epochs = parameters.get("fusion_epochs")
-    told = {"epochs": epochs} if epochs is not None else {}
-    return FusionConfig(**told, seed=parameters["seed"])
+    options = {"epochs": epochs} if epochs is not None else {}
+    return FusionConfig(**options, seed=parameters["seed"])
 
 
 def train_all(

@@ -199,8 +199,8 @@ class DatasetAdmin(ScopedAdmin):
 
     @staticmethod
     def links_to(view: str, rows: QuerySet[Any]) -> SafeString:
-        found = [format_html('<a href="{}">{}</a>', reverse(view, args=[r.pk]), r) for r in rows]
-        return SafeString(", ".join(found) or NONE)
+        links = [format_html('<a href="{}">{}</a>', reverse(view, args=[r.pk]), r) for r in rows]
+        return SafeString(", ".join(links) or NONE)
 
     @admin.display(description="synthesis")
     def synthesis_text(self, dataset: Dataset) -> SafeString:

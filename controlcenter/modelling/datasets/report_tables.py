@@ -72,8 +72,8 @@ def reasons(report: UploadReport) -> Table:
 def rejected(report: UploadReport) -> Table:
     entries = report.rejected
     rows: list[list[Any]] = [
-        [one.file, one.line, one.column, one.value, one.reason, one.effect]
-        for one in entries[:SHOWN]
+        [entry.file, entry.line, entry.column, entry.value, entry.reason, entry.effect]
+        for entry in entries[:SHOWN]
     ]
     more = f"The first {SHOWN} of {len(entries)} that the report keeps; all are counted above."
     note = more if len(entries) > SHOWN else ""
@@ -106,7 +106,7 @@ def findings(report: UploadReport) -> Table:
 
 def files(report: UploadReport) -> Table:
     rows: list[list[Any]] = [
-        [one.name, one.table, one.encoding, one.delimiter, ", ".join(one.columns)]
-        for one in report.files
+        [file.name, file.table, file.encoding, file.delimiter, ", ".join(file.columns)]
+        for file in report.files
     ]
     return Table("Files", ["file", "table", "encoding", "delimiter", "columns"], rows)

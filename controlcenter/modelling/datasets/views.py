@@ -97,9 +97,9 @@ class DatasetViewSet(mixins.DestroyModelMixin, ReadViewSet):
     @action(detail=False, methods=["post"], parser_classes=[BoundedJSONParser])
     def synthesize(self, request: Request) -> Response:
         """Have a worker generate a synthetic telecom population."""
-        asked = SynthesisSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        config: dict[str, Any] = dict(asked.validated_data)
+        serializer = SynthesisSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        config: dict[str, Any] = dict(serializer.validated_data)
         dataset = services.synthesize(
             workspace=self.workspace, account=self.account, name=config.pop("name"), config=config
         )

@@ -104,13 +104,13 @@ class EvaluationReportAdmin(ScopedAdmin):
         names = list(dict.fromkeys([metric, "links.mrr", "score.auc"]))
         rows = [
             [
-                f"{one.iteration} (this one)"
-                if one.pk == row.pk
-                else link(self.row_url(one), one.iteration),
-                *(measured(one, name) for name in names),
-                badge("active", "best") if best and best.iteration == one.iteration else "",
+                f"{report.iteration} (this one)"
+                if report.pk == row.pk
+                else link(self.row_url(report), report.iteration),
+                *(measured(report, name) for name in names),
+                badge("active", "best") if best and best.iteration == report.iteration else "",
             ]
-            for one in siblings
+            for report in siblings
         ]
         shown = rows if len(rows) > 1 else []
         columns = ["iteration", *names, ""]
@@ -150,8 +150,8 @@ def measured(report: Any, name: str) -> SafeString | str:
 def page_links(report: EvaluationReport) -> list[dict[str, str]]:
     """Where task and version are shown."""
     task = reverse("admin:tasks_task_change", args=[report.task_id])
-    found = [{"url": task, "label": f"Task {report.task}"}]
+    links = [{"url": task, "label": f"Task {report.task}"}]
     if report.model_version is not None:
         url = reverse("admin:registry_modelversion_change", args=[report.model_version_id])
-        found.append({"url": url, "label": f"Model {report.model_version}"})
-    return found
+        links.append({"url": url, "label": f"Model {report.model_version}"})
+    return links

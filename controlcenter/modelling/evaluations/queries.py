@@ -28,7 +28,7 @@ def iterations(task: Task) -> list[Any]:
 
 def scores(reports: list[EvaluationReport], metric: str) -> list[Score]:
     """The metric by iteration, where it was measured."""
-    by_name = [(one.iteration, read(dict[str, float], one.metrics)) for one in reports]
+    by_name = [(report.iteration, read(dict[str, float], report.metrics)) for report in reports]
     return [Score(number, metrics[metric]) for number, metrics in by_name if metric in metrics]
 
 

@@ -44,15 +44,15 @@ class Iterations:
     dots: list[IterationDot]
 
 
-def iterations_plot(metric: str, found: Sequence[Score]) -> Iterations | None:
+def iterations_plot(metric: str, scores: Sequence[Score]) -> Iterations | None:
     """The plot of a metric by iteration; None where there are less than two."""
-    drawn = curve({score.iteration: score.value for score in found})
+    drawn = curve({score.iteration: score.value for score in scores})
     if drawn is None:
         return None
     places = [point.split(",") for point in drawn.points.split(" ")]
     dots = [
         IterationDot(x, y, f"iteration {score.iteration}: {score.value:.4f}")
-        for (x, y), score in zip(places, found, strict=True)
+        for (x, y), score in zip(places, scores, strict=True)
     ]
     return Iterations(metric, drawn, dots)
 
@@ -61,12 +61,12 @@ def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
     """What may help, with the evidence."""
     rows: list[list[Any]] = [
         [
-            badge("active" if one.automatic else "idle", one.action),
-            "carried out by the next iteration" if one.automatic else "for people",
-            parameters_of(one),
-            one.because,
+            badge("active" if suggestion.automatic else "idle", suggestion.action),
+            "carried out by the next iteration" if suggestion.automatic else "for people",
+            parameters_of(suggestion),
+            suggestion.because,
         ]
-        for one in suggestions
+        for suggestion in suggestions
     ]
     columns = ["action", "who", "on what", "because"]
     return Table("Suggestions", columns, rows, wide=True)

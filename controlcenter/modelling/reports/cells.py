@@ -24,12 +24,12 @@ def unreadable(error: ReportError) -> Table:
 def columns_of(groups: Iterable[Mapping[str, Figures]]) -> list[str]:
     """The figures that somebody has, in the order of their report."""
     fields: dict[str, None] = {}
-    known: set[str] = set()
+    measured: set[str] = set()
     for group in groups:
         for figures in group.values():
             fields |= dict.fromkeys(figures.__struct_fields__)
-            known |= figures.known().keys()
-    return [name for name in fields if name in known]
+            measured |= figures.known().keys()
+    return [name for name in fields if name in measured]
 
 
 def headings(kind: type[Figures], columns: Sequence[str]) -> list[str]:
@@ -41,11 +41,11 @@ def compared(
     group: Mapping[str, Figures], labels: Mapping[str, str], columns: Sequence[str]
 ) -> list[list[Any]]:
     """One row a method; the best of each column is bold."""
-    known = {method: figures.known() for method, figures in group.items()}
-    best = {column: best_of(known, column) for column in columns}
+    figures_of = {method: figures.known() for method, figures in group.items()}
+    best = {column: best_of(figures_of, column) for column in columns}
     return [
         [labels[method], *[shown(values.get(c), best[c]) for c in columns]]
-        for method, values in known.items()
+        for method, values in figures_of.items()
     ]
 
 

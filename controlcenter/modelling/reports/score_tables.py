@@ -67,13 +67,14 @@ def about_rows(score: ScoreReport) -> list[list[Any]]:
     return rows
 
 
-def comparison(found: Comparison) -> str:
+def comparison(difference: Comparison) -> str:
     """The fused score beside its best part, in a sentence."""
-    best = SCORES.get(found.best_part, found.best_part)
+    best = SCORES.get(difference.best_part, difference.best_part)
     return (
-        f"AUC of the fused score minus that of the best single part ({best}): {found.value:+.4f}; "
-        f"{found.level:.0%} of {number(found.resamples)} resamples of the users "
-        f"from {found.low:+.4f} to {found.high:+.4f}."
+        f"AUC of the fused score minus that of the best single part ({best}): "
+        f"{difference.value:+.4f}; "
+        f"{difference.level:.0%} of {number(difference.resamples)} resamples of the users "
+        f"from {difference.low:+.4f} to {difference.high:+.4f}."
     )
 
 

@@ -58,10 +58,10 @@ def current(rule: Rule) -> Rule:
     Raises:
         NotFound: if somebody deleted it meanwhile.
     """
-    found = Rule.objects.select_for_update().filter(pk=rule.pk).first()
-    if found is None:
+    row = Rule.objects.select_for_update().filter(pk=rule.pk).first()
+    if row is None:
         raise NotFound(f"Rule {rule.name!r} was deleted meanwhile.")
-    return found
+    return row
 
 
 def changed(workspace: Workspace, account: Account, rule: Rule, action: str) -> None:

@@ -44,8 +44,8 @@ def may_cancel(task: Task) -> bool:
 
 
 def may_suspend(task: Task) -> bool:
-    asked = task.cancel_requested_at or task.suspend_requested_at
-    return task.state in states.ACTIVE and asked is None
+    requested_at = task.cancel_requested_at or task.suspend_requested_at
+    return task.state in states.ACTIVE and requested_at is None
 
 
 def may_resume(task: Task) -> bool:
@@ -157,14 +157,14 @@ class TaskAdmin(ScopedAdmin):
         }
 
     def run_add(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
-        told, workspace = data["parameters"], data["workspace"]
-        based = workflows.needs_base(data["workflow"], told["mode"])
+        parameters, workspace = data["parameters"], data["workspace"]
+        based = workflows.needs_base(data["workflow"], parameters["mode"])
         task, _ = services.create(
             workspace=workspace,
             account=account_of(request),
             spec=TaskSpec(
                 workflow=data["workflow"],
-                parameters=told,
+                parameters=parameters,
                 dataset=data["dataset"],
                 base_version=data["base_version"] if based else None,
                 name=data["name"],
@@ -210,10 +210,10 @@ def trained_panels(task: Task, stored: object) -> dict[str, Any]:
 
 def waits(task: Task) -> str:
     """What the task waits for, as a sentence; empty: nothing."""
-    found = waiting(task)
-    if found is None:
+    waits_for = waiting(task)
+    if waits_for is None:
         return ""
-    return f"{found.reason[0].upper()}{found.reason[1:]}."
+    return f"{waits_for.reason[0].upper()}{waits_for.reason[1:]}."
 
 
 def taken_over(runs: list[StageRun]) -> list[str]:
@@ -228,18 +228,26 @@ def taken_over(runs: list[StageRun]) -> list[str]:
 
 def iterations_table(task: Task) -> Table | None:
     """What each iteration reached; None where there is but one."""
-    found = looping.scores(task)
-    if len(found) < 2:
+    scores = looping.scores(task)
+    if len(scores) < 2:
         return None
-    top = looping.best(found)
-    rows = [[one.iteration, f"{one.value:.4f}", "kept" if one == top else ""] for one in found]
+    top = looping.best(scores)
+    rows = [
+        [score.iteration, f"{score.value:.4f}", "kept" if score == top else ""] for score in scores
+    ]
     return Table("Iterations", ["iteration", looping.metric_of(task), ""], rows, numeric=[0, 1])
 
 
 def transitions_table(task: Task) -> Table:
     rows = [
-        [f"{one.at:%Y-%m-%d %H:%M:%S}", badge(one.source), badge(one.target), one.actor, one.reason]
-        for one in task.transitions.all()
+        [
+            f"{transition.at:%Y-%m-%d %H:%M:%S}",
+            badge(transition.source),
+            badge(transition.target),
+            transition.actor,
+            transition.reason,
+        ]
+        for transition in task.transitions.all()
     ]
     return Table("Transitions", ["when", "from", "to", "who", "why"], rows)
 

@@ -101,12 +101,12 @@ class TaskForm(ConsoleForm):
             row = data.get(name)
             if row is not None and workspace is not None and row.workspace_id != workspace.pk:
                 self.add_error(name, f"{row} belongs to {row.workspace}, not to {workspace}.")
-        told = {
+        given = {
             name: data[name]
             for name in known_parameters()
             if name in data and data[name] not in ("", None)
         }
-        parameters = ParametersSerializer(data=told)
+        parameters = ParametersSerializer(data=given)
         if parameters.is_valid():
             data["parameters"] = dict(parameters.validated_data)
         else:

@@ -43,8 +43,8 @@ def losses(task: Task, done: Sequence[EpochLoss] | None) -> dict[int, float]:
         done: Of the training once it is over; None: those that it reported so far.
     """
     epochs = reported(task) if done is None else done
-    known = {one.epoch: one.loss for one in epochs if math.isfinite(one.loss)}
-    return dict(sorted(known.items()))
+    by_epoch = {epoch.epoch: epoch.loss for epoch in epochs if math.isfinite(epoch.loss)}
+    return dict(sorted(by_epoch.items()))
 
 
 def reported(task: Task) -> list[EpochLoss]:
@@ -57,11 +57,11 @@ def reported(task: Task) -> list[EpochLoss]:
     return [EpochLoss.from_dict(row) for row in reversed(rows)]
 
 
-def curve(found: dict[int, float]) -> Curve | None:
+def curve(values_by_epoch: dict[int, float]) -> Curve | None:
     """The curve of the losses; None where there are less than two."""
-    if len(found) < 2:
+    if len(values_by_epoch) < 2:
         return None
-    epochs, values = list(found), list(found.values())
+    epochs, values = list(values_by_epoch), list(values_by_epoch.values())
     low, high = min(values), max(values)
     spread, length = (high - low) or 1.0, (epochs[-1] - epochs[0]) or 1
     points = [
@@ -69,7 +69,7 @@ def curve(found: dict[int, float]) -> Curve | None:
             MARGIN + (WIDTH - MARGIN - 10) * (epoch - epochs[0]) / length,
             10 + (HEIGHT - 40) * (high - value) / spread,
         )
-        for epoch, value in found.items()
+        for epoch, value in values_by_epoch.items()
     ]
     return Curve(
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
@@ -96,12 +96,12 @@ def stages(task: Task, runs: Iterable[StageRun]) -> list[Stage]:
     for run in runs:
         if run.iteration == task.iteration:
             by_kind.setdefault(run.kind, []).append(run)
-    found = []
+    path = []
     for name in worked(task):
         attempts = by_kind.get(name, [])
         waiting = "waiting" if task.state not in states.FINAL else "not reached"
-        found.append(Stage(name, attempts[-1].status if attempts else waiting, attempts))
-    return found
+        path.append(Stage(name, attempts[-1].status if attempts else waiting, attempts))
+    return path
 
 
 def share_done(task: Task, runs: Iterable[StageRun]) -> float:

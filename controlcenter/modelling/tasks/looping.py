@@ -31,59 +31,59 @@ def scores(task: Task) -> list[Score]:
     """Of the iterations that were evaluated, in their order; one without the metric is left out."""
     name = metric_of(task)
     done = Run.objects.filter(owner_id=task.pk, kind=states.EVALUATING, status=RunStatus.DONE)
-    found = []
+    measured = []
     for iteration, metrics in done.order_by("iteration").values_list("iteration", "metrics"):
         value = metrics.get("metrics", {}).get(name)
         if isinstance(value, int | float):
-            found.append(Score(iteration, float(value)))
-    return found
+            measured.append(Score(iteration, float(value)))
+    return measured
 
 
-def best(found: list[Score]) -> Score | None:
+def best(measured: list[Score]) -> Score | None:
     """The best iteration, of equal ones the first."""
-    return max(found, key=lambda score: (score.value, -score.iteration), default=None)
+    return max(measured, key=lambda score: (score.value, -score.iteration), default=None)
 
 
 def decide(task: Task) -> tuple[str, str]:
     """The state after ``looping`` and why, once the present iteration is evaluated."""
-    found, name = scores(task), metric_of(task)
-    top = best(found)
-    if top is None or found[-1].iteration != task.iteration:
+    measured, name = scores(task), metric_of(task)
+    top = best(measured)
+    if top is None or measured[-1].iteration != task.iteration:
         reason = f"iteration {task.iteration} has no metric {name}: there is nothing to compare"
         return states.COMPLETED, reason
     kept = f"iteration {top.iteration} is kept, with {name} {top.value:.4f}"
-    if len(found) > 1:
-        kept += f", a little too good as the best of {len(found)} on the same test part"
+    if len(measured) > 1:
+        kept += f", a little too good as the best of {len(measured)} on the same test part"
     threshold = task.parameters.get("performance_threshold")
     if threshold is not None and top.value >= threshold:
         return states.COMPLETED, f"{name} reached {threshold}: {kept}"
     limit = task.parameters.get("max_iterations")
     if limit is not None and task.iteration + 1 >= limit:
         return states.COMPLETED, f"{limit} iterations are done: {kept}"
-    if got_worse(found):
+    if got_worse(measured):
         return states.COMPLETED, f"it got worse {WORSE_LIMIT} times in a row: {kept}"
-    wanted = suggestions(task)
-    if not wanted:
+    proposed = suggestions(task)
+    if not proposed:
         return states.COMPLETED, f"the evaluation suggests nothing more: {kept}"
-    if were_done(task, wanted):
+    if were_done(task, proposed):
         return states.COMPLETED, f"the evaluation suggests what was just done: {kept}"
-    return states.OPTIMIZING, f"iteration {task.iteration} reached {name} {found[-1].value:.4f}"
+    return states.OPTIMIZING, f"iteration {task.iteration} reached {name} {measured[-1].value:.4f}"
 
 
-def got_worse(found: list[Score]) -> bool:
+def got_worse(measured: list[Score]) -> bool:
     """Whether each of the last iterations is below the one before it."""
-    last = [score.value for score in found[-WORSE_LIMIT - 1 :]]
+    last = [score.value for score in measured[-WORSE_LIMIT - 1 :]]
     falls = [after < before for before, after in pairwise(last)]
     return len(falls) == WORSE_LIMIT and all(falls)
 
 
-def were_done(task: Task, wanted: list[dict[str, object]]) -> bool:
+def were_done(task: Task, proposed: list[dict[str, object]]) -> bool:
     """Whether the next iteration would do what this one did, and so come to the same."""
     run = Run.objects.filter(
         owner_id=task.pk, kind=states.OPTIMIZING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
-    done = [essence(one) for one in run.metrics.get("actions", [])] if run else []
-    return all(essence(one) in done for one in wanted)
+    done = [essence(action) for action in run.metrics.get("actions", [])] if run else []
+    return all(essence(action) in done for action in proposed)
 
 
 def essence(action: dict[str, object]) -> dict[str, object]:
@@ -97,6 +97,10 @@ def suggestions(task: Task) -> list[dict[str, object]]:
     run = Run.objects.filter(
         owner_id=task.pk, kind=states.EVALUATING, status=RunStatus.DONE, iteration=task.iteration
     ).first()
-    told = run.metrics.get("suggestions", []) if run else []
+    proposed = run.metrics.get("suggestions", []) if run else []
     unused = {"augment"} if task.parameters.get("temporal") else set()
-    return [one for one in told if one.get("automatic", True) and one.get("action") not in unused]
+    return [
+        suggestion
+        for suggestion in proposed
+        if suggestion.get("automatic", True) and suggestion.get("action") not in unused
+    ]

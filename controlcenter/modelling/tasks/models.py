@@ -75,13 +75,13 @@ class Task(TaskMachine, Scoped):
 
     def note_transition(self, *, source: str, target: str, actor: str, reason: str) -> None:
         """Write the row and the event of an edge; called by ``machine.move`` alone."""
-        taken = Transition.objects.create(
+        transition = Transition.objects.create(
             task=self, source=source, target=target, actor=actor, reason=reason
         )
         TaskEvent.objects.create(
             task=self, kind="state", data={"from": source, "to": target, "reason": reason}
         )
-        transition_taken(self, taken)
+        transition_taken(self, transition)
 
 
 class Transition(Scoped):

@@ -35,21 +35,23 @@ def place_in_time(prefix: str = "") -> Any:
 
 def waiting_before(task: Task) -> QuerySet[Task]:
     """The waiting tasks of the workspace that go before one, first first."""
-    mine = task.created_at - task.priority * timedelta(minutes=settings.PRIORITY_MINUTES)
+    place = task.created_at - task.priority * timedelta(minutes=settings.PRIORITY_MINUTES)
     queued = StageRun.objects.filter(task=OuterRef("pk"), status=RunStatus.QUEUED)
-    others = Task.objects.filter(workspace=task.workspace_id, state__in=WAITING).exclude(pk=task.pk)
+    waiting_tasks = Task.objects.filter(workspace=task.workspace_id, state__in=WAITING).exclude(
+        pk=task.pk
+    )
     return (
-        others.alias(place=place_in_time())
+        waiting_tasks.alias(place=place_in_time())
         .filter(Exists(queued))
-        .filter(Q(place__lt=mine) | Q(place=mine, pk__lt=task.pk))
+        .filter(Q(place__lt=place) | Q(place=place, pk__lt=task.pk))
         .order_by("place", "pk")
     )
 
 
 def active_beside(task: Task) -> QuerySet[Task]:
     """The task that holds the workspace, if it is another."""
-    others = Task.objects.filter(workspace=task.workspace_id, state__in=states.ACTIVE)
-    return others.exclude(pk=task.pk)
+    active = Task.objects.filter(workspace=task.workspace_id, state__in=states.ACTIVE)
+    return active.exclude(pk=task.pk)
 
 
 def is_next(task: Task) -> bool:

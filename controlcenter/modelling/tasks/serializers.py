@@ -143,18 +143,23 @@ class TaskDetailSerializer(TaskSerializer):
 
     @extend_schema_field(WaitingSerializer(allow_null=True))
     def get_waiting(self, task: Task) -> dict[str, Any] | None:
-        found = waiting(task)
-        return asdict(found) if found else None
+        waits_for = waiting(task)
+        return asdict(waits_for) if waits_for else None
 
     @extend_schema_field(IterationSerializer(many=True))
     def get_iterations(self, task: Task) -> list[dict[str, Any]]:
         if not any(run.kind == states.EVALUATING for run in task.runs.all()):
             return []
-        found, metric = looping.scores(task), looping.metric_of(task)
-        top = looping.best(found)
+        scores, metric = looping.scores(task), looping.metric_of(task)
+        top = looping.best(scores)
         return [
-            {"iteration": one.iteration, "metric": metric, "value": one.value, "best": one == top}
-            for one in found
+            {
+                "iteration": score.iteration,
+                "metric": metric,
+                "value": score.value,
+                "best": score == top,
+            }
+            for score in scores
         ]
 
 

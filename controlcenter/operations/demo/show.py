@@ -54,7 +54,7 @@ def links(report: LinkReport) -> str:
             cells.append(number(model.get(measure)))
             cells.append(f"{number(best)} {method}".strip())
         rows.append(cells)
-    return "\n".join([table(head, rows), *(f"note: {one}" for one in report.notes)])
+    return "\n".join([table(head, rows), *(f"note: {note}" for note in report.notes)])
 
 
 def score(report: ScoreReport) -> str:
@@ -71,7 +71,7 @@ def score(report: ScoreReport) -> str:
     spread = ", ".join(f"{name} {number(value, 2)}" for name, value in report.gate.known().items())
     whole = table(["score", "AUC", "calibration error", "Brier"], parts)
     lines = [whole, note, f"gate (share of the rules): {spread or '–'}"]
-    return "\n".join([*lines, *(f"note: {one}" for one in report.notes)])
+    return "\n".join([*lines, *(f"note: {note}" for note in report.notes)])
 
 
 def warning(validated: bool | None) -> str:

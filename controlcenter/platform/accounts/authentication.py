@@ -15,14 +15,14 @@ class ApiTokenAuthentication(TokenAuthentication):
         scheme = request.headers.get("Authorization", "").partition(" ")[0]
         if scheme.lower() == "bearer":
             raise AuthenticationFailed("Got the scheme Bearer, expected: Authorization: Token …")
-        found: tuple[Any, Any] | None = super().authenticate(request)
-        return found
+        credentials: tuple[Any, Any] | None = super().authenticate(request)
+        return credentials
 
     def authenticate_credentials(self, token: bytes) -> tuple[Any, Any]:
         if not token.isascii():
             raise AuthenticationFailed("Invalid token.")
-        account, found = super().authenticate_credentials(token)
-        return account, found
+        account, api_token = super().authenticate_credentials(token)
+        return account, api_token
 
 
 class ApiTokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]

@@ -79,9 +79,9 @@ class ConsoleAdmin(Base):
             return True
         roles = roles_of(request)
         if row is None:
-            return any(one.includes(role) for one in roles.values())
-        mine = roles.get(self.workspace_id_of(row))
-        return mine is not None and mine.includes(role)
+            return any(held.includes(role) for held in roles.values())
+        held_here = roles.get(self.workspace_id_of(row))
+        return held_here is not None and held_here.includes(role)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.allowed(request, self.view_role, obj)
@@ -104,15 +104,15 @@ class ConsoleAdmin(Base):
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view(self.operation_view)
-        mine = [
+        operation_urls = [
             path("do/<slug:operation>/", view, name=f"{name}_list_operation"),
             path("<path:object_id>/do/<slug:operation>/", view, name=f"{name}_operation"),
         ]
-        return [*mine, *super().get_urls()]
+        return [*operation_urls, *super().get_urls()]
 
     @staticmethod
     def find(operations: Iterable[Operation], name: str) -> Operation | None:
-        return next((one for one in operations if one.name == name), None)
+        return next((operation for operation in operations if operation.name == name), None)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
@@ -144,29 +144,29 @@ class ConsoleAdmin(Base):
             if row is None:
                 raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
         among = self.list_operations if row is None else self.operations
-        found = self.find(among, operation)
-        if found is None:
+        chosen = self.find(among, operation)
+        if chosen is None:
             raise Http404(f"There is no operation {operation!r} here.")
-        if not self.allowed(request, found.role, row):
+        if not self.allowed(request, chosen.role, row):
             raise PermissionDenied
-        if found.form is None:
-            return self.press(request, found, row)
+        if chosen.form is None:
+            return self.press(request, chosen, row)
         given = (request.POST, request.FILES) if request.method == "POST" else ()
-        form = found.form(
+        form = chosen.form(
             *given,
             account=account_of(request),
-            role=found.role,
+            role=chosen.role,
             row=row,
             initial={name: request.GET[name] for name in request.GET},
         )
         if request.method == "POST" and form.is_valid():
             try:
-                done = getattr(self, found.run)(request, row, form.cleaned_data)
+                done = getattr(self, chosen.run)(request, row, form.cleaned_data)
             except APIException as error:
                 form.add_refusal(error)
             else:
                 return self.finish(request, row, done)
-        return self.form_page(request, found, form, row)
+        return self.form_page(request, chosen, form, row)
 
     def press(self, request: HttpRequest, operation: Operation, row: Any) -> HttpResponse:
         if request.method != "POST":
@@ -226,28 +226,32 @@ class ConsoleAdmin(Base):
         """The operations that the account may do to the row now."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_operation"
         return [
-            {"operation": one, "url": reverse(name, args=[quote(row.pk), one.name])}
-            for one in self.operations
-            if one.name != self.edit_operation
-            and one.offered(row)
-            and self.allowed(request, one.role, row)
+            {"operation": operation, "url": reverse(name, args=[quote(row.pk), operation.name])}
+            for operation in self.operations
+            if operation.name != self.edit_operation
+            and operation.offered(row)
+            and self.allowed(request, operation.role, row)
         ]
 
     def list_buttons(self, request: HttpRequest) -> list[dict[str, Any]]:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_list_operation"
         return [
-            {"operation": one, "url": reverse(name, args=[one.name])}
-            for one in self.list_operations
-            if one.name != "add" and self.allowed(request, one.role)
+            {"operation": operation, "url": reverse(name, args=[operation.name])}
+            for operation in self.list_operations
+            if operation.name != "add" and self.allowed(request, operation.role)
         ]
 
     # pages
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {
-            one.name: (self.bulk_action(one), one.name, f"{one.label} (selected)")
-            for one in self.operations
-            if one.bulk and self.allowed(request, one.role)
+            operation.name: (
+                self.bulk_action(operation),
+                operation.name,
+                f"{operation.label} (selected)",
+            )
+            for operation in self.operations
+            if operation.bulk and self.allowed(request, operation.role)
         }
 
     @staticmethod

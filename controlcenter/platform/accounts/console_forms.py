@@ -16,7 +16,7 @@ def workspaces_for(account: Account, role: Role) -> QuerySet[Workspace]:
         return Workspace.objects.none()
     if account.is_superuser:
         return Workspace.objects.all()
-    allowed = [one for one in Role if one.includes(role)]
+    allowed = [held for held in Role if held.includes(role)]
     return Workspace.objects.filter(memberships__account=account, memberships__role__in=allowed)
 
 
@@ -24,10 +24,10 @@ def sentence(error: APIException) -> str:
     """What a service refused, in one line."""
     if not isinstance(error, ValidationError):
         return str(error.detail)
-    found = flatten(error.detail)
+    errors = flatten(error.detail)
     return "; ".join(
         e["detail"] if e["field"] == "non_field_errors" else f"{e['field']}: {e['detail']}"
-        for e in found
+        for e in errors
     )
 
 
@@ -65,13 +65,13 @@ class ConsoleForm(forms.Form):
         if not isinstance(error, ValidationError):
             self.add_error(None, str(error.detail))
             return
-        for one in flatten(error.detail):
-            name = one["field"].removeprefix("parameters.")
+        for problem in flatten(error.detail):
+            name = problem["field"].removeprefix("parameters.")
             if name in self.fields:
-                self.add_error(name, one["detail"])
+                self.add_error(name, problem["detail"])
             else:
-                known = name == "non_field_errors"
-                self.add_error(None, one["detail"] if known else f"{name}: {one['detail']}")
+                prefix = "" if name == "non_field_errors" else f"{name}: "
+                self.add_error(None, f"{prefix}{problem['detail']}")
 
 
 def workspace_field(**kwargs: Any) -> "forms.ModelChoiceField[Workspace]":

@@ -50,10 +50,10 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     @extend_schema(request=SignInSerializer, responses={201: NewTokenSerializer})
     def create(self, request: Request) -> Response:
         """Sign in: name and password (or a session) for a token."""
-        asked = SignInSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        account = self.who(request, asked.validated_data)
-        token, text = services.issue_token(account=account, name=asked.validated_data["name"])
+        serializer = SignInSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        account = self.who(request, serializer.validated_data)
+        token, text = services.issue_token(account=account, name=serializer.validated_data["name"])
         body = TokenSerializer(token).data | {"token": text}
         return Response(body, status=status.HTTP_201_CREATED)
 
@@ -96,9 +96,9 @@ class WorkspaceViewSet(
     ordering_fields = ["slug", "name"]
 
     def get_queryset(self) -> QuerySet[Any]:
-        mine = Membership.objects.filter(account=self.request.user.pk)
+        own = Membership.objects.filter(account=self.request.user.pk)
         visible = visible_workspaces(self.request.user)
-        return visible.prefetch_related(Prefetch("memberships", queryset=mine))
+        return visible.prefetch_related(Prefetch("memberships", queryset=own))
 
 
 class MemberViewSet(
@@ -127,10 +127,10 @@ class MemberViewSet(
 
     @extend_schema(request=RoleChangeSerializer, responses=MembershipSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        asked = RoleChangeSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
+        serializer = RoleChangeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         membership = self.get_object()
-        changed = self.change(membership.account.username, asked.validated_data["role"])
+        changed = self.change(membership.account.username, serializer.validated_data["role"])
         return Response(MembershipSerializer(changed).data)
 
     def change(self, username: str, role: str) -> Membership:

@@ -57,9 +57,9 @@ def sweep(*, older_than: timedelta = SWEEP_AGE) -> dict[str, int]:
     orphans: list[str] = []
     for prefix in SWEPT_PREFIXES:
         batch: list[str] = []
-        for found in store().below(prefix):
-            if found.last_modified and found.last_modified < limit and found.object_name:
-                batch.append(found.object_name)
+        for stored in store().below(prefix):
+            if stored.last_modified and stored.last_modified < limit and stored.object_name:
+                batch.append(stored.object_name)
             if len(batch) == SWEEP_BATCH:
                 orphans += unknown(batch)
                 batch = []
@@ -73,8 +73,8 @@ def sweep(*, older_than: timedelta = SWEEP_AGE) -> dict[str, int]:
 
 
 def unknown(keys: list[str]) -> list[str]:
-    known = set(Artifact.objects.filter(key__in=keys).values_list("key", flat=True))
-    return [key for key in keys if key not in known]
+    recorded = set(Artifact.objects.filter(key__in=keys).values_list("key", flat=True))
+    return [key for key in keys if key not in recorded]
 
 
 def abort_uploads(limit: datetime) -> int:

@@ -87,10 +87,10 @@ class StoreClient(Minio):
         try:
             return super()._url_open(*args, **named)
         except S3Error as error:
-            told = error.response.headers.get("Date")
-            if error.code != TOO_SKEWED or not told:
+            server_time = error.response.headers.get("Date")
+            if error.code != TOO_SKEWED or not server_time:
                 raise
-            self.skew = parsedate_to_datetime(told) - times.utcnow()
+            self.skew = parsedate_to_datetime(server_time) - times.utcnow()
             log.warning("store.clock_differs", seconds=round(self.skew.total_seconds()))
             return super()._url_open(*args, **named)
 
@@ -147,9 +147,9 @@ class ArtifactStore:
             return Stored(key, reader.size, reader.digest.hexdigest())
 
         stored = self._call(put)
-        found = self._call(lambda: self.client.stat_object(self.bucket, key))
-        if found.size != stored.size:
-            raise ObjectDamaged(f"{key}: wrote {stored.size} bytes, the store has {found.size}")
+        written = self._call(lambda: self.client.stat_object(self.bucket, key))
+        if written.size != stored.size:
+            raise ObjectDamaged(f"{key}: wrote {stored.size} bytes, the store has {written.size}")
         return stored
 
     def put_path(self, key: str, path: Path) -> Stored:
@@ -185,9 +185,9 @@ class ArtifactStore:
 
     def below(self, prefix: str) -> Iterator[Object]:
         """Objects below a prefix; the store is asked for the next thousand as they are read."""
-        found = self.client.list_objects(self.bucket, prefix, recursive=True)
-        while (one := self._call(lambda: next(found, None))) is not None:
-            yield one
+        objects = self.client.list_objects(self.bucket, prefix, recursive=True)
+        while (entry := self._call(lambda: next(objects, None))) is not None:
+            yield entry
 
     def remove(self, keys: list[str]) -> None:
         """Remove objects; one that is not there is no error."""

@@ -34,14 +34,14 @@ class BodyLimit:
         if declared.isdigit() and int(declared) > limit:
             await refuse(send, f"The body has {int(declared)} bytes.")
             return
-        seen = 0
+        received = 0
         answered = False
 
         async def counted() -> Message:
-            nonlocal seen, answered
+            nonlocal received, answered
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit and not answered:
+            received += len(message.get("body", b""))
+            if received > limit and not answered:
                 answered = True
                 await refuse(send, f"The body passed {limit} bytes and was not read further.")
             return {"type": "http.disconnect"} if answered else message

@@ -59,10 +59,10 @@ class FilterBackend(filters.DjangoFilterBackend):
         self, request: Request, queryset: models.QuerySet[Any], view: Any
     ) -> models.QuerySet[Any]:
         filterset = self.get_filterset(request, queryset, view)
-        known = set(filterset.filters) if filterset is not None else set()
-        unknown = sorted(set(request.query_params) - known - COMMON)
+        filters = set(filterset.filters) if filterset is not None else set()
+        unknown = sorted(set(request.query_params) - filters - COMMON)
         if unknown:
-            expected = ", ".join(sorted(known)) or "none"
+            expected = ", ".join(sorted(filters)) or "none"
             raise ValidationError(
                 dict.fromkeys(unknown, f"is no filter of this list; known are {expected}")
             )
@@ -75,11 +75,11 @@ class OrderingBackend(OrderingFilter):
 
     def get_ordering(self, request: Request, queryset: models.QuerySet[Any], view: Any) -> Any:
         given = request.query_params.get(self.ordering_param, "")
-        known = list(getattr(view, "ordering_fields", ()))
+        fields = list(getattr(view, "ordering_fields", ()))
         for term in filter(None, (part.strip() for part in given.split(","))):
-            if term.removeprefix("-") not in known:
+            if term.removeprefix("-") not in fields:
                 raise ValidationError(
-                    {self.ordering_param: f"got {term!r}, expected one of {', '.join(known)}"}
+                    {self.ordering_param: f"got {term!r}, expected one of {', '.join(fields)}"}
                 )
         return super().get_ordering(request, queryset, view)
 

@@ -89,4 +89,4 @@ class Listener:
         return payloads
 
     def _received(self) -> list[str]:
-        return [one.payload for one in self._link.notifies(timeout=0)]
+        return [notification.payload for notification in self._link.notifies(timeout=0)]

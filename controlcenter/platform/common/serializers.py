@@ -14,9 +14,9 @@ class Strict(serializers.BaseSerializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields), key=str)
             if unknown:
-                known = ", ".join(self.fields)
+                fields = ", ".join(self.fields)
                 raise serializers.ValidationError(
-                    dict.fromkeys(unknown, f"is not known here; known are {known}")
+                    dict.fromkeys(unknown, f"is not known here; known are {fields}")
                 )
         return super().to_internal_value(data)
 

@@ -19,7 +19,7 @@ def trouble(value: object, *, depth: int = 0) -> str | None:
             return f"is nested deeper than {MAX_DEPTH}"
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         for part in parts:
-            found = trouble(part, depth=depth + 1)
-            if found:
-                return found
+            reason = trouble(part, depth=depth + 1)
+            if reason:
+                return reason
     return None

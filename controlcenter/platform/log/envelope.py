@@ -167,8 +167,8 @@ class Reader:
             raise EnvelopeError("event", f"got a {type(data).__name__}, expected an object")
         if not data.keys() <= KNOWN:
             unknown = sorted(set(data) - KNOWN)
-            known = ", ".join(sorted(KNOWN))
-            raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {known}")
+            fields = ", ".join(sorted(KNOWN))
+            raise EnvelopeError("event", f"has the field {shown(unknown[0])}; known are {fields}")
         if not event_id:
             raise EnvelopeError("event_id", f"got {shown(data.get('event_id'))}, expected a UUID")
         kind = text(data, "type")

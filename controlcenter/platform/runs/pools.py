@@ -55,11 +55,11 @@ def waiting_in(pool: str) -> QuerySet[Run]:
     return queued.alias(rank=rank).order_by("rank", "pk")
 
 
-def ready_before(run: Run, wanted: int) -> list[Run]:
+def ready_before(run: Run, limit: int) -> list[Run]:
     """Up to ``wanted`` runs of the pool that could go now and stand before this one."""
     ready: list[Run] = []
     for other in waiting_in(run.queue)[:LOOKED_AT]:
-        if other.pk == run.pk or len(ready) >= wanted:
+        if other.pk == run.pk or len(ready) >= limit:
             break
         if kinds.get(other.kind).owner.is_ready(other):
             ready.append(other)

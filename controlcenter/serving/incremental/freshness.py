@@ -69,8 +69,8 @@ def freshness_of(workspace_id: uuid.UUID) -> Freshness:
 
 def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
     """When the first event came that the task which replaced the profiles did not know."""
-    seen = Loop.objects.filter(pk=workspace_id).values_list("replaced_seen", flat=True).first()
-    return first_edge_after(workspace_id, EMPTY_SNAPSHOT if seen is None else seen)
+    snapshot = Loop.objects.filter(pk=workspace_id).values_list("replaced_seen", flat=True).first()
+    return first_edge_after(workspace_id, EMPTY_SNAPSHOT if snapshot is None else snapshot)
 
 
 def request_refresh(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:

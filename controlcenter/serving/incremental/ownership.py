@@ -36,14 +36,14 @@ class Ownership:
     Args:
         version_id: The model version that the profiles are of.
         graph: The files of the graph that they are of.
-        seen: The events up to here are in the profiles and counted.
+        position: The events up to here are in the profiles and counted.
         checkpoint: What an owner of the same generation left, if any.
     """
 
     version_id: uuid.UUID
     graph: list[Artifact]
     generation: int
-    seen: LogPosition
+    position: LogPosition
     checkpoint: Artifact | None
 
 
@@ -51,7 +51,7 @@ class Ownership:
 class Instructions:
     """What the owner is to do now: go on or not, from which profiles, and for which readers."""
 
-    wanted: bool
+    enabled: bool
     generation: int
     requests: dict[int, list[str]]
 
@@ -61,14 +61,14 @@ class Published:
     """What an owner tells of itself with each tick.
 
     Args:
-        seen: Every event up to here is in the profiles, but in those that are stale.
+        position: Every event up to here is in the profiles, but in those that are stale.
         stale_since: Since when the oldest stale row is stale; None: none is.
         events: Events that were consumed since the last time.
         edges: Edges that were touched since the last time.
         backlog: Rows stale by type, edges to do, staleness in seconds.
     """
 
-    seen: LogPosition
+    position: LogPosition
     stale_since: datetime | None
     events: int
     edges: int
@@ -87,9 +87,9 @@ def take_ownership(held: Claim) -> Ownership | None:
     if not loop.wanted or loop.version_id is None:
         return None
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
-    seen = LogPosition(loop.seen, loop.seen_at)
+    position = LogPosition(loop.seen, loop.seen_at)
     graph = present_graph(held.workspace_id)
-    return Ownership(loop.version_id, graph, loop.generation, seen, loop.checkpoint)
+    return Ownership(loop.version_id, graph, loop.generation, position, loop.checkpoint)
 
 
 def instructions(workspace_id: uuid.UUID) -> Instructions:
@@ -118,8 +118,8 @@ def publish(workspace_id: uuid.UUID, published: Published, *, answered: Iterable
     """Within a tick's transaction: how far the owner is; the requests it answered are gone."""
     RefreshRequest.objects.filter(pk__in=list(answered)).delete()
     Loop.objects.filter(pk=workspace_id).update(
-        seen=published.seen.snapshot,
-        seen_at=published.seen.at,
+        seen=published.position.snapshot,
+        seen_at=published.position.at,
         stale_since=published.stale_since,
         events=F("events") + published.events,
         edges=F("edges") + published.edges,

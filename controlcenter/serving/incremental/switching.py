@@ -40,7 +40,7 @@ def start(*, workspace: Workspace, account: Account, reason: str = "") -> Loop:
             "The workspace has no profiles of a model yet: run a refresh task, then start."
         )
     if not loop.wanted:
-        switch(loop, account, wanted=True, reason=reason)
+        switch(loop, account, on=True, reason=reason)
         if not runs_of(workspace.pk).filter(status__in=LIVE).exists():
             queue(workspace)
     return Loop.objects.get(pk=workspace.pk)
@@ -57,22 +57,22 @@ def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | 
     if loop is None:
         return None
     if loop.wanted or loop.trouble:
-        switch(loop, account, wanted=False, reason=reason)
+        switch(loop, account, on=False, reason=reason)
         for run in runs_of(workspace.pk).select_for_update().filter(status=RunStatus.QUEUED):
             close(run, RunStatus.CANCELLED, error=f"Stopped by {account.username}.")
     return Loop.objects.get(pk=workspace.pk)
 
 
-def switch(loop: Loop, account: Account, *, wanted: bool, reason: str) -> None:
-    if not wanted:
+def switch(loop: Loop, account: Account, *, on: bool, reason: str) -> None:
+    if not on:
         notifications.notify_owner(loop.workspace_id, notifications.URGENT)
     Loop.objects.filter(pk=loop.pk).update(
-        wanted=wanted, changed_by=account.username, changed_at=Now(), trouble=""
+        wanted=on, changed_by=account.username, changed_at=Now(), trouble=""
     )
     record(
         account=account,
         workspace=loop.workspace,
-        action="incremental.start" if wanted else "incremental.stop",
+        action="incremental.start" if on else "incremental.stop",
         target=loop.workspace,
         details={"reason": reason},
     )
@@ -100,15 +100,15 @@ def profiles_replaced(
     workspace_id: uuid.UUID,
     version: ModelVersion,
     graph: Iterable[Artifact],
-    known: LogPosition | None,
+    position: LogPosition | None,
 ) -> None:
     """A task wrote all profiles, in the caller's transaction: an owner begins anew from them.
 
     Args:
         graph: The files of the graph that they are of.
-        known: The position in the log up to which the new profiles know it; None: not known.
+        position: The position in the log up to which the new profiles know it; None: not known.
     """
-    position = known or BEGINNING
+    position = position or BEGINNING
     Loop.objects.get_or_create(workspace_id=workspace_id)
     loop = Loop.objects.select_for_update(of=("self",)).get(workspace_id=workspace_id)
     Artifact.objects.filter(pk=loop.checkpoint_id).delete()  # its object leaves with the sweep

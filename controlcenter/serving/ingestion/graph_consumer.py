@@ -40,7 +40,9 @@ class GraphParticipant(Participant):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._contracts = contracts_of(workspace.graph_schema)
-        self._open_types = {kind for kind, one in self._contracts.items() if one.leaves_open}
+        self._open_types = {
+            kind for kind, contract in self._contracts.items() if contract.leaves_open
+        }
         self._tally, self._outside = Tally(), 0
         self._additions: Additions | None = None
 

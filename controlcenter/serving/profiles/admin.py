@@ -56,9 +56,9 @@ class PreviewForm(ConsoleForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known = str(self.initial.pop("rule", ""))
-        if known.isdecimal():
-            rule = Rule.objects.visible_to(self.who).filter(pk=known).first()
+        rule_id = str(self.initial.pop("rule", ""))
+        if rule_id.isdecimal():
+            rule = Rule.objects.visible_to(self.who).filter(pk=rule_id).first()
             if rule is not None:
                 self.initial["workspace"] = rule.workspace.slug
                 self.initial["expression"] = rule.expression
@@ -153,17 +153,20 @@ class ProfileAdmin(ScopedAdmin):
 
     def lookalikes(self, row: Profile, reading: Reading) -> Table:
         nearest = reading.similar(row, LOOKALIKES) if row.embedding is not None else []
-        ids = [one["user_id"] for one in nearest]
+        ids = [neighbour["user_id"] for neighbour in nearest]
         keys = dict(
             Profile.objects.in_workspace(row.workspace)
             .filter(user_id__in=ids)
             .values_list("user_id", "pk")
         )
         rows = []
-        for one in nearest:
-            url = reverse("admin:profiles_profile_change", args=[keys[one["user_id"]]])
-            score = dated(scored(one["final_score"], one["score_validated"]), one["stale_since"])
-            rows.append([link(url, one["user_id"]), number(one["similarity"]), score])
+        for neighbour in nearest:
+            url = reverse("admin:profiles_profile_change", args=[keys[neighbour["user_id"]]])
+            score = dated(
+                scored(neighbour["final_score"], neighbour["score_validated"]),
+                neighbour["stale_since"],
+            )
+            rows.append([link(url, neighbour["user_id"]), number(neighbour["similarity"]), score])
         return Table("Look-alikes", ["user", "similarity", "score"], rows, numeric=[1, 2])
 
     def explained(self, request: HttpRequest, row: Profile) -> dict[str, Any]:
@@ -187,7 +190,7 @@ class ProfileAdmin(ScopedAdmin):
 
     def run_preview(self, request: HttpRequest, row: None, data: dict[str, Any]) -> HttpResponse:
         try:
-            found = queries.preview(data["workspace"], data["expression"], SAMPLE)
+            preview = queries.preview(data["workspace"], data["expression"], SAMPLE)
         except RuleError as error:
             raise ValidationError({"expression": str(error)}) from error
         operation = self.list_operations[0]
@@ -196,7 +199,7 @@ class ProfileAdmin(ScopedAdmin):
             account=account_of(request),
             role=operation.role,
         )
-        response = self.form_page(request, operation, form, found=found, SAMPLE=SAMPLE)
+        response = self.form_page(request, operation, form, preview=preview, SAMPLE=SAMPLE)
         response.template_name = "admin/ups/preview.html"  # type: ignore[attr-defined]
         return response
 

@@ -64,11 +64,11 @@ def bars(explanation: ExplanationReport) -> Bars:
     """Bars of the largest contributions; what the others add is said in ``rest``."""
     rows = sorted(explanation.contributions, key=lambda row: -abs(row.contribution))
     largest = max((abs(row.contribution) for row in rows), default=0.0) or 1.0
-    others = rows[SHOWN:]
+    smaller = rows[SHOWN:]
     rest = ""
-    if others:
-        total = sum(row.contribution for row in others)
-        rest = f"{len(others)} smaller contributions add {total:+.4f}."
+    if smaller:
+        total = sum(row.contribution for row in smaller)
+        rest = f"{len(smaller)} smaller contributions add {total:+.4f}."
     return Bars(
         rows=[bar(row, largest) for row in rows[:SHOWN]],
         base=number(explanation.base),
@@ -95,10 +95,10 @@ def neighbours(kinds: Sequence[NeighbourEffects]) -> Table:
     """The strongest neighbours of all kinds, those of a kind together."""
     rows: list[list[Any]] = []
     for kind in kinds:
-        for one in kind.strongest:
-            known = f"{one.name} ({one.id})" if one.name else one.id
-            part = f"{one.contribution:+.4f}"
-            rows.append([kind.player, one.type, known, number(one.events), part])
+        for neighbour in kind.strongest:
+            label = f"{neighbour.name} ({neighbour.id})" if neighbour.name else neighbour.id
+            part = f"{neighbour.contribution:+.4f}"
+            rows.append([kind.player, neighbour.type, label, number(neighbour.events), part])
     tried = "".join(
         f" Of {number(kind.neighbours)} {kind.player} the {kind.tried} with most events were tried."
         for kind in kinds
@@ -112,8 +112,8 @@ def neighbours(kinds: Sequence[NeighbourEffects]) -> Table:
 def shown(value: Scalar | dict[str, Scalar]) -> str:
     """A player's value as people write it."""
     if isinstance(value, dict):
-        known = [f"{name} {plain(one)}" for name, one in value.items() if one is not None]
-        return ", ".join(known) or NONE
+        parts = [f"{name} {plain(part)}" for name, part in value.items() if part is not None]
+        return ", ".join(parts) or NONE
     return "" if value is None else plain(value)
 
 

@@ -122,12 +122,12 @@ class Tally:
         for event in events:
             self.events += 1
             kind, actor, at, target = event.type, event.actor, event.timestamp, event.target
-            mine = counts.get(actor)
-            if mine is None:
+            of_user = counts.get(actor)
+            if of_user is None:
                 counts[actor] = {kind: 1}
                 last[actor] = at
             else:
-                mine[kind] = mine.get(kind, 0) + 1
+                of_user[kind] = of_user.get(kind, 0) + 1
                 if at > last[actor]:
                     last[actor] = at
             if event.target_type != "user":

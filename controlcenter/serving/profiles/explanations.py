@@ -89,8 +89,8 @@ def request(profile: Profile, question: Question = USUAL) -> Explanation:
         "rule_revision": profile.rule_revision,
         "profile_revision": profile.revision,
     }
-    asked: dict[str, Any] = {**of_this_score, **question.as_fields()}
-    explanation, new = Explanation.objects.get_or_create(profile=profile, **asked)
+    identity: dict[str, Any] = {**of_this_score, **question.as_fields()}
+    explanation, new = Explanation.objects.get_or_create(profile=profile, **identity)
     if new:  # what explained an earlier score is of no use any more
         Explanation.objects.filter(profile=profile).exclude(**of_this_score).delete()
     if explanation.state == ExplanationState.FAILED:
@@ -152,13 +152,13 @@ def pending(workspace_id: uuid.UUID) -> list[Explanation]:
 
 def commit_explained(commit: Commit, explained: Iterable[Explained]) -> None:
     """Within a run's transaction: results are there; another batch may be waiting."""
-    for one in explained:
-        state = ExplanationState.READY if one.result is not None else ExplanationState.FAILED
-        Explanation.objects.filter(pk=one.explanation_id).update(
+    for answer in explained:
+        state = ExplanationState.READY if answer.result is not None else ExplanationState.FAILED
+        Explanation.objects.filter(pk=answer.explanation_id).update(
             state=state,
-            result=one.result,
-            error=one.error,
-            explained_revision=one.revision,
+            result=answer.result,
+            error=answer.error,
+            explained_revision=answer.revision,
             ready_at=Now(),
         )
 

@@ -90,8 +90,8 @@ ON CONFLICT (workspace_id, user_id) DO UPDATE SET
     rule_revision = EXCLUDED.rule_revision, scored_at = EXCLUDED.scored_at,
     changed_at = CASE
         WHEN p.changed_xid IS NULL THEN NULL
-        WHEN pg_visible_in_snapshot(p.changed_xid, %(known)s::pg_snapshot) THEN NULL
-        ELSE greatest(p.changed_at, %(known_at)s) END,
+        WHEN pg_visible_in_snapshot(p.changed_xid, %(position)s::pg_snapshot) THEN NULL
+        ELSE greatest(p.changed_at, %(position_at)s) END,
     revision = p.revision + 1
 """
 
@@ -166,7 +166,7 @@ def merge(
     items: Iterable[EmbeddedItem],
     peers: Iterable[tuple[str, str]],
     graph: Iterable[Artifact],
-    known: LogPosition | None = None,
+    position: LogPosition | None = None,
 ) -> int:
     """Replace what the profiles know from datasets and models, in the caller's transaction.
 
@@ -177,7 +177,7 @@ def merge(
         basis: What the score was trained on: ``label``, ``future behaviour`` or ``rules``.
         peers: (user, called user), each pair once.
         graph: The files of the graph that was embedded.
-        known: The place in the log up to which events are in this; None: nobody wrote it down.
+        position: The position in the log up to which events are in this; None: not known.
 
     Returns:
         How many users were scored.
@@ -187,8 +187,8 @@ def merge(
         "version": version.pk,
         "rule_revision": version.rule_revision,
         "basis": basis,
-        "known": known.snapshot if known else None,
-        "known_at": known.at if known else None,
+        "position": position.snapshot if position else None,
+        "position_at": position.at if position else None,
     }
     with connection.cursor() as cursor:
         cursor.execute(STAGE)
@@ -208,7 +208,7 @@ def merge(
         exclude_ingestion(workspace_id)
         for statement in (MERGE_USERS, CLEAR_OTHERS, *MERGE_ITEMS, *MERGE_PEERS):
             cursor.execute(statement, names)
-    profiles_replaced(workspace_id=workspace_id, version=version, graph=graph, known=known)
+    profiles_replaced(workspace_id=workspace_id, version=version, graph=graph, position=position)
     return count
 
 

@@ -57,19 +57,22 @@ class Reading:
 
     def similar(self, profile: Profile, limit: int) -> list[dict[str, Any]]:
         """Look-alikes of a fresh profile, as ``queries.similar``, each with ``stale_since``."""
-        found = queries.similar(profile, limit)
+        nearest = queries.similar(profile, limit)
         rows = Profile.objects.filter(workspace=self.workspace_id).only("user_id", "changed_at")
-        own = rows.filter(user_id__in=[one["user_id"] for one in found])
+        own = rows.filter(user_id__in=[neighbour["user_id"] for neighbour in nearest])
         before = self.seconds
         since = {p.user_id: p.stale_since for p in self.fresh(list(own), rows)}
         if self.seconds < before - 0.001:  # it waited: the nearest may be others now
-            found = queries.similar(profile, limit)
-        return [one | {"stale_since": since.get(one["user_id"])} for one in found]
+            nearest = queries.similar(profile, limit)
+        return [
+            neighbour | {"stale_since": since.get(neighbour["user_id"])} for neighbour in nearest
+        ]
 
 
 def marked(page: QuerySet[Profile]) -> list[Profile]:
     """A page of users of any workspaces with ``stale_since`` set; nobody is asked to refresh."""
-    views = {one: freshness_of(one) for one in set(page.values_list("workspace_id", flat=True))}
+    workspaces = set(page.values_list("workspace_id", flat=True))
+    views = {workspace_id: freshness_of(workspace_id) for workspace_id in workspaces}
     rows = list(page)  # after their freshness, as in a reading
     for row in rows:
         view = views.get(row.workspace_id) or freshness_of(row.workspace_id)

@@ -61,8 +61,8 @@ UPDATE profiles_profile AS p SET
     rule_revision = %(rule_revision)s, scored_at = statement_timestamp(),
     changed_at = CASE
         WHEN p.changed_xid IS NULL THEN NULL
-        WHEN pg_visible_in_snapshot(p.changed_xid, %(seen)s::pg_snapshot) THEN NULL
-        ELSE greatest(p.changed_at, %(seen_at)s) END,
+        WHEN pg_visible_in_snapshot(p.changed_xid, %(position)s::pg_snapshot) THEN NULL
+        ELSE greatest(p.changed_at, %(position_at)s) END,
     revision = p.revision + 1
 FROM unnest(%(ids)s::text[], %(counts)s::jsonb[], %(embeddings)s::text[], %(hits)s::jsonb[],
     %(rules)s::float8[], %(models)s::float8[], %(gates)s::float8[], %(finals)s::float8[])
@@ -106,12 +106,12 @@ def write_users(
     workspace_id: uuid.UUID,
     version: ModelVersion,
     basis: str,
-    seen: LogPosition,
+    position: LogPosition,
 ) -> None:
     """Update the rows of users, in a tick's transaction; writing them again changes no value.
 
     Args:
-        seen: The place in the log up to which these scores know the events.
+        position: The position in the log up to which these scores know the events.
     """
     if not users:
         return
@@ -120,8 +120,8 @@ def write_users(
         "version": version.pk,
         "basis": basis,
         "rule_revision": version.rule_revision,
-        "seen": seen.snapshot,
-        "seen_at": seen.at,
+        "position": position.snapshot,
+        "position_at": position.at,
         "ids": [user.user_id for user in users],
         "counts": [json.dumps(user.scored_counts) for user in users],
         "embeddings": [vector(user.embedding) for user in users],

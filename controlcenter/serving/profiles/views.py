@@ -89,8 +89,8 @@ class ProfileViewSet(ReadViewSet):
     def get_object(self) -> Profile:
         """The user; one whose score is stale is asked for, and waited for a moment."""
         self.reading = Reading(self.workspace.pk)
-        found: Profile = super().get_object()
-        return self.reading.fresh([found], self.get_queryset())[0]
+        profile: Profile = super().get_object()
+        return self.reading.fresh([profile], self.get_queryset())[0]
 
     def paginate_queryset(self, queryset: Any) -> Any:
         """A page of users, refreshed together; their order is that of before."""
@@ -131,8 +131,8 @@ class ProfileViewSet(ReadViewSet):
         profile = self.get_object()
         if profile.embedding is None:
             raise Conflict(f"User {user_id!r} has no embedding yet: wait for the next refresh.")
-        found = self.reading.similar(profile, int(given))
-        return Response(SimilarSerializer(found, many=True).data)
+        nearest = self.reading.similar(profile, int(given))
+        return Response(SimilarSerializer(nearest, many=True).data)
 
     @extend_schema(
         parameters=[
@@ -236,11 +236,11 @@ class RulePreviewViewSet(mixins.CreateModelMixin, ScopedViewSet):
     @extend_schema(request=PreviewRequestSerializer, responses={200: PreviewSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """How many users match now, which, and in how long."""
-        asked = PreviewRequestSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        data = asked.validated_data
+        serializer = PreviewRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
         try:
-            found = queries.preview(self.workspace, data["expression"], data["limit"])
+            preview = queries.preview(self.workspace, data["expression"], data["limit"])
         except RuleError as error:
             raise ValidationError({"expression": str(error)}) from error
-        return Response(PreviewSerializer(found).data)
+        return Response(PreviewSerializer(preview).data)

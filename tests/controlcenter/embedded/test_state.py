@@ -73,7 +73,7 @@ def test_port_choice_prefers_what_is_wanted_and_free():
         listener.listen()
         busy = listener.getsockname()[1]
         assert not state.is_free(busy)
-        free = state.choose_port(wanted=[busy], taken=[])
+        free = state.choose_port(preferred=[busy], reserved=[])
         assert free in state.PORT_RANGE
-        assert state.choose_port(wanted=[busy, free], taken=[]) == free
-        assert state.choose_port(wanted=[free], taken=[free]) != free
+        assert state.choose_port(preferred=[busy, free], reserved=[]) == free
+        assert state.choose_port(preferred=[free], reserved=[free]) != free

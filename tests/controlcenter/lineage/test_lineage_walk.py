@@ -55,7 +55,7 @@ def test_a_plain_refresh(history, ready_dataset):
     assert task.state == "completed"
     assert len(check(history)) == 4
     told = of_task(task)
-    assert [(n.kind, n.iteration) for n in told.nodes if n.key in told.asked] == [
+    assert [(n.kind, n.iteration) for n in told.nodes if n.key in told.starts] == [
         ("graph", 0), ("version", 0), ("profiles", 0),
     ]  # fmt: skip
 

@@ -120,10 +120,10 @@ def test_a_loop_that_is_given_up_is_where_the_alert_looks_until_somebody_cares(
 
 def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
     backlog = {"rows": {"user": 5, "items": 2}, "staleness_p50": 1.5, "staleness_p99": 4.5}
-    told = Published(
-        seen=current_position(), stale_since=None, events=10, edges=250, backlog=backlog
+    published = Published(
+        position=current_position(), stale_since=None, events=10, edges=250, backlog=backlog
     )
-    ownership.publish(workspace.pk, told, answered=[])
+    ownership.publish(workspace.pk, published, answered=[])
     viewer = team.accounts["viewer"]
     type(viewer).objects.filter(pk=viewer.pk).update(is_staff=True)
     client.force_login(viewer)

@@ -31,14 +31,14 @@ def expire(run):
 
 
 def publish(workspace, **change):
-    told = {
-        "seen": current_position(),
+    published = {
+        "position": current_position(),
         "stale_since": None,
         "events": 10,
         "edges": 250,
         "backlog": BACKLOG,
     }
-    ownership.publish(workspace.pk, Published(**(told | change)), answered=[])
+    ownership.publish(workspace.pk, Published(**(published | change)), answered=[])
 
 
 def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version):
@@ -78,10 +78,10 @@ def test_the_owner_counts_up_what_it_did(workspace, as_operator, as_viewer, mode
     ownership.take_ownership(held)
     publish(workspace)
     publish(workspace, events=0, edges=50)
-    told = as_viewer.get(URL).json()
-    assert (told["events"], told["edges"], told["edges_per_event"]) == (10, 300, 30.0)
-    assert (told["owner"], told["ticks"], told["lag_events"]) == ("worker:1", 2, 0)
-    assert told["backlog"] == BACKLOG
+    state = as_viewer.get(URL).json()
+    assert (state["events"], state["edges"], state["edges_per_event"]) == (10, 300, 30.0)
+    assert (state["owner"], state["ticks"], state["lag_events"]) == ("worker:1", 2, 0)
+    assert state["backlog"] == BACKLOG
 
 
 def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_version):

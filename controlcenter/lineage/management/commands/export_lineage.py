@@ -27,8 +27,8 @@ class Command(BaseCommand):
         try:
             since = UtcField(required=False).clean(options["since"])
         except ValidationError as error:
-            told = f"--since: got {options['since']!r}, expected ISO 8601 with a zone"
-            raise CommandError(told) from error
+            message = f"--since: got {options['since']!r}, expected ISO 8601 with a zone"
+            raise CommandError(message) from error
         for page in pages(workspace, since=since, limit=MAX_LIMIT):
             for event in page.events:
                 self.stdout.write(json.dumps(event))

@@ -85,8 +85,8 @@ class Command(BaseCommand):
             made = client.upload(path, name=path.stem, mapping=mapping)
         else:
             self.title("A synthetic telecom population")
-            asked = {name: options[name] for name in ("users", "events")}
-            made = client.call("POST", "/datasets/synthesize/", asked)
+            sizes = {name: options[name] for name in ("users", "events")}
+            made = client.call("POST", "/datasets/synthesize/", sizes)
         dataset: dict[str, Any] = client.wait_for_dataset(made["id"])
         if dataset["state"] != "ready":
             raise CommandError(f"the dataset is {dataset['state']}: {dataset['error']}")
@@ -142,11 +142,11 @@ class Command(BaseCommand):
 
     def explanation(self, client: DemoClient, user_id: str) -> dict[str, Any]:
         while True:
-            found: dict[str, Any] = client.call("GET", f"/users/{user_id}/explanation/")
-            if found["state"] == "failed":
-                raise CommandError(f"no explanation: {found['error']}")
-            if found["state"] == "ready":
-                return found
+            explanation: dict[str, Any] = client.call("GET", f"/users/{user_id}/explanation/")
+            if explanation["state"] == "failed":
+                raise CommandError(f"no explanation: {explanation['error']}")
+            if explanation["state"] == "ready":
+                return explanation
 
     def title(self, text: str) -> None:
         self.stdout.write(f"\n{self.style.MIGRATE_HEADING(text)}")
@@ -190,12 +190,12 @@ def mapping_text(path: Path) -> str:
 
 def seconds(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Seconds by stage, of the attempts that were done."""
-    found = {}
+    durations = {}
     for run in runs:
         if run["status"] == "done":
             begin, end = (datetime.fromisoformat(run[k]) for k in ("started_at", "finished_at"))
-            found[run["kind"]] = round((end - begin).total_seconds(), 3)
-    return found
+            durations[run["kind"]] = round((end - begin).total_seconds(), 3)
+    return durations
 
 
 def urls(addresses: dict[str, str], slug: str) -> dict[str, str]:
