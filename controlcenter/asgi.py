@@ -26,7 +26,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlcenter.settings")
 django.setup(set_prefix=False)
 pool_connections()
 
-from controlcenter.platform.common.body_limit import BodyLimit  # noqa: E402 (settings must be loaded)
+from controlcenter.platform.common.middleware.body_limit import BodyLimit  # noqa: E402 (settings must be loaded)
 
 
 class MeasuringHandler(ASGIHandler):

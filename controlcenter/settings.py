@@ -106,14 +106,14 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "controlcenter.platform.common.nul.RefuseNul",
+    "controlcenter.platform.common.middleware.nul_characters.RefuseNul",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "controlcenter.platform.common.request_id.RequestIdMiddleware",
+    "controlcenter.platform.common.middleware.request_id.RequestIdMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -180,17 +180,17 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["controlcenter.platform.accounts.permissions.RolePermission"],
     "DEFAULT_FILTER_BACKENDS": [
-        "controlcenter.platform.common.filters.FilterBackend",
-        "controlcenter.platform.common.filters.OrderingBackend",
+        "controlcenter.platform.common.api.filters.FilterBackend",
+        "controlcenter.platform.common.api.filters.OrderingBackend",
     ],
-    "DEFAULT_PAGINATION_CLASS": "controlcenter.platform.common.paging.Pages",
-    "DEFAULT_SCHEMA_CLASS": "controlcenter.platform.common.openapi.ProblemSchema",
+    "DEFAULT_PAGINATION_CLASS": "controlcenter.platform.common.api.paging.Pages",
+    "DEFAULT_SCHEMA_CLASS": "controlcenter.platform.common.api.openapi.ProblemSchema",
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
-    "DEFAULT_PARSER_CLASSES": ["controlcenter.platform.common.parsers.BoundedJSONParser"],
-    "EXCEPTION_HANDLER": "controlcenter.platform.common.problems.handle",
+    "DEFAULT_PARSER_CLASSES": ["controlcenter.platform.common.api.parsers.BoundedJSONParser"],
+    "EXCEPTION_HANDLER": "controlcenter.platform.common.api.problems.handle",
     "HTML_SELECT_CUTOFF": 100,
 }
 # Its only model is swapped for ours; its migrations would make the table all the same.

@@ -20,7 +20,7 @@ from controlcenter.platform.accounts.views import (
     TokenViewSet,
     WorkspaceViewSet,
 )
-from controlcenter.platform.common.api_root import ApiRoot
+from controlcenter.platform.common.api.root import ApiRoot
 from controlcenter.platform.webhooks.views import DeliveryViewSet, WebhookViewSet
 from controlcenter.serving.ingestion.views import EventViewSet
 from controlcenter.serving.profiles.views import (
@@ -85,5 +85,5 @@ urlpatterns = [
     path("api/redoc/", SpectacularRedocView.as_view(permission_classes=[]), name="redoc"),
 ]
 
-handler404 = "controlcenter.platform.common.problems.page_not_found"
-handler500 = "controlcenter.platform.common.problems.server_error"
+handler404 = "controlcenter.platform.common.api.problems.page_not_found"
+handler500 = "controlcenter.platform.common.api.problems.server_error"

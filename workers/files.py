@@ -18,7 +18,7 @@ from ml.graph.splits import Split, with_added
 from ml.graph.storage import load_graph
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 from workers.stages.building import ADDED, GRAPH, SAMPLE
 
 MODEL = "model/"

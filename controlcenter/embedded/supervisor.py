@@ -18,9 +18,9 @@ from pathlib import Path
 
 from controlcenter.embedded import children, launches, locate, logs, postgres, processes
 from controlcenter.embedded.children import Launch
+from controlcenter.embedded.process_watch import ProcessWatch
 from controlcenter.embedded.servers import Home, SeaweedFS, Server, Valkey
 from controlcenter.embedded.state import Recorded, State, ensure_secrets
-from controlcenter.embedded.watching import ProcessWatch
 
 SERVERS: tuple[Server, ...] = (SeaweedFS(), Valkey(), postgres.PostgreSQL())
 WEB_DEADLINE_SECONDS = 180.0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlcenter.lineage import facts
-from controlcenter.lineage.nodes import Node, describe
+from controlcenter.lineage.describe import describe
+from controlcenter.lineage.node import Node
 from controlcenter.lineage.refs import (
     DATASET,
     EVALUATION,

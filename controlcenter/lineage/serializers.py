@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.lineage.nodes import DERIVED
+from controlcenter.lineage.node import DERIVED
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILE, PROFILES, VERSION
 
 KINDS = [DATASET, DERIVED, GRAPH, VERSION, EVALUATION, PROFILES, PROFILE]

@@ -25,7 +25,7 @@ from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.views import AnyAccept
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import InWorkspace
-from controlcenter.platform.common.filters import UtcField
+from controlcenter.platform.common.api.filters import UtcField
 from controlcenter.serving.profiles.models import Profile
 
 NDJSON = "application/x-ndjson"

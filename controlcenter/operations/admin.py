@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.audit.models import AuditEntry
-from controlcenter.platform.common.presenting import pretty, when
+from controlcenter.platform.common.formatting import pretty, when
 
 admin.site.site_header = "User Profile System"
 admin.site.site_title = "User Profile System"

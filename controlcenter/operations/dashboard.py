@@ -10,9 +10,9 @@ from rest_framework.exceptions import NotFound
 from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.operations import health, incremental, queries, resources
+from controlcenter.platform.accounts.access import visible_workspaces, workspace_of
 from controlcenter.platform.accounts.models import Workspace
-from controlcenter.platform.accounts.scope import visible_workspaces, workspace_of
-from controlcenter.platform.common.presenting import badge
+from controlcenter.platform.common.formatting import badge
 from ml.contracts.reports.base import ReportError
 from ml.contracts.reports.version import VersionMetrics
 

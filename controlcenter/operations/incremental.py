@@ -8,7 +8,7 @@ from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.log.edges import edge_lag
 from controlcenter.platform.runs.models import LIVE, Run, RunStatus
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.switching import runs_of
+from controlcenter.serving.incremental.services import runs_of
 
 OFF, QUEUED, STARTING, RUNNING = "off", "queued", "starting", "running"
 LOST, STOPPING, FAILED = "lost", "stopping", "failed"

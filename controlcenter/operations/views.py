@@ -28,8 +28,8 @@ from controlcenter.operations.serializers import (
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import InWorkspace, ScopedViewSet
 from controlcenter.platform.audit.models import AuditEntry
-from controlcenter.platform.common.problems import MEDIA_TYPE, problem
-from controlcenter.serving.incremental import switching
+from controlcenter.platform.common.api.problems import MEDIA_TYPE, problem
+from controlcenter.serving.incremental import services as loops
 from controlcenter.serving.ingestion import services as events
 from controlcenter.serving.profiles import explanations
 
@@ -144,7 +144,7 @@ class IncrementalStartView(OperationView):
     def post(self, request: Request) -> Response:
         """Have scores follow the events; a worker takes it up. Starting twice is harmless."""
         reason = self.validated(ToggleSerializer)["reason"]
-        switching.start(workspace=self.workspace, account=self.account, reason=reason)
+        loops.start(workspace=self.workspace, account=self.account, reason=reason)
         return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
 
 
@@ -157,7 +157,7 @@ class IncrementalStopView(OperationView):
     def post(self, request: Request) -> Response:
         """Have the loop end; its worker hands it back once its states are stored."""
         reason = self.validated(ToggleSerializer)["reason"]
-        switching.stop(workspace=self.workspace, account=self.account, reason=reason)
+        loops.stop(workspace=self.workspace, account=self.account, reason=reason)
         return Response(IncrementalSerializer(incremental.state(self.workspace)).data, status=202)
 
 

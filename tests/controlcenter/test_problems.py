@@ -8,7 +8,7 @@ from api_table import CALLS
 from django.db import OperationalError
 
 from controlcenter.modelling.datasets.models import Dataset
-from controlcenter.platform.common.problems import flatten
+from controlcenter.platform.common.api.problems import flatten
 
 pytestmark = pytest.mark.django_db
 RULES = "/api/v1/rules/"

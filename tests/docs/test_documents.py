@@ -17,7 +17,7 @@ from controlcenter.lineage.serializers import KINDS
 from controlcenter.modelling.datasets import mapping_text
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.parameters import ParametersSerializer
-from controlcenter.platform.common.filters import FilterBackend
+from controlcenter.platform.common.api.filters import FilterBackend
 from controlcenter.serving.profiles.serializers import ProfileSerializer
 from controlcenter.settings import ENVIRONMENT
 from ml.contracts.schema import TELECOM

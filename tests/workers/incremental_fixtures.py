@@ -21,7 +21,7 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.serving.incremental import switching
+from controlcenter.serving.incremental import services
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.ingestion.services import ingest
 from controlcenter.serving.profiles.models import Item, Profile
@@ -48,7 +48,7 @@ def module(kind):
 
 def do_queued():
     """Do all background work but the loops, as workers do."""
-    queued = Run.objects.filter(status=RunStatus.QUEUED).exclude(kind=switching.KIND)
+    queued = Run.objects.filter(status=RunStatus.QUEUED).exclude(kind=services.KIND)
     while (run := queued.order_by("created_at").first()) is not None:
         assert execute(str(run.pk), module(run.kind).work) == "done", run.kind
 
@@ -137,7 +137,7 @@ class Owner:
     """A worker with the loop of a workspace, in a thread."""
 
     def __init__(self, workspace):
-        self.run = switching.runs_of(workspace.pk).get(status=RunStatus.QUEUED)
+        self.run = services.runs_of(workspace.pk).get(status=RunStatus.QUEUED)
         self.outcome = None
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
@@ -172,13 +172,13 @@ def is_fresh(workspace):
 @contextmanager
 def running(workspace, account):
     """A loop that has caught up; stopped in the end."""
-    switching.start(workspace=workspace, account=account)
+    services.start(workspace=workspace, account=account)
     owner = Owner(workspace)
     wait(lambda: state(workspace)["state"] == "running")
     try:
         yield owner
     finally:
-        switching.stop(workspace=workspace, account=account)
+        services.stop(workspace=workspace, account=account)
         outcome = owner.join()
     assert outcome == "done"
 

@@ -27,15 +27,15 @@ from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import StoreUnavailable, store
 from controlcenter.platform.runs import reaper
 from controlcenter.platform.runs.models import Run, RunStatus
-from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import engine_start, incremental
-from workers.loops import refreshing as refreshing_module
+from workers.loops import refresher as refreshing_module
 from workers.runtime import shutdown
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ORDERS = ownership.instructions
+ORDERS = holder.instructions
 
 
 def test_scores_follow_the_events(scored, anna, tmp_path):
@@ -62,9 +62,9 @@ FAILPOINTS = {
     "while it loads": (engine_start, "load_whole_graph", 0),
     "before the first commit": (refreshing_module, "refreshing", 0),
     "before a later commit": (refreshing_module, "refreshing", 4),
-    "inside a commit": (ownership, "publish", 3),
-    "before the checkpoint is recorded": (ownership, "save_checkpoint", 0),
-    "before the second checkpoint is recorded": (ownership, "save_checkpoint", 1),
+    "inside a commit": (holder, "publish", 3),
+    "before the checkpoint is recorded": (holder, "save_checkpoint", 0),
+    "before the second checkpoint is recorded": (holder, "save_checkpoint", 1),
     "after the checkpoint was recorded": (incremental, "store", 0),
     "while it reads the log": (refreshing_module, "event_frame", 2),
     "while it scores": (refreshing_module, "score", 2),
@@ -86,7 +86,7 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(place, function, dying)
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     owner = Owner(scored)
     seed = 0
     while owner.thread.is_alive():
@@ -107,11 +107,11 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
     check_against_a_full_pass(scored, tmp_path)
     send(scored, *some_events(scored, 10, 1001))
     wait(lambda: is_fresh(scored))
-    switching.stop(workspace=scored, account=anna)
+    services.stop(workspace=scored, account=anna)
     assert second.join() == "done"
     check_against_a_full_pass(scored, tmp_path)
     assert state(scored)["events"] == 10 * seed + 20
-    kept = Artifact.objects.filter(name=ownership.CHECKPOINT, key__contains="/incremental/")
+    kept = Artifact.objects.filter(name=holder.CHECKPOINT, key__contains="/incremental/")
     assert kept.count() <= 1, "older checkpoints are removed"
 
 
@@ -130,7 +130,7 @@ def test_a_stale_owner_writes_nothing(scored, anna, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(refreshing_module, "score", sleeping)
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     first = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
     send(scored, event("order", "u00003", "brand-new", "product"))
@@ -145,7 +145,7 @@ def test_a_stale_owner_writes_nothing(scored, anna, tmp_path, monkeypatch):
     assert first.join() == "fenced"
     assert written, "it had something to write"
     assert dict(Profile.objects.values_list("user_id", "revision")) == revisions
-    switching.stop(workspace=scored, account=anna)
+    services.stop(workspace=scored, account=anna)
     assert second.join() == "done"
     check_against_a_full_pass(scored, tmp_path)
 
@@ -179,7 +179,7 @@ def test_it_is_given_up_when_it_gets_nowhere(scored, anna, as_anna, monkeypatch,
         raise ValueError("no such graph")
 
     monkeypatch.setattr(engine_start, "load_whole_graph", broken)
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     for attempt in (1, 2, 3):
         Run.objects.filter(status=RunStatus.QUEUED).update(available_at=Now())
         owner = Owner(scored)
@@ -195,7 +195,7 @@ def test_it_is_given_up_when_it_gets_nowhere(scored, anna, as_anna, monkeypatch,
 
 
 def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkeypatch):
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
     shutdown.request()
@@ -203,7 +203,7 @@ def test_told_to_stop_with_its_worker_it_hands_back_at_once(scored, anna, monkey
         assert owner.join() == "handed back"
     finally:
         shutdown._word[0] = 0
-    following = switching.runs_of(scored.pk).get(status=RunStatus.QUEUED)
+    following = services.runs_of(scored.pk).get(status=RunStatus.QUEUED)
     assert following.losses == 0, "it did what it should: that is no failed attempt"
 
 
@@ -221,14 +221,14 @@ def test_a_schema_that_changed_before_it_was_taken_ends_it(scored, anna, monkeyp
     """Nothing is loaded for it, and no event has to come."""
     change_schema(scored)
     monkeypatch.setattr(incremental, "begin", None)
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     assert Owner(scored).join() == "failed"
     told = state(scored)
     assert (told["state"], "run a refresh task" in told["trouble"]) == ("failed", True)
 
 
 def test_another_schema_ends_it_with_a_sentence(scored, anna):
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
     change_schema(scored)
@@ -296,7 +296,7 @@ def test_what_was_counted_before_the_checkpoint_was_lost_is_not_counted_again(
 def test_after_a_kill_what_is_stale_is_so_since_the_event_came(scored, anna, monkeypatch):
     """And not since the next owner read of it."""
     monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
     send(scored, *some_events(scored, 20, 1))
@@ -306,16 +306,16 @@ def test_after_a_kill_what_is_stale_is_so_since_the_event_came(scored, anna, mon
     def dying(workspace_id):
         raise Killed
 
-    monkeypatch.setattr(ownership, "instructions", dying)
+    monkeypatch.setattr(holder, "instructions", dying)
     assert owner.join() == "killed"
-    monkeypatch.setattr(ownership, "instructions", ORDERS)
+    monkeypatch.setattr(holder, "instructions", ORDERS)
     time.sleep(2)
     Run.objects.filter(pk=owner.run.pk).update(lease_expires_at=Now() - timedelta(seconds=1))
     assert reaper.reap()["lost"] == 1
     second = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
     assert state(scored)["stale_since"] <= told
-    switching.stop(workspace=scored, account=anna)
+    services.stop(workspace=scored, account=anna)
     assert second.join() == "done"
 
 

@@ -13,7 +13,7 @@ from incremental_fixtures import (
 )
 
 from controlcenter.operations.incremental import state
-from controlcenter.platform.common.listening import Listener
+from controlcenter.platform.common.listener import Listener
 from controlcenter.platform.log.edges import edges_of_user
 from controlcenter.platform.log.models import Event
 from controlcenter.platform.log.positions import BEGINNING

@@ -18,10 +18,10 @@ from incremental_fixtures import (
 from controlcenter.operations.incremental import state
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.log.models import Event
-from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
-from workers.loops import refreshing as refreshing_module
+from workers.loops import refresher as refreshing_module
 from workers.runtime.errors import PermanentError
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,14 +59,14 @@ def end(workspace, account, how, monkeypatch):
     send(workspace, *some_events(workspace, 10, 1))
     wait(lambda: has_a_backlog(workspace))
     if how == "stopped":
-        switching.stop(workspace=workspace, account=account)
+        services.stop(workspace=workspace, account=account)
         assert owner.join() == "done"
         return
 
     def broken(workspace_id):
         raise PermanentError("It broke.")
 
-    monkeypatch.setattr(ownership, "instructions", broken)
+    monkeypatch.setattr(holder, "instructions", broken)
     assert owner.join() == "failed"
     monkeypatch.undo()
 
@@ -75,7 +75,7 @@ def end(workspace, account, how, monkeypatch):
 def test_a_loop_that_ended_with_a_backlog_leaves_no_stale_row_in_silence(
     scored, anna, as_anna, undrained, monkeypatch, how
 ):
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     end(scored, anna, how, monkeypatch)
     loop = Loop.objects.get(pk=scored.pk)
     assert (loop.wanted, loop.backlog["rows"]["user"] > 0) == (False, True)
@@ -113,7 +113,7 @@ def test_the_admin_marks_scores_that_may_be_stale(scored, anna, client, undraine
     page = reverse("admin:profiles_profile_change", args=[Profile.objects.get(user_id="u00004").pk])
     mark = "may lack events since"
     assert mark not in client.get(address).content.decode()
-    switching.start(workspace=scored, account=anna)
+    services.start(workspace=scored, account=anna)
     end(scored, anna, "stopped", monkeypatch)
     answer = client.get(address)
     assert answer.content.decode().count(mark) == len(answer.context["cl"].result_list) > 0

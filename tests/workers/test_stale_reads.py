@@ -23,10 +23,10 @@ from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.accounts.viewsets import ReadViewSet
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.log.models import Event
-from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import RefreshRequest
 from controlcenter.serving.profiles.models import Profile
-from workers.loops import refreshing as refreshing_module
+from workers.loops import refresher as refreshing_module
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +37,7 @@ def test_start_and_stop_by_the_api(scored, as_anna):
     started = as_anna.post(f"{url}start/", {"reason": "launch"}, format="json")
     assert (started.status_code, started.json()["state"]) == (202, "queued")
     assert as_anna.post(f"{url}start/").json()["state"] == "queued"
-    assert switching.runs_of(scored.pk).count() == 1
+    assert services.runs_of(scored.pk).count() == 1
     assert as_anna.post(f"{url}stop/").json()["state"] == "off"
     as_anna.post(f"{url}start/")
     owner = Owner(scored)
@@ -54,18 +54,18 @@ def test_start_and_stop_by_the_api(scored, as_anna):
 
 def test_switched_on_again_before_it_ended_it_goes_on(scored, anna, monkeypatch):
     with running(scored, anna) as owner:
-        original = ownership.finish
+        original = holder.finish
 
         def finish(held):
-            switching.start(workspace=scored, account=anna)
-            monkeypatch.setattr(ownership, "finish", original)
+            services.start(workspace=scored, account=anna)
+            monkeypatch.setattr(holder, "finish", original)
             return original(held)
 
-        monkeypatch.setattr(ownership, "finish", finish)
-        switching.stop(workspace=scored, account=anna)
-        wait(lambda: ownership.finish is original and state(scored)["state"] == "running")
+        monkeypatch.setattr(holder, "finish", finish)
+        services.stop(workspace=scored, account=anna)
+        wait(lambda: holder.finish is original and state(scored)["state"] == "running")
         assert owner.thread.is_alive()
-        assert switching.runs_of(scored.pk).count() == 1
+        assert services.runs_of(scored.pk).count() == 1
 
 
 def test_without_a_model_it_does_not_start(anna, as_anna):

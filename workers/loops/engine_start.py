@@ -1,4 +1,4 @@
-"""Where an owner begins: at the graph of the profiles, or at what an owner before it left."""
+"""Where a holder of a loop begins: at the graph of the profiles, or at what one before it left."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ml.graph.graph import Edges, Graph
 from ml.incremental.engine import IncrementalEngine
 from workers.files import fetch, load_model, load_whole_graph
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 from workers.stages.building import load_position
 
 FORMAT = 1

@@ -13,26 +13,26 @@ from controlcenter.platform.artifacts.store import (
     store,
 )
 from controlcenter.platform.runs.claims import CancelRequested, Fenced
-from controlcenter.serving.incremental import ownership
-from controlcenter.serving.incremental.ownership import Ownership, Superseded
+from controlcenter.serving.incremental import holder
+from controlcenter.serving.incremental.holder import HeldLoop, Superseded
 from ml.incremental.arrivals import SchemaChanged
 from workers.loops.engine_start import EngineStart, from_checkpoint, from_graph, packed
-from workers.loops.listening import LoopListener
-from workers.loops.refreshing import Refresher, refuse_another_schema
+from workers.loops.loop_listener import LoopListener
+from workers.loops.refresher import Refresher, refuse_another_schema
 from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
 from workers.runtime.execution import Execution
-from workers.runtime.patience import CONNECTION_ERRORS, STORE_PATIENCE
+from workers.runtime.retries import CONNECTION_ERRORS, STORE_PATIENCE
 
 log = structlog.get_logger(__name__)
 TICK_SECONDS = 0.05
-"""Events that come within it are owned together."""
+"""Events that come within it are taken together."""
 
 IDLE_SECONDS = 1.0
 DRAIN_SHARE = 0.25
 """Share of the time that goes into draining while nobody waits."""
 
 FIRST_AUDIT_TICKS, AUDIT_TICKS = 100, 2_000
-"""The first comes soon: an owner may not live for long."""
+"""The first comes soon: a holder may not live for long."""
 
 AUDIT_ROWS = 200
 AUDIT_LIMIT = 1e-4
@@ -54,15 +54,15 @@ EXPECTED = (
 
 def work(execution: Execution) -> None:
     """A run of the kind ``incremental``."""
-    with LoopListener(execution.claim.workspace_id) as listening:
+    with LoopListener(execution.claim.workspace_id) as listener:
         while True:
-            owned = execution.with_database(lambda: ownership.take_ownership(execution.claim))
-            if owned is None:
-                if execution.with_database(lambda: ownership.finish(execution.claim)):
+            held = execution.with_database(lambda: holder.acquire(execution.claim))
+            if held is None:
+                if execution.with_database(lambda: holder.finish(execution.claim)):
                     return
                 continue
             try:
-                if own(execution, owned, listening):
+                if hold(execution, held, listener):
                     return
             except Superseded as reason:
                 log.info("incremental.superseded", reason=str(reason))
@@ -79,7 +79,7 @@ def work(execution: Execution) -> None:
                 raise RetryableError(f"it failed: {type(error).__name__}: {error}.") from error
 
 
-def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool:
+def hold(execution: Execution, held: HeldLoop, listener: LoopListener) -> bool:
     """Keep the profiles of one generation fresh.
 
     Returns:
@@ -90,12 +90,12 @@ def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool
         Superseded: if a task replaced the profiles.
         WorkerStopping: if this worker is to stop; the states are stored then.
     """
-    version = ModelVersion.objects.get(pk=owned.version_id)
+    version = ModelVersion.objects.get(pk=held.version_id)
     refuse_another_schema(execution.claim.workspace_id, version)
     execution.progress(0.0, f"loading {version}")
-    refresher = Refresher(execution, owned, version, begin(execution, owned, version))
+    refresher = Refresher(execution, held, version, begin(execution, held, version))
     execution.progress(0.0, "catching up with the event log")
-    execution.with_database(lambda: refresher.catch_up(owned.position))
+    execution.with_database(lambda: refresher.catch_up(held.position))
     refresher.publish()
     execution.progress(0.0, f"refreshing with {version}")
     loop = Upkeep(execution, refresher)
@@ -106,9 +106,9 @@ def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool
             loop.keep()
             raise
         instructions = execution.with_database(
-            lambda: ownership.instructions(execution.claim.workspace_id)
+            lambda: holder.instructions(execution.claim.workspace_id)
         )
-        if instructions.generation != owned.generation:
+        if instructions.generation != held.generation:
             raise Superseded(f"the profiles are of generation {instructions.generation}")
         if not instructions.enabled and loop.end():
             return True
@@ -116,17 +116,17 @@ def own(execution: Execution, owned: Ownership, listening: LoopListener) -> bool
         refresher.answer(instructions.requests)
         if not loop.go_on():
             return False
-        listening.wait(loop.rest(), calm=TICK_SECONDS)
+        listener.wait(loop.rest(), calm=TICK_SECONDS)
 
 
-def begin(execution: Execution, owned: Ownership, version: ModelVersion) -> EngineStart:
+def begin(execution: Execution, held: HeldLoop, version: ModelVersion) -> EngineStart:
     """From the last checkpoint, else from the graph of the profiles."""
-    if owned.checkpoint is not None:
+    if held.checkpoint is not None:
         try:
-            return from_checkpoint(execution, version, owned.checkpoint)
+            return from_checkpoint(execution, version, held.checkpoint)
         except (ObjectMissing, ObjectDamaged) as error:
             log.warning("incremental.checkpoint_lost", error=str(error))
-    return from_graph(execution, version, owned.graph)
+    return from_graph(execution, version, held.graph)
 
 
 class Upkeep:
@@ -170,7 +170,7 @@ class Upkeep:
             self.keep()
         except StoreUnavailable as error:  # it is to be off all the same; the log is replayed
             log.warning("incremental.checkpoint_missed", error=str(error))
-        return self.execution.with_database(lambda: ownership.finish(self.execution.claim))
+        return self.execution.with_database(lambda: holder.finish(self.execution.claim))
 
     def rest(self) -> float:
         """Seconds until there is something to do by itself."""
@@ -184,13 +184,13 @@ class Upkeep:
         audit = self.refresher.engine.audit(rows=AUDIT_ROWS, seed=self.refresher.ticks)
         workspace_id = self.execution.claim.workspace_id
         self.execution.with_database(
-            lambda: ownership.note_audit(workspace_id, rows=audit.rows, error=audit.relative)
+            lambda: holder.note_audit(workspace_id, rows=audit.rows, error=audit.relative)
         )
         if audit.relative <= AUDIT_LIMIT:
             return True
         log.error("incremental.audit_failed", error=f"{audit.relative:.1e}", rows=audit.rows)
         self.execution.with_database(
-            lambda: ownership.drop_checkpoint(self.execution.claim, self.refresher.generation)
+            lambda: holder.drop_checkpoint(self.execution.claim, self.refresher.generation)
         )
         return False
 
@@ -203,9 +203,7 @@ class Upkeep:
         stored, _ = self.execution.put(path, f"checkpoint-{self.refresher.ticks}")
         path.unlink()
         before = self.execution.with_database(
-            lambda: ownership.save_checkpoint(
-                self.execution.claim, self.refresher.generation, stored
-            )
+            lambda: holder.save_checkpoint(self.execution.claim, self.refresher.generation, stored)
         )
         self.refresher.unsaved = False
         if before is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from controlcenter.serving.profiles.refreshing import RefreshedItem, RefreshedUser, known_of
+from controlcenter.serving.profiles.incremental_writes import RefreshedItem, RefreshedUser, known_of
 from ml.bundle import ModelBundle
 from ml.contracts.schema import USER, GraphSchema
 from ml.fusion.evidence import COUNT_PREFIX

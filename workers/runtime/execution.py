@@ -14,7 +14,7 @@ from controlcenter.platform.runs.commits import Commit
 from controlcenter.platform.runs.models import Run, RunStatus
 from workers.runtime.heartbeat import Heartbeat
 from workers.runtime.interrupts import Interrupts
-from workers.runtime.patience import STORE_PATIENCE, Answer, retry_while_disconnected
+from workers.runtime.retries import STORE_PATIENCE, Answer, retry_while_disconnected
 
 
 class Execution:

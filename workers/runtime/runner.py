@@ -17,7 +17,7 @@ from controlcenter.platform.runs.claims import CancelRequested, Claim, Fenced, S
 from workers.runtime import folders, processes
 from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
 from workers.runtime.execution import Execution
-from workers.runtime.patience import CONNECTION_ERRORS, retry_while_disconnected
+from workers.runtime.retries import CONNECTION_ERRORS, retry_while_disconnected
 
 log = structlog.get_logger(__name__)
 CANCELLED, SUSPENDED = "Cancelled while it ran.", "Suspended while it ran."

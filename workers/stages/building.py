@@ -28,7 +28,7 @@ from ml.graph.storage import save_graph
 from ml.optimizing.added import separate
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 
 COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
 ADDED = "added.parquet"

@@ -9,7 +9,7 @@ import polars as pl
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.services import Trained
 from controlcenter.modelling.rollouts.services import activate
-from controlcenter.modelling.tasks import looping, states
+from controlcenter.modelling.tasks import iterations, states
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.modelling.tasks.workflows import path
@@ -105,10 +105,10 @@ def check_times(model: ModelBundle, graph: Graph) -> None:
 
 def best_so_far(task: Task, model: ModelBundle) -> bool:
     """Whether the profiles are to be of this iteration: it beats those before it."""
-    earlier = looping.best(looping.scores(task))
+    earlier = iterations.best(iterations.scores(task))
     if earlier is None:
         return True
-    value = value_of(model, looping.metric_of(task))
+    value = value_of(model, iterations.metric_of(task))
     return value is not None and value > earlier.value
 
 

@@ -39,7 +39,7 @@ from ml.fusion.evidence import COUNT_PREFIX, gather_evidence
 from ml.hgt.row_embedding import NodeStates, full_states
 from workers.files import load_model, load_whole_graph
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 from workers.stages.building import load_position
 
 KEPT_MODELS = 4

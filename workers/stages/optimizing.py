@@ -22,7 +22,7 @@ from ml.optimizing.optimization import optimize
 from workers.files import load_training_graph
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 
 Action = dict[str, Any]
 

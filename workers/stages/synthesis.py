@@ -6,7 +6,7 @@ from controlcenter.platform.artifacts.store import store
 from ml.data.population import SynthesisConfig
 from ml.data.synthesis import write_dataset
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 
 
 def work(execution: Execution) -> None:

@@ -13,7 +13,7 @@ from ml.data.files import DatasetError, Limits
 from ml.data.tables import read_tables, save_tables
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.runtime.patience import STORE_PATIENCE
+from workers.runtime.retries import STORE_PATIENCE
 
 
 def work(execution: Execution) -> None:

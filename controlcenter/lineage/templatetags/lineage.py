@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from controlcenter.lineage import queries
-from controlcenter.lineage.drawing import HEIGHT, WIDTH, picture
+from controlcenter.lineage.layout import HEIGHT, WIDTH, picture
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks.models import Task

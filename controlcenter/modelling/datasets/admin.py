@@ -26,9 +26,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
+from controlcenter.platform.accounts.console.forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import NONE, badge, number, pretty, when
+from controlcenter.platform.common.formatting import NONE, badge, number, pretty, when
 from ml.contracts.reports.base import ReportError
 from ml.contracts.reports.dataset import DerivationReport, dataset_report
 

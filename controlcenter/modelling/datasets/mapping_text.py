@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from rest_framework.exceptions import ValidationError
 
-from controlcenter.platform.common.storable import trouble
+from controlcenter.platform.common.json_limits import storage_error
 from ml.contracts.mapping import MappingError, parse_mapping
 
 MAX_BYTES = 256 * 2**10
@@ -41,7 +41,7 @@ def read(text: str) -> dict[str, Any] | None:
         mapping = parse_mapping(data).to_dict()
     except MappingError as error:
         raise ValidationError({"mapping": str(error)}) from error
-    unstorable = trouble(mapping)
+    unstorable = storage_error(mapping)
     if unstorable:
         raise ValidationError({"mapping": unstorable})
     return mapping

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from controlcenter.platform.common.presenting import Table, number
+from controlcenter.platform.common.formatting import Table, number
 from ml.contracts.reports.dataset import DerivationReport, UploadReport
 
 SHOWN = 200

@@ -27,7 +27,7 @@ from controlcenter.modelling.datasets.serializers import (
 )
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-from controlcenter.platform.common.parsers import BoundedJSONParser, TooLarge
+from controlcenter.platform.common.api.parsers import BoundedJSONParser, TooLarge
 
 
 def mapping_of(request: Request) -> str:

@@ -13,9 +13,9 @@ from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.reports.cells import sentences, unreadable
 from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.reports.reliability import reliability
-from controlcenter.modelling.tasks import looping
+from controlcenter.modelling.tasks import iterations
 from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
-from controlcenter.platform.common.presenting import (
+from controlcenter.platform.common.formatting import (
     NONE,
     Table,
     badge,
@@ -84,12 +84,12 @@ class EvaluationReportAdmin(ScopedAdmin):
 
     def panels(self, request: HttpRequest, row: EvaluationReport) -> dict[str, Any]:
         siblings = queries.iterations(row.task)
-        metric = looping.metric_of(row.task)
+        metric = iterations.metric_of(row.task)
         scores = queries.scores(siblings, metric)
         return {
             "links": page_links(row),
             "plot": tables.iterations_plot(metric, scores),
-            "iterations": self.iterations_table(row, siblings, metric, looping.best(scores)),
+            "iterations": self.iterations_table(row, siblings, metric, iterations.best(scores)),
             **report_panels(row),
         }
 
@@ -98,7 +98,7 @@ class EvaluationReportAdmin(ScopedAdmin):
         row: EvaluationReport,
         siblings: list[Any],
         metric: str,
-        best: looping.Score | None,
+        best: iterations.Score | None,
     ) -> Table:
         """All iterations of the task; empty where there is one alone."""
         names = list(dict.fromkeys([metric, "links.mrr", "score.auc"]))

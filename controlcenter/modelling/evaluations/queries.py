@@ -8,7 +8,7 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 
 from controlcenter.modelling.evaluations.models import EvaluationReport
-from controlcenter.modelling.tasks.looping import Score
+from controlcenter.modelling.tasks.iterations import Score
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.serving.profiles.models import Profile
 from ml.contracts.reports.base import read

@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from controlcenter.modelling.reports.line_chart import LineChart, line_chart
 from controlcenter.modelling.reports.link_tables import METHODS
-from controlcenter.modelling.tasks.curves import Curve, curve
-from controlcenter.modelling.tasks.looping import Score
-from controlcenter.platform.common.presenting import NONE, Table, badge, link, number
+from controlcenter.modelling.tasks.iterations import Score
+from controlcenter.platform.common.formatting import NONE, Table, badge, link, number
 from ml.contracts.reports.evaluation import (
     LinkSliceQuality,
     UserSliceQuality,
@@ -40,21 +40,21 @@ class Iterations:
     """The watched metric of each iteration."""
 
     metric: str
-    curve: Curve
+    chart: LineChart
     dots: list[IterationDot]
 
 
 def iterations_plot(metric: str, scores: Sequence[Score]) -> Iterations | None:
     """The plot of a metric by iteration; None where there are less than two."""
-    drawn = curve({score.iteration: score.value for score in scores})
-    if drawn is None:
+    chart = line_chart({score.iteration: score.value for score in scores})
+    if chart is None:
         return None
-    places = [point.split(",") for point in drawn.points.split(" ")]
+    places = [point.split(",") for point in chart.points.split(" ")]
     dots = [
         IterationDot(x, y, f"iteration {score.iteration}: {score.value:.4f}")
         for (x, y), score in zip(places, scores, strict=True)
     ]
-    return Iterations(metric, drawn, dots)
+    return Iterations(metric, chart, dots)
 
 
 def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:

@@ -17,7 +17,7 @@ from controlcenter.platform.accounts.console import (
     ScopedAdmin,
     WorkspaceFilter,
 )
-from controlcenter.platform.common.presenting import (
+from controlcenter.platform.common.formatting import (
     NONE,
     NOT_VALIDATED,
     Table,

@@ -14,7 +14,7 @@ from controlcenter.modelling.registry.serializers import (
     ModelVersionSerializer,
 )
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-from controlcenter.platform.common.filters import PlainFilterSet
+from controlcenter.platform.common.api.filters import PlainFilterSet
 
 
 class ModelVersionFilter(PlainFilterSet):

@@ -6,7 +6,7 @@ from typing import Any
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from controlcenter.platform.common.presenting import NONE, Table, number
+from controlcenter.platform.common.formatting import NONE, Table, number
 from ml.contracts.reports.base import ReportError
 from ml.contracts.reports.metrics import LOWER_IS_BETTER, Figures, stored_name
 

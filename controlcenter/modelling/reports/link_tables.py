@@ -10,7 +10,7 @@ from controlcenter.modelling.reports.cells import (
     sentences,
     shown,
 )
-from controlcenter.platform.common.presenting import Table, number
+from controlcenter.platform.common.formatting import Table, number
 from ml.contracts.reports.links import LinkReport
 from ml.contracts.reports.metrics import LinkMetrics
 

@@ -2,7 +2,7 @@
 
 from controlcenter.modelling.reports.link_tables import link_tables
 from controlcenter.modelling.reports.score_tables import score_tables
-from controlcenter.platform.common.presenting import Table
+from controlcenter.platform.common.formatting import Table
 from ml.contracts.reports.links import LinkReport
 from ml.contracts.reports.score import ScoreReport
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from controlcenter.modelling.reports.cells import columns_of, compared, headings, sentences
-from controlcenter.platform.common.presenting import NOT_VALIDATED, Table, number
+from controlcenter.platform.common.formatting import NOT_VALIDATED, Table, number
 from ml.contracts.reports.metrics import ScoreMetrics
 from ml.contracts.reports.score import Comparison, ScoreReport
 

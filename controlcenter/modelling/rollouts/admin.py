@@ -10,7 +10,7 @@ from controlcenter.modelling.registry.admin import ModelVersionAdmin
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.rollouts import services
 from controlcenter.platform.accounts.console import Done, Operation, account_of
-from controlcenter.platform.accounts.console_forms import ReasonForm, WorkspaceReasonForm
+from controlcenter.platform.accounts.console.forms import ReasonForm, WorkspaceReasonForm
 from controlcenter.platform.accounts.models import Role
 
 

@@ -18,9 +18,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
+from controlcenter.platform.accounts.console.forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import badge, pretty, when
+from controlcenter.platform.common.formatting import badge, pretty, when
 
 PREVIEW = "admin:profiles_profile_list_operation"
 FIELDS = ("name", "expression", "weight", "description")

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlcenter.modelling.rules.models import Rule, RuleRevision
-from controlcenter.platform.common.serializers import Strict
+from controlcenter.platform.common.api.serializers import Strict
 from ml.rules.rule_set import RuleError, compile_rule
 
 

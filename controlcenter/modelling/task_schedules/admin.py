@@ -19,7 +19,7 @@ from controlcenter.modelling.tasks.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.console import Operation
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import NONE, link, pretty
+from controlcenter.platform.common.formatting import NONE, link, pretty
 from controlcenter.platform.schedules.admin import ScheduleAdmin
 from controlcenter.platform.schedules.models import Schedule
 from controlcenter.platform.schedules.serializers import OWN_FIELDS

@@ -22,7 +22,7 @@ from controlcenter.modelling.task_schedules.serializers import (
     representation,
 )
 from controlcenter.modelling.tasks.request_spec import DescribesTask
-from controlcenter.platform.common.filters import PlainFilterSet
+from controlcenter.platform.common.api.filters import PlainFilterSet
 from controlcenter.platform.schedules import services
 from controlcenter.platform.schedules.models import Schedule
 from controlcenter.platform.schedules.serializers import OWN_FIELDS

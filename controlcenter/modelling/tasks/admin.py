@@ -11,13 +11,15 @@ from django.utils.safestring import SafeString
 
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.reports.cells import unreadable
+from controlcenter.modelling.reports.line_chart import line_chart
 from controlcenter.modelling.reports.metric_tables import metric_tables
-from controlcenter.modelling.tasks import curves, looping, services, states, workflows
+from controlcenter.modelling.tasks import iterations, services, states, timeline, workflows
 from controlcenter.modelling.tasks.admin_forms import TaskForm
 from controlcenter.modelling.tasks.links import links_of
 from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.modelling.tasks.queueing import waiting
 from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.training_losses import losses_by_epoch
 from controlcenter.modelling.tasks.versions import kept_version
 from controlcenter.platform.accounts.console import (
     Done,
@@ -27,7 +29,7 @@ from controlcenter.platform.accounts.console import (
     account_of,
 )
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import Table, badge, bar, duration, pretty, when
+from controlcenter.platform.common.formatting import Table, badge, bar, duration, pretty, when
 from controlcenter.platform.runs.models import LIVE, RunStatus
 from ml.contracts.reports.base import ReportError
 from ml.contracts.reports.version import TaskMetrics
@@ -116,7 +118,7 @@ class TaskAdmin(ScopedAdmin):
 
     @admin.display(description="progress")
     def progress(self, task: Task) -> SafeString:
-        share = curves.share_done(task, task.runs.all())
+        share = timeline.share_done(task, task.runs.all())
         return format_html("{} {}", bar(share, f"progress of {task}"), f"{share:.0%}")
 
     @admin.display(description="created", ordering="created_at")
@@ -138,14 +140,14 @@ class TaskAdmin(ScopedAdmin):
         stream = reverse("tasks-events", args=[row.pk])
         return {
             "stages": [
-                (stage, [curves.attempt_row(run) for run in stage.runs])
-                for stage in curves.stages(row, runs)
+                (stage, [timeline.attempt_row(run) for run in stage.runs])
+                for stage in timeline.stages(row, runs)
             ],
-            "earlier": [curves.attempt_row(run) for run in runs if run.iteration < row.iteration],
+            "earlier": [timeline.attempt_row(run) for run in runs if run.iteration < row.iteration],
             "iterations": iterations_table(row),
             "state_badge": badge(row.state),
             "live": live,
-            "share": curves.share_done(row, runs),
+            "share": timeline.share_done(row, runs),
             "followed": row.state not in states.FINAL,
             "stream": f"{stream}?workspace={row.workspace.slug}",
             "last_event": row.events.aggregate(last=Max("pk"))["last"] or 0,
@@ -201,11 +203,11 @@ def trained_panels(task: Task, stored: object) -> dict[str, Any]:
     """The curve of the losses, and the tables of the metrics."""
     try:
         metrics = TaskMetrics.from_dict(stored)
-        losses = curves.losses(task, metrics.losses)
+        losses = losses_by_epoch(task, metrics.losses)
     except ReportError as error:
         return {"metrics": [unreadable(error)]}
     tables = metric_tables(metrics.links, metrics.score)
-    return {"curve": curves.curve(losses), "metrics": tables}
+    return {"chart": line_chart(losses), "metrics": tables}
 
 
 def waits(task: Task) -> str:
@@ -228,14 +230,14 @@ def taken_over(runs: list[StageRun]) -> list[str]:
 
 def iterations_table(task: Task) -> Table | None:
     """What each iteration reached; None where there is but one."""
-    scores = looping.scores(task)
+    scores = iterations.scores(task)
     if len(scores) < 2:
         return None
-    top = looping.best(scores)
+    top = iterations.best(scores)
     rows = [
         [score.iteration, f"{score.value:.4f}", "kept" if score == top else ""] for score in scores
     ]
-    return Table("Iterations", ["iteration", looping.metric_of(task), ""], rows, numeric=[0, 1])
+    return Table("Iterations", ["iteration", iterations.metric_of(task), ""], rows, numeric=[0, 1])
 
 
 def transitions_table(task: Task) -> Table:

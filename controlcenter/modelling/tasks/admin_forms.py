@@ -8,7 +8,7 @@ from rest_framework import serializers
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.parameters import ParametersSerializer, Ranged
 from controlcenter.modelling.tasks.workflows import Workflow
-from controlcenter.platform.accounts.console_forms import (
+from controlcenter.platform.accounts.console.forms import (
     ConsoleForm,
     workspace_field,
     workspaces_for,

@@ -1,6 +1,6 @@
 """What becomes of a task when a run of it ends. The task's row is locked by the caller."""
 
-from controlcenter.modelling.tasks import looping, states, workflows
+from controlcenter.modelling.tasks import iterations, states, workflows
 from controlcenter.modelling.tasks.machine import move, version_of
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.queueing import wake_next
@@ -12,7 +12,7 @@ def advance(task: Task, stage: str, *, actor: str) -> None:
     target = workflows.next_state(task.workflow, task.mode, stage)
     moved = step(task, target, actor=actor, reason=f"{stage} done")
     if target == states.LOOPING:
-        target, reason = looping.decide(moved)
+        target, reason = iterations.decide(moved)
         moved = step(moved, target, actor=actor, reason=reason)
     if target in states.FINAL:
         wake_next(moved)

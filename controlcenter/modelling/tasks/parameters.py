@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.modelling.tasks.looping import METRIC
+from controlcenter.modelling.tasks.iterations import METRIC
 from controlcenter.modelling.tasks.workflows import Mode
-from controlcenter.platform.common.serializers import StrictSerializer
+from controlcenter.platform.common.api.serializers import StrictSerializer
 
 
 class Ranged(serializers.Field[Any, Any, Any, Any]):

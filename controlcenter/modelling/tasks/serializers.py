@@ -8,13 +8,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks import looping, states
+from controlcenter.modelling.tasks import iterations, states
 from controlcenter.modelling.tasks.models import StageRun, Task, Transition
 from controlcenter.modelling.tasks.parameters import ParametersSerializer
 from controlcenter.modelling.tasks.queueing import waiting
 from controlcenter.modelling.tasks.versions import kept_version, versions_of
 from controlcenter.modelling.tasks.workflows import Workflow
-from controlcenter.platform.common.serializers import StrictSerializer
+from controlcenter.platform.common.api.serializers import StrictSerializer
 from controlcenter.platform.runs.models import RunStatus
 
 
@@ -150,8 +150,8 @@ class TaskDetailSerializer(TaskSerializer):
     def get_iterations(self, task: Task) -> list[dict[str, Any]]:
         if not any(run.kind == states.EVALUATING for run in task.runs.all()):
             return []
-        scores, metric = looping.scores(task), looping.metric_of(task)
-        top = looping.best(scores)
+        scores, metric = iterations.scores(task), iterations.metric_of(task)
+        top = iterations.best(scores)
         return [
             {
                 "iteration": score.iteration,

@@ -7,7 +7,7 @@ from uuid import UUID
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.queries import active_version
 from controlcenter.modelling.registry.services import Trained, VersionOrigin, register
-from controlcenter.modelling.tasks import looping
+from controlcenter.modelling.tasks import iterations
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.workflows import Workflow, needs_base
 from controlcenter.modelling.tasks.working_data import working_dataset
@@ -54,7 +54,7 @@ def kept_version(task: Task, versions: list[ModelVersion] | None = None) -> Mode
         versions = versions_of([task.pk])[task.pk]
     if len(versions) < 2:
         return versions[0] if versions else None
-    top = looping.best(looping.scores(task))
+    top = iterations.best(iterations.scores(task))
     return next((v for v in versions if top and v.iteration == top.iteration), versions[-1])
 
 

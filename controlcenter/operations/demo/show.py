@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from controlcenter.platform.common.presenting import NOT_VALIDATED
+from controlcenter.platform.common.formatting import NOT_VALIDATED
 from ml.contracts.reports.explanation import ExplanationReport
 from ml.contracts.reports.links import LinkReport
 from ml.contracts.reports.score import ScoreReport

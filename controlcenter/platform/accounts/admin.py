@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import ValidationError
 
 from controlcenter.platform.accounts import services
+from controlcenter.platform.accounts.access import visible_workspaces
 from controlcenter.platform.accounts.console import (
     ConsoleAdmin,
     Done,
@@ -20,9 +21,8 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
+from controlcenter.platform.accounts.console.forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Account, Membership, Role, Token, Workspace
-from controlcenter.platform.accounts.scope import visible_workspaces
 from controlcenter.platform.audit.services import record
 
 admin.site.unregister(Group)

@@ -6,8 +6,8 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from controlcenter.platform.accounts.access import role_in, workspace_of
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.accounts.scope import role_in, workspace_of
 
 
 def required_role(view: Any, method: str | None) -> Role:

@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from controlcenter.platform.accounts import services
+from controlcenter.platform.accounts.access import visible_workspaces
 from controlcenter.platform.accounts.backends import WINDOW, too_many_failures
 from controlcenter.platform.accounts.models import Account, Membership, Role, Token
 from controlcenter.platform.accounts.permissions import SignedIn
-from controlcenter.platform.accounts.scope import visible_workspaces
 from controlcenter.platform.accounts.serializers import (
     AccountSerializer,
     MembershipSerializer,

@@ -6,8 +6,8 @@ from django.db.models import QuerySet
 from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 
+from controlcenter.platform.accounts.access import workspace_of
 from controlcenter.platform.accounts.models import Account, Role, Workspace
-from controlcenter.platform.accounts.scope import workspace_of
 
 
 class InWorkspace:

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
-from controlcenter.platform.common.presenting import pretty
+from controlcenter.platform.common.formatting import pretty
 from controlcenter.platform.log.models import ConsumerPosition, Event
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from controlcenter.platform.common.storable import MAX_DEPTH, trouble
+from controlcenter.platform.common.json_limits import MAX_DEPTH, storage_error
 
 MAX_SHOWN = 100
 ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -30,7 +30,7 @@ def shown(value: object) -> str:
 
 def storable(value: object, field: str) -> None:
     """Raises: EnvelopeError for what PostgreSQL can't keep."""
-    reason = trouble(value)
+    reason = storage_error(value)
     if reason:
         raise EnvelopeError(field, reason)
 

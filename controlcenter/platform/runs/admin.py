@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlcenter.platform.accounts.console import ScopedAdmin, WorkspaceFilter
-from controlcenter.platform.common.presenting import NONE, badge, duration, link, pretty, when
+from controlcenter.platform.common.formatting import NONE, badge, duration, link, pretty, when
 from controlcenter.platform.runs import kinds
 from controlcenter.platform.runs.models import Run
 

@@ -111,24 +111,29 @@ def lose(run: Run, row: Any, *, reason: str) -> None:
 def close_lost(run: Run, row: Any, *, reason: str) -> None:
     kind = kinds.get(run.kind)
     progressed = kind.progressed is not None and kind.progressed(run)
-    losses = 0 if progressed else run.losses + 1
-    if losses >= settings.RUN_ATTEMPTS:
+    lost = 0 if progressed else run.losses + 1
+    if lost >= settings.RUN_ATTEMPTS:
         sentence = (
-            f"{run.kind.capitalize()} was lost {losses} times, the last time because "
+            f"{run.kind.capitalize()} was lost {lost} times, the last time because "
             f"{reason} Look at the worker's log and memory, then {kind.retry_hint}."
         )
         close_failed(run, row, sentence=sentence, actor=REAPER)
         return
     close(run, RunStatus.LOST, error=reason)
-    delay = min(timedelta(seconds=2 ** max(losses - 1, 0) - 1), RETRY_DELAY_LIMIT)
-    queue_again(run, row, reason=reason, losses=losses, delay=delay)
+    delay = min(timedelta(seconds=2 ** max(lost - 1, 0) - 1), RETRY_DELAY_LIMIT)
+    queue_again(run, row, reason=reason, lost_attempts=lost, delay=delay)
     log.warning("run.lost", run_id=str(run.pk), kind=run.kind, attempt=run.attempt, reason=reason)
 
 
 def queue_again(
-    run: Run, row: Any, *, reason: str, losses: int = 0, delay: timedelta = timedelta(0)
+    run: Run, row: Any, *, reason: str, lost_attempts: int = 0, delay: timedelta = timedelta(0)
 ) -> Run:
-    """The next attempt at a locked run that ended, from its last checkpoint."""
+    """The next attempt at a locked run that ended, from its last checkpoint.
+
+    Args:
+        lost_attempts: How many before it were lost in a row.
+        delay: How long no worker takes it.
+    """
     following = Run.objects.create(
         workspace_id=run.workspace_id,
         owner_id=run.owner_id,
@@ -138,7 +143,7 @@ def queue_again(
         queue=run.queue,
         iteration=run.iteration,
         attempt=run.attempt + 1,
-        losses=losses,
+        losses=lost_attempts,
         checkpoint_id=run.checkpoint_id,
         request_id=run.request_id,
         reuses_id=run.reuses_id,

@@ -17,9 +17,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConfirmForm, ReasonForm
+from controlcenter.platform.accounts.console.forms import ConfirmForm, ReasonForm
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import NONE, Table, badge, link, when
+from controlcenter.platform.common.formatting import NONE, Table, badge, link, when
 from controlcenter.platform.schedules import actions, beat_admin, services
 from controlcenter.platform.schedules.models import Fire, Outcome, Schedule
 from controlcenter.platform.schedules.serializers import upcoming

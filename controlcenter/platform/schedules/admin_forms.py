@@ -2,7 +2,7 @@
 
 from django import forms
 
-from controlcenter.platform.accounts.console_forms import ConsoleForm
+from controlcenter.platform.accounts.console.forms import ConsoleForm
 from controlcenter.platform.schedules.models import Missed, Overlap
 
 WHEN = ["cron", "timezone", "missed", "overlap", "enabled"]

@@ -18,11 +18,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from rest_framework.exceptions import APIException
 
-from controlcenter.platform.accounts.console_forms import sentence
+from controlcenter.platform.accounts.console.forms import sentence
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.audit.services import record
 from controlcenter.platform.common import clock
-from controlcenter.platform.common.problems import DATABASE_AWAY
+from controlcenter.platform.common.api.problems import DATABASE_AWAY
 from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.schedules import actions, cron
 from controlcenter.platform.schedules.actions import Unfinished

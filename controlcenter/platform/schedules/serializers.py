@@ -5,7 +5,7 @@ from datetime import datetime
 from rest_framework import serializers
 
 from controlcenter.platform.common import clock
-from controlcenter.platform.common.serializers import StrictSerializer
+from controlcenter.platform.common.api.serializers import StrictSerializer
 from controlcenter.platform.schedules import cron
 from controlcenter.platform.schedules.models import Fire, Missed, Outcome, Overlap, Schedule
 

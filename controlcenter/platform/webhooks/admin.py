@@ -14,9 +14,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConfirmForm, ConsoleForm, workspace_field
+from controlcenter.platform.accounts.console.forms import ConfirmForm, ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import NONE, badge, link, pretty, when
+from controlcenter.platform.common.formatting import NONE, badge, link, pretty, when
 from controlcenter.platform.webhooks import services, subjects
 from controlcenter.platform.webhooks.models import Delivery, DeliveryStatus, Webhook
 from controlcenter.platform.webhooks.outbox import PING

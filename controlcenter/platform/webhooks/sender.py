@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
-from controlcenter.platform.common.listening import Listener
+from controlcenter.platform.common.listener import Listener
 from controlcenter.platform.runs.models import Chore
 from controlcenter.platform.webhooks import queue
 from controlcenter.platform.webhooks.outbox import CHANNEL

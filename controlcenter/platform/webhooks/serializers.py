@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.platform.common.serializers import Strict
+from controlcenter.platform.common.api.serializers import Strict
 from controlcenter.platform.webhooks import subjects
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 from controlcenter.platform.webhooks.queries import origin

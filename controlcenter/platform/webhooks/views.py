@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from controlcenter.platform.accounts.access import role_in
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.accounts.scope import role_in
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-from controlcenter.platform.common.filters import PlainFilterSet
+from controlcenter.platform.common.api.filters import PlainFilterSet
 from controlcenter.platform.webhooks import services
 from controlcenter.platform.webhooks.models import Delivery, Webhook
 from controlcenter.platform.webhooks.serializers import (

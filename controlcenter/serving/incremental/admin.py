@@ -13,10 +13,10 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import WorkspaceReasonForm
+from controlcenter.platform.accounts.console.forms import WorkspaceReasonForm
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import badge, pretty
-from controlcenter.serving.incremental import switching
+from controlcenter.platform.common.formatting import badge, pretty
+from controlcenter.serving.incremental import services
 from controlcenter.serving.incremental.models import Loop
 
 
@@ -65,13 +65,13 @@ class LoopAdmin(ScopedAdmin):
         return pretty(loop.backlog)
 
     def run_start(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
-        switching.start(
+        services.start(
             workspace=data["workspace"], account=account_of(request), reason=data["reason"]
         )
         return Done(f"The incremental refresh of {data['workspace']} starts.")
 
     def run_stop(self, request: HttpRequest, row: None, data: dict[str, Any]) -> Done:
-        switching.stop(
+        services.stop(
             workspace=data["workspace"], account=account_of(request), reason=data["reason"]
         )
         return Done(f"The incremental refresh of {data['workspace']} ends.")

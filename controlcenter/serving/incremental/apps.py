@@ -6,6 +6,6 @@ class IncrementalConfig(AppConfig):
     label = "incremental"
 
     def ready(self) -> None:
-        from controlcenter.serving.incremental.switching import register_kind
+        from controlcenter.serving.incremental.services import register_kind
 
         register_kind()

@@ -1,8 +1,8 @@
-"""Whether what a reader is about to see is fresh, and asking the owner for what is not.
+"""Whether what a reader is about to see is fresh, and asking the loop's holder for what is not.
 
 A profile is fresh if its score knows every event that was taken before the read, those of its
-neighbours' neighbours too. Only the owner of the loop knows whose score an event reaches, so a
-reader trusts a row without asking only if nothing in the log is unknown to the owner and nothing
+neighbours' neighbours too. Only the holder of the loop knows whose score an event reaches, so a
+reader trusts a row without asking only if nothing in the log is unknown to the holder and nothing
 is stale. Else it asks and waits a moment.
 """
 
@@ -21,7 +21,7 @@ from controlcenter.platform.log.positions import EMPTY_SNAPSHOT
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.serving.incremental import notifications
 from controlcenter.serving.incremental.models import Loop, RefreshRequest
-from controlcenter.serving.incremental.switching import KIND
+from controlcenter.serving.incremental.services import KIND
 
 POLL_SECONDS = 0.01
 MAX_REQUESTED = 1000
@@ -29,18 +29,18 @@ MAX_REQUESTED = 1000
 
 @dataclass(frozen=True)
 class Freshness:
-    """What can be said of a workspace's profiles without their owner.
+    """What can be said of a workspace's profiles without asking the holder of their loop.
 
     Args:
         since: Since when any of them may be stale; None: none is by what others did.
-        owner: Whether there is somebody to ask.
+        has_holder: Whether there is somebody to ask.
     """
 
     since: datetime | None
-    owner: bool
+    has_holder: bool
 
 
-FRESH = Freshness(None, owner=False)
+FRESH = Freshness(None, has_holder=False)
 
 
 def freshness_of(workspace_id: uuid.UUID) -> Freshness:
@@ -53,7 +53,7 @@ def freshness_of(workspace_id: uuid.UUID) -> Freshness:
     if loop is None or not (loop.wanted or loop.has_served):
         return FRESH
     since = earliest(loop.stale_since, first_edge_after(workspace_id, loop.seen))
-    owner = (
+    has_holder = (
         loop.wanted
         and loop.serving
         and Run.objects.filter(
@@ -64,7 +64,7 @@ def freshness_of(workspace_id: uuid.UUID) -> Freshness:
             lease_expires_at__gt=Now(),
         ).exists()
     )
-    return Freshness(since, owner)
+    return Freshness(since, has_holder)
 
 
 def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
@@ -74,7 +74,7 @@ def since_replaced(workspace_id: uuid.UUID) -> datetime | None:
 
 
 def request_refresh(workspace_id: uuid.UUID, user_ids: Collection[str], *, seconds: float) -> bool:
-    """Have the owner refresh users, and wait for it.
+    """Have the holder refresh users, and wait for it.
 
     Returns:
         Whether it did: then their rows know every event from before the request.
@@ -83,7 +83,7 @@ def request_refresh(workspace_id: uuid.UUID, user_ids: Collection[str], *, secon
         request = RefreshRequest.objects.create(
             workspace_id=workspace_id, user_ids=list(user_ids)[:MAX_REQUESTED]
         )
-        notifications.notify_owner(workspace_id, notifications.URGENT)
+        notifications.notify_holder(workspace_id, notifications.URGENT)
     deadline = time.monotonic() + seconds
     while RefreshRequest.objects.filter(pk=request.pk).exists():
         if time.monotonic() >= deadline:

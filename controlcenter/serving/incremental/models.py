@@ -1,4 +1,4 @@
-"""The loop that keeps scores fresh: what its owner publishes, and what readers ask of it."""
+"""The loop that keeps scores fresh: what its holder publishes, and what readers ask of it."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -78,12 +78,12 @@ class Loop(Scoped):
 
     @property
     def has_served(self) -> bool:
-        """Whether an owner took events into these profiles since a task replaced them."""
-        return self.seen != self.replaced_seen  # an owner's first snapshot is always a later one
+        """Whether a holder took events into these profiles since a task replaced them."""
+        return self.seen != self.replaced_seen  # a holder's first snapshot is always a later one
 
 
 class RefreshRequest(Scoped):
-    """A reader waits for these users; the owner deletes the row once they are fresh."""
+    """A reader waits for these users; the holder deletes the row once they are fresh."""
 
     workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, related_name="+")
     user_ids = ArrayField(models.CharField(max_length=200))

@@ -1,4 +1,4 @@
-"""Notifying the owner of a loop: events came, a reader waits, somebody switched."""
+"""Notifying the holder of a loop: events came, a reader waits, somebody switched."""
 
 import uuid
 
@@ -13,7 +13,7 @@ WHERE workspace_id = %s AND wanted
 """
 
 
-def notify_owner(workspace_id: uuid.UUID, what: str) -> None:
-    """Wake the owner once the caller's transaction is committed; nobody there: nothing is sent."""
+def notify_holder(workspace_id: uuid.UUID, what: str) -> None:
+    """Wake the holder once the caller's transaction is committed; nobody there: nothing is sent."""
     with connection.cursor() as cursor:
         cursor.execute(NOTIFY, [CHANNEL, what, workspace_id])

@@ -13,9 +13,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import WorkspaceReasonForm
+from controlcenter.platform.accounts.console.forms import WorkspaceReasonForm
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import badge
+from controlcenter.platform.common.formatting import badge
 from controlcenter.serving.ingestion import services
 from controlcenter.serving.ingestion.models import Ingestion
 

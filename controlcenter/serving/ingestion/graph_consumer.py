@@ -123,5 +123,5 @@ class GraphParticipant(Participant):
         assert self._additions is not None
         created = count_events(self.workspace.pk, self._additions)
         if self._additions.events:
-            notifications.notify_owner(self.workspace.pk, notifications.EVENTS)
+            notifications.notify_holder(self.workspace.pk, notifications.EVENTS)
         return {CREATED_USERS: created, OUTSIDE_GRAPH: self._outside}

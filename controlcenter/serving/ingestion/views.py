@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.parsers import BoundedJSONParser, LinesParser
+from controlcenter.platform.common.api.parsers import BoundedJSONParser, LinesParser
 from controlcenter.platform.log.views import LogViewSet
 from controlcenter.serving.ingestion import services
 from controlcenter.serving.ingestion.serializers import EnvelopeSerializer, ReceiptSerializer

@@ -20,9 +20,9 @@ from controlcenter.platform.accounts.console import (
     WorkspaceFilter,
     account_of,
 )
-from controlcenter.platform.accounts.console_forms import ConsoleForm, workspace_field
+from controlcenter.platform.accounts.console.forms import ConsoleForm, workspace_field
 from controlcenter.platform.accounts.models import Role
-from controlcenter.platform.common.presenting import (
+from controlcenter.platform.common.formatting import (
     NONE,
     Table,
     badge,

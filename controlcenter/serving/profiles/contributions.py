@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from controlcenter.platform.common.presenting import NONE, Table, number, plain
+from controlcenter.platform.common.formatting import NONE, Table, number, plain
 from ml.contracts.reports.explanation import (
     BackgroundSample,
     Contribution,

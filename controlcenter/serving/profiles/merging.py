@@ -16,7 +16,7 @@ from django.db import connection
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.log.positions import LogPosition
-from controlcenter.serving.incremental.switching import profiles_replaced
+from controlcenter.serving.incremental.services import profiles_replaced
 from controlcenter.serving.profiles.counting import exclude_ingestion
 
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from pgvector.django import CosineDistance
 
 from controlcenter.platform.accounts.models import Workspace
-from controlcenter.platform.common.presenting import validated
+from controlcenter.platform.common.formatting import validated
 from controlcenter.serving.profiles.models import Profile
 from ml.contracts.schema import GraphSchema
 from ml.rules.rule_set import compile_rule, with_fields

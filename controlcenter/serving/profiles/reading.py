@@ -44,7 +44,7 @@ class Reading:
         """
         since = self.view.since
         doubtful = [p for p in profiles if since is not None or p.changed_at is not None]
-        if doubtful and self.view.owner and self.seconds:
+        if doubtful and self.view.has_holder and self.seconds:
             if request_refresh(
                 self.workspace_id, [p.user_id for p in doubtful], seconds=self.seconds
             ):

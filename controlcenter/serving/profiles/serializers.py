@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from controlcenter.platform.common.presenting import validated
+from controlcenter.platform.common.formatting import validated
 from controlcenter.serving.profiles.models import ExplanationState, Item, Profile
 
 STALE_SINCE = (

@@ -19,9 +19,9 @@ from rest_framework.serializers import BaseSerializer
 from controlcenter.modelling.rules.serializers import PreviewRequestSerializer, PreviewSerializer
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet, ScopedViewSet
+from controlcenter.platform.common.api.filters import UtcFilter
 from controlcenter.platform.common.errors import Conflict
-from controlcenter.platform.common.filters import UtcFilter
-from controlcenter.platform.common.presenting import validated
+from controlcenter.platform.common.formatting import validated
 from controlcenter.serving.incremental.freshness import since_replaced
 from controlcenter.serving.profiles import explanations, queries
 from controlcenter.serving.profiles.explanations import Question

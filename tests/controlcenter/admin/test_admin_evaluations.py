@@ -11,7 +11,7 @@ from stored_reports import least_evaluation, least_links, least_score, stored
 
 from controlcenter.modelling.evaluations import tables
 from controlcenter.modelling.evaluations.models import EvaluationReport
-from controlcenter.modelling.tasks.looping import Score
+from controlcenter.modelling.tasks.iterations import Score
 
 pytestmark = pytest.mark.django_db
 EVIL = "<script>alert(1)</script>"

@@ -14,10 +14,12 @@ from stored_reports import least_score, stored
 
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
+from controlcenter.modelling.reports.line_chart import line_chart
 from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.rules.models import Rule
-from controlcenter.modelling.tasks import curves
+from controlcenter.modelling.tasks import timeline
 from controlcenter.modelling.tasks.models import Task, TaskEvent
+from controlcenter.modelling.tasks.training_losses import losses_by_epoch
 from controlcenter.platform.accounts.models import Account, Membership
 from controlcenter.platform.runs.models import Run
 from controlcenter.serving.profiles.contributions import bars
@@ -123,10 +125,10 @@ def test_a_live_task_shows_timeline_progress_and_curve(trained_task, as_):
 
 
 def test_losses_take_the_last_of_a_repeated_epoch(trained_task):
-    assert curves.losses(trained_task, None) == {1: 2.5, 2: 1.25}
+    assert losses_by_epoch(trained_task, None) == {1: 2.5, 2: 1.25}
     done = [EpochLoss(epoch=1, loss=3.0), EpochLoss(epoch=2, loss=2.0)]
-    assert curves.losses(trained_task, done) == {1: 3.0, 2: 2.0}
-    assert curves.losses(trained_task, []) == {}
+    assert losses_by_epoch(trained_task, done) == {1: 3.0, 2: 2.0}
+    assert losses_by_epoch(trained_task, []) == {}
 
 
 def test_metrics_of_a_task_that_cannot_be_read_are_said_and_hide_nothing_else(trained_task, as_):
@@ -137,17 +139,18 @@ def test_metrics_of_a_task_that_cannot_be_read_are_said_and_hide_nothing_else(tr
 
 
 def test_the_curve_falls_from_the_top_left_to_the_bottom_right():
-    drawn = curves.curve({1: 4.0, 2: 3.0, 3: 2.0})
-    points = [tuple(map(float, point.split(","))) for point in drawn.points.split()]
+    chart = line_chart({1: 4.0, 2: 3.0, 3: 2.0})
+    points = [tuple(map(float, point.split(","))) for point in chart.points.split()]
     assert points == [(46.0, 10.0), (338.0, 100.0), (630.0, 190.0)]
-    assert (drawn.high, drawn.low, drawn.last) == ("4.0000", "2.0000", "2.0000")
-    assert curves.curve({1: 4.0}) is None
-    assert curves.curve({1: 2.0, 2: 2.0}) is not None
+    assert (chart.high, chart.low, chart.last_value) == ("4.0000", "2.0000", "2.0000")
+    assert (chart.first, chart.last) == (1, 3)
+    assert line_chart({1: 4.0}) is None
+    assert line_chart({1: 2.0, 2: 2.0}) is not None
 
 
 def test_share_done_counts_stages_and_the_running_one(trained_task):
-    assert curves.share_done(trained_task, trained_task.runs.all()) == pytest.approx(1.5 / 3)
-    assert [(s.name, s.status) for s in curves.stages(trained_task, trained_task.runs.all())] == [
+    assert timeline.share_done(trained_task, trained_task.runs.all()) == pytest.approx(1.5 / 3)
+    assert [(s.name, s.status) for s in timeline.stages(trained_task, trained_task.runs.all())] == [
         ("building", "done"),
         ("training", "running"),
         ("embedding", "waiting"),

@@ -6,7 +6,7 @@ import pytest
 from controlcenter_fixtures import make_dataset
 from lineage_fixtures import History, version_of
 
-from controlcenter.lineage.nodes import digest
+from controlcenter.lineage.files import digest
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion

@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from lineage_fixtures import History, version_of
 
-from controlcenter.lineage import drawing, queries
-from controlcenter.lineage.drawing import HEIGHT, WIDTH, picture
+from controlcenter.lineage import layout, queries
+from controlcenter.lineage.layout import HEIGHT, WIDTH, picture
 from controlcenter.lineage.templatetags.lineage import lineage as tag
 from controlcenter.modelling.datasets import services as datasets
 from controlcenter.modelling.datasets.models import Dataset
@@ -148,8 +148,8 @@ def test_a_large_picture_is_cut_and_says_so(browser, done, ready_dataset, monkey
 
 
 def test_every_kind_of_node_has_a_column_and_a_title():
-    columns = {kind for kinds in drawing.COLUMNS for kind in kinds}
-    assert columns == set(drawing.TITLES) >= set(drawing.PAGES)
+    columns = {kind for kinds in layout.COLUMNS for kind in kinds}
+    assert columns == set(layout.TITLES) >= set(layout.PAGES)
 
 
 def test_the_tag_refuses_other_rows(workspace):

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims, endings
-from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental import holder, services
+from controlcenter.serving.incremental.holder import Published
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.ownership import Published
 from workers.loops.incremental import AUDIT_LIMIT
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -63,8 +63,8 @@ def loop(workspace, as_operator, model_version):
     """The claim of a loop that runs."""
     model_version()
     assert as_operator.post(f"{URL}start/").status_code < 300
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    ownership.take_ownership(held)
+    held = claims.claim(services.runs_of(workspace.pk).get().pk, worker="worker:1")
+    holder.acquire(held)
     return held
 
 
@@ -100,7 +100,7 @@ def test_the_loop_is_not_wrong_before_the_alert_says_so():
     assert threshold <= AUDIT_LIMIT
 
 
-@pytest.mark.parametrize("what_then", [switching.start, switching.stop])
+@pytest.mark.parametrize("what_then", [services.start, services.stop])
 def test_a_loop_that_is_given_up_is_where_the_alert_looks_until_somebody_cares(
     client, workspace, loop, team, what_then
 ):
@@ -123,7 +123,7 @@ def test_the_front_page_tells_how_much_is_stale(client, workspace, loop, team):
     published = Published(
         position=current_position(), stale_since=None, events=10, edges=250, backlog=backlog
     )
-    ownership.publish(workspace.pk, published, answered=[])
+    holder.publish(workspace.pk, published, answered=[])
     viewer = team.accounts["viewer"]
     type(viewer).objects.filter(pk=viewer.pk).update(is_staff=True)
     client.force_login(viewer)

@@ -11,9 +11,9 @@ from controlcenter.platform.log.positions import current_position
 from controlcenter.platform.runs import claims
 from controlcenter.platform.runs.models import Run, RunStatus
 from controlcenter.platform.runs.owners import Ending, RunOutcome
-from controlcenter.serving.incremental import ownership, switching
+from controlcenter.serving.incremental import holder, services
+from controlcenter.serving.incremental.holder import Published
 from controlcenter.serving.incremental.models import Loop
-from controlcenter.serving.incremental.ownership import Published
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/operations/incremental/"
@@ -38,7 +38,7 @@ def publish(workspace, **change):
         "edges": 250,
         "backlog": BACKLOG,
     }
-    ownership.publish(workspace.pk, Published(**(published | change)), answered=[])
+    holder.publish(workspace.pk, Published(**(published | change)), answered=[])
 
 
 def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version):
@@ -51,9 +51,9 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     as_operator.post(f"{URL}start/", {"reason": "so"}, format="json")
     look()
-    run = switching.runs_of(workspace.pk).get()
+    run = services.runs_of(workspace.pk).get()
     held = claims.claim(run.pk, worker="worker:1")
-    assert ownership.take_ownership(held).generation == 0
+    assert holder.acquire(held).generation == 0
     look()
     publish(workspace)
     look()
@@ -61,10 +61,10 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
     look()
     as_operator.post(f"{URL}stop/")
     look()
-    assert ownership.finish(held)
+    assert holder.finish(held)
     look()
     ending = Ending(RunOutcome.FAILED, "reaper", "It broke.")
-    switching.LoopOwner().ended(None, run, ending)
+    services.LoopOwner().ended(None, run, ending)
     look()
     assert seen == ["off", "queued", "starting", "running", "lost", "stopping", "off", "failed"]
     assert set(seen) == {name for name, _ in STATES}
@@ -74,8 +74,8 @@ def test_every_state_is_reached(workspace, as_operator, as_viewer, model_version
 def test_the_owner_counts_up_what_it_did(workspace, as_operator, as_viewer, model_version):
     model_version()
     as_operator.post(f"{URL}start/")
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    ownership.take_ownership(held)
+    held = claims.claim(services.runs_of(workspace.pk).get().pk, worker="worker:1")
+    holder.acquire(held)
     publish(workspace)
     publish(workspace, events=0, edges=50)
     state = as_viewer.get(URL).json()
@@ -97,10 +97,10 @@ def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_
     model_version()
     assert samples() == {}
     as_operator.post(f"{URL}start/")
-    held = claims.claim(switching.runs_of(workspace.pk).get().pk, worker="worker:1")
-    ownership.take_ownership(held)
+    held = claims.claim(services.runs_of(workspace.pk).get().pk, worker="worker:1")
+    holder.acquire(held)
     publish(workspace)
-    ownership.note_audit(workspace.pk, rows=200, error=1e-7)
+    holder.note_audit(workspace.pk, rows=200, error=1e-7)
     alpha = {"workspace": "alpha"}
     assert samples() == {
         "ups_incremental_running": (alpha, 1.0),
@@ -117,17 +117,17 @@ def test_metrics_of_loops_that_are_to_run(client, workspace, as_operator, model_
 def test_an_owner_whose_claim_is_not_the_last_writes_nothing(workspace, as_operator, model_version):
     model_version()
     as_operator.post(f"{URL}start/")
-    run = switching.runs_of(workspace.pk).get()
+    run = services.runs_of(workspace.pk).get()
     first = claims.claim(run.pk, worker="worker:1")
-    ownership.take_ownership(first)
+    holder.acquire(first)
     Run.objects.filter(pk=run.pk).update(status=RunStatus.QUEUED)
     second = claims.claim(run.pk, worker="worker:2")
     with pytest.raises(claims.Fenced):
-        ownership.confirm(first, 0)
-    with pytest.raises(ownership.Superseded):
-        ownership.confirm(second, 0)  # it has not taken over what the first one published
-    ownership.take_ownership(second)
-    ownership.confirm(second, 0)
+        holder.confirm(first, 0)
+    with pytest.raises(holder.Superseded):
+        holder.confirm(second, 0)  # it has not taken over what the first one published
+    holder.acquire(second)
+    holder.confirm(second, 0)
     Loop.objects.update(generation=1)
-    with pytest.raises(ownership.Superseded):
-        ownership.confirm(second, 0)
+    with pytest.raises(holder.Superseded):
+        holder.confirm(second, 0)

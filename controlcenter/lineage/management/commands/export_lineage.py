@@ -8,7 +8,7 @@ from django.forms import ValidationError
 
 from controlcenter.lineage.openlineage import MAX_LIMIT, pages
 from controlcenter.platform.accounts.models import Workspace
-from controlcenter.platform.common.filters import UtcField
+from controlcenter.platform.common.api.filters import UtcField
 
 
 class Command(BaseCommand):

@@ -14,7 +14,7 @@ from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.store import store
 from controlcenter.platform.audit.models import AuditEntry
-from controlcenter.platform.common.body_limit import MARGIN_BYTES, BodyLimit
+from controlcenter.platform.common.middleware.body_limit import MARGIN_BYTES, BodyLimit
 from controlcenter.platform.runs import claims
 from controlcenter.platform.runs.commits import queue_run
 from controlcenter.platform.runs.models import Outbox, Run

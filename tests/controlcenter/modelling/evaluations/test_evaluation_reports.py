@@ -12,7 +12,7 @@ from controlcenter.modelling.evaluations import queries
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks.looping import Score
+from controlcenter.modelling.tasks.iterations import Score
 from controlcenter.platform.runs.commits import Commit
 from controlcenter.platform.runs.models import Run
 from ml.contracts.reports.evaluation import Evaluation

@@ -6,7 +6,7 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlcenter.serving.incremental import ownership
+from controlcenter.serving.incremental import holder
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/operations/incremental/"
@@ -22,7 +22,7 @@ def test_an_infinite_error_is_a_large_number(
 ):
     model_version()
     as_operator.post(f"{URL}start/")
-    ownership.note_audit(workspace.pk, rows=200, error=error)
+    holder.note_audit(workspace.pk, rows=200, error=error)
     answer = as_viewer.get(URL)
     assert answer.status_code == 200
     told = json.loads(answer.content, parse_constant=refuse)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
-from controlcenter.platform.common.listening import Listener
+from controlcenter.platform.common.listener import Listener
 from controlcenter.platform.runs.outbox import BATCH, CHANNEL, relay
 from controlcenter.platform.runs.reaper import chores, reap
 

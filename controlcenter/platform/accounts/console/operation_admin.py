@@ -1,12 +1,7 @@
-"""Bases of the admin: narrowed to what the account may see, guarded by roles.
-
-Nothing is changed by the admin's own save and delete: each change is an ``Operation``, a form (or
-a button) whose result goes to a service. The account's role in the workspace of a row decides,
-never Django's model permissions.
-"""
+"""Operations in the admin: who may do them, their buttons, their forms, and what comes after."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import AdminForm
@@ -22,46 +17,31 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.text import capfirst
 from rest_framework.exceptions import APIException
 
-from controlcenter.platform.accounts.console_forms import ConsoleForm, sentence, workspaces_for
-from controlcenter.platform.accounts.console_parts import (
-    Done,
-    Operation,
-    WorkspaceFilter,
-    account_of,
-    roles_of,
-)
+from controlcenter.platform.accounts.console.access import account_of, roles_of
+from controlcenter.platform.accounts.console.forms import ConsoleForm, sentence
+from controlcenter.platform.accounts.console.operations import Done, Operation
 from controlcenter.platform.accounts.models import Account, Role
-from controlcenter.platform.audit.models import AuditEntry
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[Any]
 else:
     Base = admin.ModelAdmin
 
-__all__ = ["ConsoleAdmin", "Done", "Operation", "ScopedAdmin", "WorkspaceFilter", "account_of"]
-HISTORY = 200
 
+class OperationAdmin(Base):
+    """An admin whose rows and list have operations.
 
-class ConsoleAdmin(Base):
-    """Read-only but for its operations. Subclasses say what is visible and who may do what."""
+    Attributes:
+        operations: What can be done to a row.
+        list_operations: What can be done in the list.
+        edit_operation: Name of the one that a row's page shows for who may do it; empty: none.
+    """
 
-    view_role = Role.VIEWER
     operations: tuple[Operation, ...] = ()
     list_operations: tuple[Operation, ...] = ()
     edit_operation = ""
-    actions_on_bottom = False
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_per_page = 50
-
-    class Media:
-        css = {"all": ["ups/console.css"]}
-        js = ["ups/console.js"]
-
-    # who may
 
     def workspace_id_of(self, row: Any) -> Any:
         """The workspace of a row, by the model's ``workspace_path``."""
@@ -83,24 +63,6 @@ class ConsoleAdmin(Base):
         held_here = roles.get(self.workspace_id_of(row))
         return held_here is not None and held_here.includes(role)
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.allowed(request, self.view_role, obj)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_authenticated and self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        adding = self.find(self.list_operations, "add")
-        return adding is not None and self.allowed(request, adding.role)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    # operations
-
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view(self.operation_view)
@@ -113,26 +75,6 @@ class ConsoleAdmin(Base):
     @staticmethod
     def find(operations: Iterable[Operation], name: str) -> Operation | None:
         return next((operation for operation in operations if operation.name == name), None)
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        if not self.has_add_permission(request):
-            raise PermissionDenied
-        return self.operation_view(request, "add")
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: Any = None,
-    ) -> HttpResponse:
-        edit = self.find(self.operations, self.edit_operation)
-        row = self.get_object(request, unquote(object_id)) if edit else None
-        if edit and row is not None and self.allowed(request, edit.role, row):
-            return self.operation_view(request, edit.name, object_id)
-        return super().change_view(request, object_id, form_url, extra_context)
 
     def operation_view(
         self, request: HttpRequest, operation: str, object_id: str | None = None
@@ -241,8 +183,6 @@ class ConsoleAdmin(Base):
             if operation.name != "add" and self.allowed(request, operation.role)
         ]
 
-    # pages
-
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {
             operation.name: (
@@ -256,7 +196,7 @@ class ConsoleAdmin(Base):
 
     @staticmethod
     def bulk_action(operation: Operation) -> Callable[..., None]:
-        def act(self: "ConsoleAdmin", request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        def act(self: "OperationAdmin", request: HttpRequest, queryset: QuerySet[Any]) -> None:
             done = 0
             for row in queryset:
                 if not self.allowed(request, operation.role, row):
@@ -272,80 +212,3 @@ class ConsoleAdmin(Base):
                 self.message_user(request, f"{operation.label}: {done} done.", messages.SUCCESS)
 
         return act
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        more = {"list_buttons": self.list_buttons(request), "about": self.__doc__}
-        return super().changelist_view(request, {**more, **(extra_context or {})})
-
-    def panels(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the template of a row's page shows beside its fields."""
-        return {}
-
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            context |= {
-                "buttons": self.buttons(request, obj),
-                "may_see_history": self.may_see_history(request, obj),
-                "title": f"{capfirst(self.opts.verbose_name)}: {obj}",
-                "subtitle": None,
-                **self.panels(request, obj),
-            }
-        return super().render_change_form(request, context, add, change, form_url, obj)
-
-    def may_see_history(self, request: HttpRequest, row: Any) -> bool:
-        return self.allowed(request, Role.OWNER, row)
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
-    ) -> HttpResponse:
-        """What the audit says of the row."""
-        row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404(f"There is no {self.opts.verbose_name} {object_id!r}.")
-        if not self.may_see_history(request, row):
-            raise PermissionDenied
-        entries = AuditEntry.objects.filter(
-            target_type=self.model._meta.label, target_id=str(row.pk)
-        )
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Audit of {row}",
-            "opts": self.opts,
-            "original": row,
-            "entries": entries[:HISTORY],
-            "list_url": self.list_url(),
-            "row_url": self.row_url(row),
-            "media": self.media,
-        }
-        return TemplateResponse(request, "admin/ups/history.html", context)
-
-
-class ScopedAdmin(ConsoleAdmin):
-    """Base for models of a workspace: nobody gets at another workspace's rows, on any way.
-
-    All pages, filters, searches and actions start from this queryset.
-    """
-
-    list_select_related: ClassVar[Any] = ("workspace",)
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Without the column of the workspace where there is only one to see."""
-        account = account_of(request)
-        several = account.is_superuser or len(roles_of(request)) > 1
-        return [c for c in super().get_list_display(request) if several or c != "workspace"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        queryset = super().get_queryset(request).visible_to(request.user)  # type: ignore[attr-defined]
-        account = account_of(request)
-        if self.view_role == Role.VIEWER or account.is_superuser:
-            return queryset
-        within = {f"{self.model.workspace_path}__in": workspaces_for(account, self.view_role)}
-        return queryset.filter(**within)

@@ -5,7 +5,7 @@ import math
 MAX_DEPTH = 32
 
 
-def trouble(value: object, *, depth: int = 0) -> str | None:
+def storage_error(value: object, *, depth: int = 0) -> str | None:
     """Why a value of JSON can't be stored, or None where it can."""
     if isinstance(value, str):
         if "\x00" in value:
@@ -19,7 +19,7 @@ def trouble(value: object, *, depth: int = 0) -> str | None:
             return f"is nested deeper than {MAX_DEPTH}"
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         for part in parts:
-            reason = trouble(part, depth=depth + 1)
+            reason = storage_error(part, depth=depth + 1)
             if reason:
                 return reason
     return None

@@ -1,4 +1,5 @@
-"""The owner's side of a loop: each effect under its claim, so that a stale owner writes nothing."""
+"""The side of the worker that holds a loop: each effect is under its claim, so that a stale one
+writes nothing."""
 
 import math
 import sys
@@ -30,14 +31,14 @@ class Superseded(Exception):
 
 
 @dataclass(frozen=True)
-class Ownership:
-    """What an owner begins with.
+class HeldLoop:
+    """What the worker that holds a loop begins with.
 
     Args:
         version_id: The model version that the profiles are of.
         graph: The files of the graph that they are of.
         position: The events up to here are in the profiles and counted.
-        checkpoint: What an owner of the same generation left, if any.
+        checkpoint: What a holder of the same generation left, if any.
     """
 
     version_id: uuid.UUID
@@ -49,7 +50,7 @@ class Ownership:
 
 @dataclass(frozen=True)
 class Instructions:
-    """What the owner is to do now: go on or not, from which profiles, and for which readers."""
+    """What the holder is to do now: go on or not, from which profiles, and for which readers."""
 
     enabled: bool
     generation: int
@@ -58,7 +59,7 @@ class Instructions:
 
 @dataclass(frozen=True)
 class Published:
-    """What an owner tells of itself with each tick.
+    """What the holder tells of itself with each tick.
 
     Args:
         position: Every event up to here is in the profiles, but in those that are stale.
@@ -76,8 +77,8 @@ class Published:
 
 
 @transaction.atomic
-def take_ownership(held: Claim) -> Ownership | None:
-    """Begin to own the loop, or None where it is to be off.
+def acquire(held: Claim) -> HeldLoop | None:
+    """Begin to hold the loop, or None where it is to be off.
 
     Raises:
         Fenced: if the run is not this claim's any more.
@@ -89,7 +90,7 @@ def take_ownership(held: Claim) -> Ownership | None:
     Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
     position = LogPosition(loop.seen, loop.seen_at)
     graph = present_graph(held.workspace_id)
-    return Ownership(loop.version_id, graph, loop.generation, position, loop.checkpoint)
+    return HeldLoop(loop.version_id, graph, loop.generation, position, loop.checkpoint)
 
 
 def instructions(workspace_id: uuid.UUID) -> Instructions:
@@ -102,7 +103,7 @@ def instructions(workspace_id: uuid.UUID) -> Instructions:
 
 
 def confirm(held: Claim, generation: int) -> None:
-    """Within a tick's transaction: it is still this owner's, and of these profiles.
+    """Within a tick's transaction: this holder still has it, and it is of these profiles.
 
     Raises:
         Fenced: if the run is not this claim's any more.
@@ -115,7 +116,7 @@ def confirm(held: Claim, generation: int) -> None:
 
 
 def publish(workspace_id: uuid.UUID, published: Published, *, answered: Iterable[int]) -> None:
-    """Within a tick's transaction: how far the owner is; the requests it answered are gone."""
+    """Within a tick's transaction: how far the holder is; the requests it answered are gone."""
     RefreshRequest.objects.filter(pk__in=list(answered)).delete()
     Loop.objects.filter(pk=workspace_id).update(
         seen=published.position.snapshot,

@@ -5,7 +5,7 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-from controlcenter.platform.common.listening import Listener
+from controlcenter.platform.common.listener import Listener
 from controlcenter.serving.incremental.notifications import CHANNEL, URGENT
 from workers.runtime import shutdown
 

@@ -1,16 +1,14 @@
-"""What is known of each thing of the lineage."""
+"""Describes the things of the lineage, each kind from the rows of its room."""
 
-import hashlib
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Sum
 
 from controlcenter.lineage import facts
+from controlcenter.lineage.files import digest, files_of, files_size
+from controlcenter.lineage.node import DERIVED, Node, numbers, text, texts
 from controlcenter.lineage.refs import (
     DATASET,
     EVALUATION,
@@ -29,67 +27,24 @@ from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import StageRun
 from controlcenter.platform.artifacts.models import Artifact
-from controlcenter.platform.common.presenting import validated
-from controlcenter.platform.runs.commits import CHECKPOINT
+from controlcenter.platform.common.formatting import validated
 from controlcenter.serving.profiles.models import Profile
 from ml.contracts.reports.base import ReportError, read
 from ml.contracts.reports.dataset import RowCounts
 from ml.contracts.reports.graph import GraphReport
 from ml.contracts.reports.suggestions import Suggestion
 
-DERIVED = "derived_dataset"
-"""How a dataset that names its source is shown."""
-
 TABLES = ("users", "products", "apps", "events")
 Ids = Collection[Any]
-Found = dict[Ref, "Node"]
 Numbers = dict[str, float]
 UNREADABLE = "its report cannot be read"
-
-
-@dataclass(frozen=True)
-class Node:
-    """One thing of the lineage.
-
-    Args:
-        kind: As of its ref, and ``derived_dataset`` for a dataset that was made from another.
-        state: What its room says of it: ready, deleted, active; empty: nothing. Also that the
-            report behind its numbers cannot be read.
-        run, task, iteration: Who made it; None where nobody wrote that down.
-        exists: Whether it can still be had: objects that are there, profiles that are of it.
-        numbers: Counts and metrics by name.
-        score_validated: Of a profile and an evaluation, whether the score was measured against
-            more than the rules; None where nobody knows, and of all else.
-        hashes: SHA-256 and revisions by name.
-    """
-
-    ref: Ref
-    kind: str
-    name: str
-    at: datetime | None
-    state: str = ""
-    run: str | None = None
-    task: str | None = None
-    iteration: int | None = None
-    exists: bool = True
-    numbers: dict[str, float] = field(default_factory=dict)
-    score_validated: bool | None = None
-    hashes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        return self.ref.key
-
-    @property
-    def id(self) -> str:
-        return self.ref.id
 
 
 def describe(workspace_id: Any, refs: Iterable[Ref]) -> list[Node]:
     """A node for each ref that has a row, in their order."""
     refs = list(refs)
     ids = by_kind(refs)
-    nodes: Found = {}
+    nodes: dict[Ref, Node] = {}
     for kind, of in OF_KIND.items():
         if ids[kind]:
             nodes |= {node.ref: node for node in of(workspace_id, ids[kind])}
@@ -289,41 +244,6 @@ def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
             )
         )
     return nodes
-
-
-def files_of(run_ids: Collection[Any]) -> dict[Any, list[Artifact]]:
-    """The files of runs, by run, in the order of their names."""
-    by_run: dict[Any, list[Artifact]] = defaultdict(list)
-    rows = Artifact.objects.filter(run_id__in=run_ids).exclude(name=CHECKPOINT)
-    for artifact in sorted(rows, key=lambda file: file.name):
-        by_run[artifact.run_id].append(artifact)
-    return by_run
-
-
-def files_size(files: list[Artifact]) -> dict[str, float]:
-    return {"files": len(files), "bytes": sum(file.size for file in files)} if files else {}
-
-
-def digest(files: list[Artifact]) -> str:
-    """SHA-256 over the names and hashes of files: what a model keeps as the hash of its data."""
-    if not files:
-        return ""
-    lines = "".join(f"{file.name} {file.sha256}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def numbers(**values: float | None) -> dict[str, float]:
-    """Those that are known."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def texts(**values: str) -> dict[str, str]:
-    """Those that say something."""
-    return {name: value for name, value in values.items() if value}
-
-
-def text(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 OF_KIND = {

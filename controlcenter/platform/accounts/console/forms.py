@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import APIException, ValidationError
 
 from controlcenter.platform.accounts.models import Account, Role, Workspace
-from controlcenter.platform.common.problems import flatten
+from controlcenter.platform.common.api.problems import flatten
 
 
 def workspaces_for(account: Account, role: Role) -> QuerySet[Workspace]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.urls import reverse
 
-from controlcenter.lineage.nodes import DERIVED, Node
+from controlcenter.lineage.node import DERIVED, Node
 from controlcenter.lineage.queries import Lineage
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILE, PROFILES, VERSION, Edge
-from controlcenter.platform.common.presenting import NOT_VALIDATED, Table, link, number, when
+from controlcenter.platform.common.formatting import NOT_VALIDATED, Table, link, number, when
 
 COLUMNS = [(DATASET,), (DERIVED,), (GRAPH,), (VERSION,), (EVALUATION, PROFILES, PROFILE)]
 TITLES = {

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from controlcenter.platform.common.problems import MEDIA_TYPE, problem
+from controlcenter.platform.common.api.problems import MEDIA_TYPE, problem
 
 
 class RefuseNul(MiddlewareMixin):

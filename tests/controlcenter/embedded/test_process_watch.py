@@ -12,8 +12,8 @@ from waiting import wait_until
 
 from controlcenter.embedded import children, logs
 from controlcenter.embedded.children import Identity, Launch
+from controlcenter.embedded.process_watch import ProcessWatch
 from controlcenter.embedded.state import State
-from controlcenter.embedded.watching import ProcessWatch
 
 STUBBORN = """
 import signal, subprocess, sys, time

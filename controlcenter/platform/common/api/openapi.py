@@ -5,7 +5,7 @@ from typing import Any, Literal
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
-from controlcenter.platform.common.problems import MEDIA_TYPE, ProblemSerializer
+from controlcenter.platform.common.api.problems import MEDIA_TYPE, ProblemSerializer
 
 PROBLEMS = {
     "400": "The request is not valid; `errors` names field, value and what was expected.",

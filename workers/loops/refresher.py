@@ -1,4 +1,4 @@
-"""One owner of a loop at work: it takes events, refreshes users, and commits what it did."""
+"""One holder of a loop at work: it takes events, refreshes users, and commits what it did."""
 
 import time
 import uuid
@@ -12,9 +12,9 @@ from controlcenter.modelling.registry.queries import active_version
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.log.edges import edges_between, first_edge_after
 from controlcenter.platform.log.positions import LogPosition, current_position
-from controlcenter.serving.incremental import ownership
-from controlcenter.serving.incremental.ownership import Ownership, Published
-from controlcenter.serving.profiles.refreshing import (
+from controlcenter.serving.incremental import holder
+from controlcenter.serving.incremental.holder import HeldLoop, Published
+from controlcenter.serving.profiles.incremental_writes import (
     RefreshedItem,
     RefreshedUser,
     refreshing,
@@ -57,11 +57,11 @@ class Refresher:
     """
 
     def __init__(
-        self, execution: Execution, owned: Ownership, version: ModelVersion, start: EngineStart
+        self, execution: Execution, held: HeldLoop, version: ModelVersion, start: EngineStart
     ) -> None:
         self.execution = execution
         self.claim = execution.claim
-        self.generation = owned.generation
+        self.generation = held.generation
         self.version = version
         self.model = start.model
         self.engine = start.engine
@@ -86,7 +86,7 @@ class Refresher:
         return self.stale_from is not None
 
     def catch_up(self, published: LogPosition) -> None:
-        """Take again what an owner before took after this start, then what came since.
+        """Take again what a holder before took after this start, then what came since.
 
         Args:
             published: The events up to here are counted.
@@ -214,7 +214,7 @@ class Refresher:
                 )
                 write_items(items, workspace_id=workspace_id, version=self.version)
                 if published is not None:
-                    ownership.publish(workspace_id, published, answered=answered)
+                    holder.publish(workspace_id, published, answered=answered)
 
         self.execution.with_database(once)
         if published is not None:

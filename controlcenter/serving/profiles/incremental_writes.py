@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.platform.log.positions import LogPosition
 from controlcenter.platform.runs.claims import Claim
-from controlcenter.serving.incremental.ownership import confirm
+from controlcenter.serving.incremental.holder import confirm
 from controlcenter.serving.profiles.counting import share_with_refresh
 from controlcenter.serving.profiles.merging import vector
 from controlcenter.serving.profiles.models import Profile

@@ -48,7 +48,7 @@ def start(*, workspace: Workspace, account: Account, reason: str = "") -> Loop:
 
 @transaction.atomic
 def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | None:
-    """Have the loop end; its owner hands back within a second or two. Profiles stay as they are.
+    """Have the loop end; its holder hands back within a second or two. Profiles stay as they are.
 
     Returns:
         None where there never was a loop.
@@ -65,7 +65,7 @@ def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | 
 
 def switch(loop: Loop, account: Account, *, on: bool, reason: str) -> None:
     if not on:
-        notifications.notify_owner(loop.workspace_id, notifications.URGENT)
+        notifications.notify_holder(loop.workspace_id, notifications.URGENT)
     Loop.objects.filter(pk=loop.pk).update(
         wanted=on, changed_by=account.username, changed_at=Now(), trouble=""
     )
@@ -91,7 +91,7 @@ def runs_of(workspace_id: uuid.UUID) -> Any:
 
 
 def queue(workspace: Workspace) -> Run:
-    """A run that owns the loop once a worker claims it."""
+    """A run that holds the loop once a worker claims it."""
     return queue_run(workspace=workspace, kind=KIND, subject=str(workspace.pk))
 
 
@@ -102,7 +102,7 @@ def profiles_replaced(
     graph: Iterable[Artifact],
     position: LogPosition | None,
 ) -> None:
-    """A task wrote all profiles, in the caller's transaction: an owner begins anew from them.
+    """A task wrote all profiles, in the caller's transaction: a holder begins anew from them.
 
     Args:
         graph: The files of the graph that they are of.
@@ -125,7 +125,7 @@ def profiles_replaced(
         checkpoint_at=None,
     )
     loop.graph_files.set(graph)
-    notifications.notify_owner(workspace_id, notifications.URGENT)
+    notifications.notify_holder(workspace_id, notifications.URGENT)
 
 
 class LoopOwner(Owner[Loop]):

@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import connection
 
-from controlcenter.platform.common.listening import Listener
+from controlcenter.platform.common.listener import Listener
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHANNEL = "ups_test"
