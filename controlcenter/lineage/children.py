@@ -30,7 +30,7 @@ from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import StageRun
 
 
-def children(workspace_id: Any, refs: Iterable[Ref], limit: int) -> tuple[list[Ref], bool]:
+def children(workspace_id: uuid.UUID, refs: Iterable[Ref], limit: int) -> tuple[list[Ref], bool]:
     """What was made from ``refs``, the newest of each kind first.
 
     Args:
@@ -62,7 +62,7 @@ class Refs:
         return [ref(self.kind, pk) for pk in self.rows[part] if pk is not None]
 
 
-def of_datasets(workspace_id: Any, ids: Ids) -> list[Refs]:
+def of_datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
     rows = Dataset.objects.filter(workspace=workspace_id, pk__in=ids)
     makers = [facts.made_by(origin) for origin in rows.values_list("report__made_by", flat=True)]
     tasks = [uuid.UUID(maker[0]) for maker in makers if maker is not None]
@@ -78,7 +78,7 @@ def of_datasets(workspace_id: Any, ids: Ids) -> list[Refs]:
     ]
 
 
-def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
+def of_graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
     versions = ModelVersion.objects.filter(workspace=workspace_id, graph_files__run_id__in=ids)
     same = versions.values("pk")
     copies = facts.done(workspace_id, states.BUILDING).filter(
@@ -97,7 +97,7 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Refs]:
     ]
 
 
-def of_versions(workspace_id: Any, ids: Ids) -> list[Refs]:
+def of_versions(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
     fused = ModelVersion.objects.filter(workspace=workspace_id, base__in=ids)
     reports = EvaluationReport.objects.filter(task__workspace=workspace_id, model_version__in=ids)
     scored = set(facts.scorings(workspace_id, ids)) | facts.with_profiles(workspace_id, ids)
@@ -108,7 +108,7 @@ def of_versions(workspace_id: Any, ids: Ids) -> list[Refs]:
     ]
 
 
-def of_evaluations(workspace_id: Any, ids: Ids) -> list[Refs]:
+def of_evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
     reports = EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids)
     tasks = {task for task, _ in reports.values_list("task", "iteration")}
     derived = facts.derived_datasets(workspace_id, tasks)

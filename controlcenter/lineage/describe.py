@@ -1,7 +1,7 @@
 """Describes the things of the lineage, each kind from the rows of its room."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from django.db.models import Count, Sum
@@ -35,12 +35,12 @@ from ml.contracts.reports.graph import GraphReport
 from ml.contracts.reports.suggestions import Suggestion
 
 TABLES = ("users", "products", "apps", "events")
-Ids = Collection[Any]
+Ids = Collection[str]
 Numbers = dict[str, float]
 UNREADABLE = "its report cannot be read"
 
 
-def describe(workspace_id: Any, refs: Iterable[Ref]) -> list[Node]:
+def describe(workspace_id: uuid.UUID, refs: Iterable[Ref]) -> list[Node]:
     """A node for each ref that has a row, in their order."""
     refs = list(refs)
     ids = by_kind(refs)
@@ -51,7 +51,7 @@ def describe(workspace_id: Any, refs: Iterable[Ref]) -> list[Node]:
     return [nodes[reference] for reference in refs if reference in nodes]
 
 
-def datasets(workspace_id: Any, ids: Ids) -> list[Node]:
+def datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     rows = list(
         Dataset.objects.filter(workspace=workspace_id, pk__in=ids).values(
             "pk", "name", "state", "source", "created_at", "sha256", "schema_hash", "size",
@@ -59,12 +59,14 @@ def datasets(workspace_id: Any, ids: Ids) -> list[Node]:
         )
     )  # fmt: skip
     makers = {row["pk"]: facts.made_by(row["report__made_by"]) for row in rows}
-    tasks = {maker[0] for maker in makers.values() if maker}
+    tasks = {uuid.UUID(maker[0]) for maker in makers.values() if maker}
     runs = facts.finished_runs(workspace_id, states.OPTIMIZING, tasks)
     return [dataset_node(row, makers[row["pk"]], runs) for row in rows]
 
 
-def dataset_node(row: dict[str, Any], maker: tuple[str, int] | None, runs: Any) -> Node:
+def dataset_node(
+    row: dict[str, Any], maker: tuple[str, int] | None, runs: Mapping[facts.Iteration, uuid.UUID]
+) -> Node:
     run = row["checked_run_id"]
     if run is None and maker is not None:
         run = runs.get((uuid.UUID(maker[0]), maker[1]))
@@ -100,7 +102,7 @@ def rows_kept(stored: object) -> dict[str, float]:
     return {name: tables[name].rows_kept for name in TABLES if name in tables}
 
 
-def graphs(workspace_id: Any, ids: Ids) -> list[Node]:
+def graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     rows = StageRun.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
     files = files_of(ids)
     return [graph_node(run, files[run.pk]) for run in rows]
@@ -130,7 +132,7 @@ def sizes(stored: object) -> dict[str, float]:
     return numbers(**nodes, events=graph.events, events_of_the_log=graph.events_of_the_log)
 
 
-def versions(workspace_id: Any, ids: Ids) -> list[Node]:
+def versions(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     rows = (
         ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
         .annotate(count=Count("files"), bytes=Sum("files__size"))
@@ -162,7 +164,7 @@ def versions(workspace_id: Any, ids: Ids) -> list[Node]:
     ]
 
 
-def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
+def evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     rows = list(
         EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids).values(
             "pk", "task", "iteration", "created_at", "metrics", "report__suggestions",
@@ -173,7 +175,7 @@ def evaluations(workspace_id: Any, ids: Ids) -> list[Node]:
     return [evaluation_node(row, runs) for row in rows]
 
 
-def evaluation_node(row: dict[str, Any], runs: Any) -> Node:
+def evaluation_node(row: dict[str, Any], runs: Mapping[facts.Iteration, uuid.UUID]) -> Node:
     state, first = counted("", lambda: headline(row["metrics"], row["report__suggestions"]))
     return Node(
         ref=ref(EVALUATION, row["pk"]),
@@ -197,7 +199,7 @@ def headline(metrics: object, suggestions: object) -> dict[str, float]:
     return numbers(**first, suggestions=len(suggested))
 
 
-def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
+def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     wrote = facts.scorings(workspace_id, ids)
     there = facts.with_profiles(workspace_id, ids)
     rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
@@ -220,7 +222,7 @@ def profiles(workspace_id: Any, ids: Ids) -> list[Node]:
     return nodes
 
 
-def one_profile(workspace_id: Any, ids: Ids) -> list[Node]:
+def one_profile(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     rows = Profile.objects.filter(workspace=workspace_id, user_id__in=ids).values(
         "user_id", "model_version", "scored_at", "created_at", "revision", "final_score",
         "score_basis",

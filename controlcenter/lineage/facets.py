@@ -1,5 +1,6 @@
 """Facets of OpenLineage events: what is told of runs, jobs and datasets beside their names."""
 
+import uuid
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -60,7 +61,9 @@ def job_type(kind: str) -> Facets:
 class DatasetFacts:
     """What is known of all the datasets that some runs read and wrote."""
 
-    def __init__(self, workspace_id: Any, runs: Iterable[StageRun], ports: Iterable[Ports]) -> None:
+    def __init__(
+        self, workspace_id: uuid.UUID, runs: Iterable[StageRun], ports: Iterable[Ports]
+    ) -> None:
         refs = list(dict.fromkeys(r for port in ports for r in (*port.inputs, *port.outputs)))
         ids = by_kind(refs)
         uploads = [ref(DATASET, pk) for pk in ids[UPLOAD]]

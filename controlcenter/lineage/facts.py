@@ -4,9 +4,8 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
 
 from controlcenter.modelling.registry.models import ModelVersion
@@ -20,12 +19,14 @@ Iteration = tuple[uuid.UUID, int]
 """A task and one of its iterations."""
 
 
-def done(workspace_id: Any, kind: str) -> Any:
+def done(workspace_id: uuid.UUID, kind: str) -> QuerySet[StageRun]:
     """Finished runs of one kind."""
     return StageRun.objects.filter(workspace=workspace_id, kind=kind, status=RunStatus.DONE)
 
 
-def finished_runs(workspace_id: Any, kind: str, tasks: Collection[Any]) -> dict[Iteration, Any]:
+def finished_runs(
+    workspace_id: uuid.UUID, kind: str, tasks: Collection[uuid.UUID]
+) -> dict[Iteration, uuid.UUID]:
     """Id of the run whose artifacts a stage has, by task and iteration; as ``runs.finished``."""
     rows = done(workspace_id, kind).filter(task__in=tasks)
     return {
@@ -34,14 +35,16 @@ def finished_runs(workspace_id: Any, kind: str, tasks: Collection[Any]) -> dict[
     }
 
 
-def derived_datasets(workspace_id: Any, tasks: Collection[Any]) -> dict[Iteration, str]:
+def derived_datasets(workspace_id: uuid.UUID, tasks: Collection[uuid.UUID]) -> dict[Iteration, str]:
     """Id of the derived dataset that an iteration of a task works on, where it has one."""
     rows = done(workspace_id, states.OPTIMIZING).filter(task__in=tasks)
     outputs = rows.values_list("task", "iteration", KT("metrics__dataset"))
     return {(task, iteration): dataset for task, iteration, dataset in outputs if dataset}
 
 
-def graphs_of(workspace_id: Any, versions: Collection[Any]) -> dict[uuid.UUID, uuid.UUID]:
+def graphs_of(
+    workspace_id: uuid.UUID, versions: Collection[uuid.UUID | str]
+) -> dict[uuid.UUID, uuid.UUID]:
     """The run that built the graph a version was trained on, by version."""
     rows = ModelVersion.objects.filter(
         workspace=workspace_id, pk__in=versions, graph_files__run_id__isnull=False
@@ -65,7 +68,7 @@ class Scoring:
     graph: uuid.UUID | None
 
 
-def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]:
+def scorings(workspace_id: uuid.UUID, versions: Collection[str]) -> dict[str, Scoring]:
     """Who wrote the profiles last, by version; none for a version that never was in force."""
     if not versions:
         return {}
@@ -92,7 +95,7 @@ def scorings(workspace_id: Any, versions: Collection[str]) -> dict[str, Scoring]
     }  # fmt: skip
 
 
-def with_profiles(workspace_id: Any, versions: Collection[str]) -> set[str]:
+def with_profiles(workspace_id: uuid.UUID, versions: Collection[str]) -> set[str]:
     """The versions that profiles are of now."""
     profiles = Profile.objects.filter(workspace=workspace_id, model_version=OuterRef("pk"))
     rows = ModelVersion.objects.filter(Exists(profiles), workspace=workspace_id, pk__in=versions)

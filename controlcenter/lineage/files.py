@@ -1,17 +1,17 @@
 """The files of runs: how many, how large, and one hash over them."""
 
 import hashlib
+import uuid
 from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
 
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.runs.commits import CHECKPOINT
 
 
-def files_of(run_ids: Collection[Any]) -> dict[Any, list[Artifact]]:
+def files_of(run_ids: Collection[uuid.UUID | str]) -> dict[uuid.UUID | None, list[Artifact]]:
     """The files of runs, by run, in the order of their names."""
-    by_run: dict[Any, list[Artifact]] = defaultdict(list)
+    by_run: dict[uuid.UUID | None, list[Artifact]] = defaultdict(list)
     rows = Artifact.objects.filter(run_id__in=run_ids).exclude(name=CHECKPOINT)
     for artifact in sorted(rows, key=lambda file: file.name):
         by_run[artifact.run_id].append(artifact)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from django.urls import reverse
 
@@ -181,7 +180,7 @@ def as_table(lineage: Lineage) -> Table:
     return Table("Lineage as a table", columns, rows, wide=True)
 
 
-def table_row(node: Node, sources: list[str]) -> list[Any]:
+def table_row(node: Node, sources: list[str]) -> list[object]:
     url = page_of(node)
     made_by = ""
     if node.task:

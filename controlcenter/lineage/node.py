@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from controlcenter.lineage.refs import Ref
 
@@ -58,5 +57,5 @@ def texts(**values: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     return None if value is None else str(value)

@@ -28,9 +28,10 @@ from controlcenter.modelling.tasks import states
 from controlcenter.serving.profiles.models import Profile
 
 Ids = Collection[Any]
+"""Primary keys as text."""
 
 
-def parents(workspace_id: Any, refs: Iterable[Ref]) -> list[Edge]:
+def parents(workspace_id: uuid.UUID, refs: Iterable[Ref]) -> list[Edge]:
     """The edges into ``refs``, as many queries for many refs as for one."""
     ids = by_kind(refs)
     edges: list[Edge] = []
@@ -40,7 +41,7 @@ def parents(workspace_id: Any, refs: Iterable[Ref]) -> list[Edge]:
     return edges
 
 
-def of_datasets(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """A derived dataset: its source, and the evaluation whose suggestions it carried out."""
     rows = Dataset.objects.filter(workspace=workspace_id, pk__in=ids, source__isnull=False)
     edges, previous = [], {}
@@ -61,7 +62,7 @@ def of_datasets(workspace_id: Any, ids: Ids) -> list[Edge]:
     return edges + suggested
 
 
-def of_graphs(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """A graph: the dataset its iteration worked on, else the graph of the base version."""
     rows = list(
         facts.done(workspace_id, states.BUILDING)
@@ -81,7 +82,7 @@ def of_graphs(workspace_id: Any, ids: Ids) -> list[Edge]:
     return edges
 
 
-def of_versions(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_versions(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """A version: the graph it was trained on; of a fusion the version whose network it kept."""
     rows = list(
         ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids).values_list("pk", "base")
@@ -92,7 +93,7 @@ def of_versions(workspace_id: Any, ids: Ids) -> list[Edge]:
     return trained + fused
 
 
-def of_evaluations(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """A report: the version it is about."""
     rows = EvaluationReport.objects.filter(
         task__workspace=workspace_id, pk__in=ids, model_version__isnull=False
@@ -103,7 +104,7 @@ def of_evaluations(workspace_id: Any, ids: Ids) -> list[Edge]:
     ]
 
 
-def of_profiles(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """The profiles of versions: the version, and the graph where it is a newer one."""
     edges = [Edge(ref(VERSION, pk), ref(PROFILES, pk), "scored") for pk in ids]
     wrote = facts.scorings(workspace_id, ids)
@@ -114,7 +115,7 @@ def of_profiles(workspace_id: Any, ids: Ids) -> list[Edge]:
     return edges
 
 
-def of_one_profile(workspace_id: Any, ids: Ids) -> list[Edge]:
+def of_one_profile(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """The profile of a user: what all profiles of its version were made from."""
     rows = Profile.objects.filter(
         workspace=workspace_id, user_id__in=ids, model_version__isnull=False

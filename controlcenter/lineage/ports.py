@@ -3,14 +3,13 @@
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
 
 from controlcenter.lineage import facts
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.models import StageRun
+from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.runs.models import RunStatus
 
@@ -31,24 +30,22 @@ class Ports:
 class Wiring:
     """Knows what the runs of some tasks read and wrote; a handful of queries for all of them."""
 
-    def __init__(self, workspace_id: Any, runs: Collection[StageRun]) -> None:
+    def __init__(self, workspace_id: uuid.UUID, runs: Collection[StageRun]) -> None:
         tasks = {run.task_id for run in runs if run.task_id}
         bases = {run.task.base_version_id for run in runs if run.task and run.task.base_version_id}
-        self.bases: dict[Any, facts.Iteration] = {
+        self.bases: dict[uuid.UUID | None, facts.Iteration] = {
             pk: (task, iteration)
             for pk, task, iteration in ModelVersion.objects.filter(
                 workspace=workspace_id, pk__in=bases
             ).values_list("pk", "task_id", "iteration")
         }
         trained_by = tasks | {task for task, _ in self.bases.values()}
-        self.base_graphs: dict[Any, Any] = facts.graphs_of(workspace_id, bases)
-        self.derived: dict[Any, str] = facts.derived_datasets(workspace_id, tasks)
-        self.built: dict[Any, Any] = facts.finished_runs(workspace_id, states.BUILDING, tasks)
-        self.trained: dict[Any, Any] = facts.finished_runs(
-            workspace_id, states.TRAINING, trained_by
-        )
+        self.base_graphs = facts.graphs_of(workspace_id, bases)
+        self.derived = facts.derived_datasets(workspace_id, tasks)
+        self.built = facts.finished_runs(workspace_id, states.BUILDING, tasks)
+        self.trained = facts.finished_runs(workspace_id, states.TRAINING, trained_by)
         reports = EvaluationReport.objects.filter(task__workspace=workspace_id, task__in=tasks)
-        self.reports: dict[Any, Any] = {
+        self.reports: dict[facts.Iteration, uuid.UUID] = {
             (t, i): pk for pk, t, i in reports.values_list("pk", "task", "iteration")
         }
 
@@ -71,10 +68,10 @@ class Wiring:
         return [], []
 
     def of_stage(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
-        key, made = (run.task_id, run.iteration), run.reuses_id or run.pk
         assert run.task is not None
+        key, made = (run.task.pk, run.iteration), run.reuses_id or run.pk
         if run.kind == states.OPTIMIZING:
-            before = self.reports.get((run.task_id, run.iteration - 1))
+            before = self.reports.get((run.task.pk, run.iteration - 1))
             inputs = named((DATASET, run.task.dataset_id), (EVALUATION, before))
             return inputs, named((DATASET, run.metrics.get("dataset")))
         if run.kind == states.BUILDING:
@@ -93,16 +90,20 @@ class Wiring:
 
     def of_building(self, run: StageRun) -> list[Ref]:
         assert run.task is not None
-        dataset = self.derived.get((run.task_id, run.iteration)) or run.task.dataset_id
+        dataset = self.derived.get((run.task.pk, run.iteration)) or run.task.dataset_id
         log = run.workspace_id if run.metrics.get("events_of_the_log") else None
         if dataset is None:
-            return named((GRAPH, self.base_graphs.get(run.task.base_version_id)))
+            return named((GRAPH, self.base_graph(run.task)))
         return named((DATASET, dataset), (LOG, log))
 
     def graph(self, run: StageRun) -> uuid.UUID | None:
         assert run.task is not None
-        own = self.built.get((run.task_id, run.iteration))
-        return own or self.base_graphs.get(run.task.base_version_id)
+        own = self.built.get((run.task.pk, run.iteration))
+        return own or self.base_graph(run.task)
+
+    def base_graph(self, task: Task) -> uuid.UUID | None:
+        """The building of the graph that the base version of a task was trained on."""
+        return self.base_graphs.get(task.base_version_id) if task.base_version_id else None
 
     def base_model(self, run: StageRun) -> uuid.UUID | None:
         """The training that made the base version of the run's task."""
@@ -111,6 +112,6 @@ class Wiring:
         return self.trained.get(made) if made else None
 
 
-def named(*pairs: tuple[str, Any]) -> list[Ref]:
+def named(*pairs: tuple[str, object]) -> list[Ref]:
     """Refs of those that have an id."""
     return [Ref(kind, str(pk)) for kind, pk in pairs if pk is not None]

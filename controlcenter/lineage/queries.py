@@ -1,5 +1,6 @@
 """The lineage around a dataset, a task, a model version, a user, or what is active now."""
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class Lineage:
 
 
 def around(
-    workspace_id: Any, starts: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
+    workspace_id: uuid.UUID, starts: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
 ) -> Lineage:
     """What some things were made from and what was made from them, described."""
     part = surroundings(workspace_id, starts, inputs, limit)
@@ -79,7 +80,7 @@ def of_task(task: Task, limit: int = LIMIT) -> Lineage:
     return around(task.workspace_id, made_by_task(task), given, limit)
 
 
-def of_active(workspace_id: Any, limit: int = LIMIT) -> Lineage:
+def of_active(workspace_id: uuid.UUID, limit: int = LIMIT) -> Lineage:
     """Around the active version of a workspace; nothing where there is none."""
     pointer = ActiveVersion.objects.filter(workspace=workspace_id).first()
     starts = [ref(VERSION, pointer.version_id)] if pointer else []

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 DATASET, GRAPH, VERSION = "dataset", "graph", "version"
 EVALUATION, PROFILES, PROFILE = "evaluation", "profiles", "profile"
@@ -37,7 +36,7 @@ class Edge:
     how: str
 
 
-def ref(kind: str, pk: Any) -> Ref:
+def ref(kind: str, pk: object) -> Ref:
     return Ref(kind, str(pk))
 
 

@@ -42,7 +42,7 @@ class LineageBase(InWorkspace, APIView):
     """One workspace; whoever may read may read where things come from."""
 
     roles = {"get": Role.VIEWER}
-    parameters: frozenset[str] = frozenset()
+    query_parameters: frozenset[str] = frozenset()
     request: Request
 
     def params(self) -> dict[str, str]:
@@ -52,9 +52,9 @@ class LineageBase(InWorkspace, APIView):
             ValidationError: if one is not known here.
         """
         given = {n: str(v) for n, v in self.request.query_params.items() if n not in COMMON}
-        unknown = sorted(set(given) - self.parameters)
+        unknown = sorted(set(given) - self.query_parameters)
         if unknown:
-            message = f"is not known here; known are {', '.join(sorted(self.parameters))}"
+            message = f"is not known here; known are {', '.join(sorted(self.query_parameters))}"
             raise ValidationError(dict.fromkeys(unknown, message))
         return given
 
@@ -75,7 +75,7 @@ class LineageBase(InWorkspace, APIView):
 class LineageView(LineageBase):
     """What was made from what: datasets, graphs, model versions, evaluations, profiles."""
 
-    parameters = frozenset(OF)
+    query_parameters = frozenset(OF)
 
     @extend_schema(
         parameters=[
@@ -103,7 +103,7 @@ class LineageView(LineageBase):
 class OpenLineageView(LineageBase):
     """Runs and tasks as OpenLineage events."""
 
-    parameters = frozenset({"since", "after", "limit", "task"})
+    query_parameters = frozenset({"since", "after", "limit", "task"})
     content_negotiation_class = AnyAccept
 
     @extend_schema(

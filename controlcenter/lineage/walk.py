@@ -1,8 +1,8 @@
 """Everything that something was made from, and everything that was made from it."""
 
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from controlcenter.lineage.children import children
 from controlcenter.lineage.parents import parents
@@ -39,7 +39,10 @@ class LineagePart:
 
 
 def surroundings(
-    workspace_id: Any, requested: Iterable[Ref], inputs: Iterable[Ref] = (), limit: int = LIMIT
+    workspace_id: uuid.UUID,
+    requested: Iterable[Ref],
+    inputs: Iterable[Ref] = (),
+    limit: int = LIMIT,
 ) -> LineagePart:
     """The lineage around some things, upstream and downstream.
 

@@ -1,9 +1,10 @@
 """What the status and the metrics show, read from the database."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.modelling.registry.queries import active_version
@@ -16,12 +17,13 @@ from controlcenter.serving.ingestion.models import Ingestion
 from controlcenter.serving.profiles.models import Explanation, Profile
 
 
-def counts(queryset: Any, *fields: str) -> dict[tuple[str, ...], int]:
+def counts(queryset: QuerySet[Any], *fields: str) -> dict[tuple[str, ...], int]:
+    """Rows by the values of some fields."""
     rows = queryset.order_by().values(*fields).annotate(n=Count("pk"))
     return {tuple(row[field] for field in fields): row["n"] for row in rows}
 
 
-def seconds_since(moment: Any) -> float | None:
+def seconds_since(moment: datetime | None) -> float | None:
     return max((clock.now() - moment).total_seconds(), 0.0) if moment else None
 
 

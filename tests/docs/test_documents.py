@@ -97,8 +97,8 @@ def view_of(call: ApiCall):
 
 
 def filters_of(view) -> set[str]:
-    if hasattr(view, "known"):  # no list: it names what it takes itself
-        return set(view.known)
+    if hasattr(view, "query_parameters"):  # no list: it names what it takes itself
+        return set(view.query_parameters)
     return set(FilterBackend().get_filterset_class(view(), view.queryset).base_filters)
 
 

@@ -1,9 +1,10 @@
 """Embed every node, score and advise every user, and complete the task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from controlcenter.modelling.registry.models import ModelVersion
@@ -13,6 +14,7 @@ from controlcenter.modelling.tasks import iterations, states
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.modelling.tasks.workflows import path
+from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.runs.commits import Commit
 from controlcenter.serving.profiles.merging import EmbeddedItem, ScoredUser, merge
 from ml.bundle import ModelBundle
@@ -118,7 +120,12 @@ def value_of(model: ModelBundle, metric: str) -> float | None:
 
 
 def register_alone(
-    execution: Execution, task: Task, model: ModelBundle, folder: Path, files: Any, graph_files: Any
+    execution: Execution,
+    task: Task,
+    model: ModelBundle,
+    folder: Path,
+    files: list[Artifact],
+    graph_files: list[Artifact],
 ) -> None:
     """Keep the version of an iteration that is not the best; profiles stay as they are."""
     about = read_about(folder)
@@ -131,7 +138,11 @@ def register_alone(
 
 
 def trained_from(
-    task: Task, about: dict[str, Any], model: ModelBundle, files: list[Any], graph_files: list[Any]
+    task: Task,
+    about: dict[str, Any],
+    model: ModelBundle,
+    files: list[Artifact],
+    graph_files: list[Artifact],
 ) -> Trained:
     return Trained(
         version_id=version_id(task, about),
@@ -148,7 +159,11 @@ def trained_from(
 
 
 def assemble(
-    frame: pl.DataFrame, scores: pl.DataFrame, offers: pl.DataFrame, built: Any, labels: Any
+    frame: pl.DataFrame,
+    scores: pl.DataFrame,
+    offers: pl.DataFrame,
+    built: Path,
+    labels: list[int] | None,
 ) -> pl.DataFrame:
     """Everything that is known of each user, a row each."""
     counts = pl.read_parquet(built / COUNTS)
@@ -213,7 +228,7 @@ def counts_in(row: dict[str, Any], prefix: str, events: tuple[str, ...]) -> dict
     return {event: row[prefix + event] for event in events if row[prefix + event]}
 
 
-def embedded_items(graph: Graph, embeddings: Any) -> Iterator[EmbeddedItem]:
+def embedded_items(graph: Graph, embeddings: Mapping[str, np.ndarray]) -> Iterator[EmbeddedItem]:
     """Products and apps with their attributes."""
     for node in graph.schema.nodes:
         if node.name == USER:

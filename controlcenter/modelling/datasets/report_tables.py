@@ -1,7 +1,5 @@
 """What is known of a dataset's rows, as tables for reading."""
 
-from typing import Any
-
 from controlcenter.platform.common.formatting import Table, number
 from ml.contracts.reports.dataset import DerivationReport, UploadReport
 
@@ -20,7 +18,7 @@ def report_tables(report: UploadReport | DerivationReport) -> list[Table]:
 
 def steps(report: DerivationReport) -> Table:
     """A row a step and table or edge type that it changed; one row where it changed nothing."""
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for step in report.steps:
         before, after = step.before, step.after
         parameters = ", ".join(f"{name} {value}" for name, value in step.parameters.items())
@@ -34,7 +32,7 @@ def steps(report: DerivationReport) -> Table:
 
 
 def step_changes(report: DerivationReport) -> Table:
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [step.name, change.table, change.what, change.reason, number(change.rows),
          ", ".join(change.examples)]
         for step in report.steps
@@ -45,7 +43,7 @@ def step_changes(report: DerivationReport) -> Table:
 
 
 def counts(report: UploadReport) -> Table:
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [name, number(table.rows_read), number(table.rows_kept), number(table.rows_rejected),
          number(table.values_rejected)]
         for name, table in report.tables.items()
@@ -56,7 +54,7 @@ def counts(report: UploadReport) -> Table:
 
 
 def reasons(report: UploadReport) -> Table:
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [name, effect, reason, number(count)]
         for name, table in report.tables.items()
         for by_reason, effect in (
@@ -71,7 +69,7 @@ def reasons(report: UploadReport) -> Table:
 
 def rejected(report: UploadReport) -> Table:
     entries = report.rejected
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [entry.file, entry.line, entry.column, entry.value, entry.reason, entry.effect]
         for entry in entries[:SHOWN]
     ]
@@ -82,7 +80,7 @@ def rejected(report: UploadReport) -> Table:
 
 
 def findings(report: UploadReport) -> Table:
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     if report.time_range is not None:
         rows.append(["time range", " to ".join(report.time_range)])
     by_name = {
@@ -105,7 +103,7 @@ def findings(report: UploadReport) -> Table:
 
 
 def files(report: UploadReport) -> Table:
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [file.name, file.table, file.encoding, file.delimiter, ", ".join(file.columns)]
         for file in report.files
     ]

@@ -96,7 +96,7 @@ class EvaluationReportAdmin(ScopedAdmin):
     def iterations_table(
         self,
         row: EvaluationReport,
-        siblings: list[Any],
+        siblings: list[EvaluationReport],
         metric: str,
         best: iterations.Score | None,
     ) -> Table:

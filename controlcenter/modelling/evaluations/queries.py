@@ -20,7 +20,7 @@ SCORE_VALIDATED = Cast(
 as the long body of its report, so that lists need not read that. Null: the version does not say."""
 
 
-def iterations(task: Task) -> list[Any]:
+def iterations(task: Task) -> list[EvaluationReport]:
     """The reports of a task by iteration, without their bodies, with ``score_validated``."""
     reports = EvaluationReport.objects.filter(task=task).order_by("iteration").defer("report")
     return list(reports.annotate(score_validated=SCORE_VALIDATED))

@@ -59,7 +59,7 @@ def iterations_plot(metric: str, scores: Sequence[Score]) -> Iterations | None:
 
 def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
     """What may help, with the evidence."""
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [
             badge("active" if suggestion.automatic else "idle", suggestion.action),
             "carried out by the next iteration" if suggestion.automatic else "for people",
@@ -88,7 +88,7 @@ def link_slices_table(slices: Sequence[LinkSliceQuality], intervals: str) -> Tab
     Args:
         intervals: How they were made.
     """
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [
             row.edge_type, row.slice, number(row.pairs), number(row.sources),
             number(row.recall_at_20), span(row.low, row.high), best_baseline(row.baselines),
@@ -109,7 +109,7 @@ def best_baseline(baselines: Mapping[str, float]) -> str:
 
 def user_slices_table(slices: Sequence[UserSliceQuality]) -> Table:
     """Quality of the score by what is known of the users."""
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [
             row.slice, number(row.users), number(row.positives), number(row.auc),
             NONE if row.low is None or row.high is None else span(row.low, row.high),
@@ -132,7 +132,7 @@ def span(low: float, high: float) -> str:
 
 def worst_users_table(users: Sequence[WorstUser], keys: Keys) -> Table:
     """The most confident errors, each with what was known of the user."""
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [
             user_link(user.user_id, keys), user.kind, number(user.score), user.outcome,
             number(user.rules), number(user.boosting), edges_of(user.edges),
@@ -162,7 +162,7 @@ def edges_of(edges: Mapping[str, int]) -> SafeString | str:
 
 def worst_links_table(links: Sequence[WorstLink], keys: Keys) -> Table:
     """The held-out pairs that the model ranked worst, by edge type."""
-    rows: list[list[Any]] = [
+    rows: list[list[object]] = [
         [
             row.edge_type,
             node(row.source_type, row.source, keys),

@@ -1,7 +1,6 @@
 """What the tables of reports are put together from: the best in bold, sentences, refusals."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -39,7 +38,7 @@ def headings(kind: type[Figures], columns: Sequence[str]) -> list[str]:
 
 def compared(
     group: Mapping[str, Figures], labels: Mapping[str, str], columns: Sequence[str]
-) -> list[list[Any]]:
+) -> list[list[object]]:
     """One row a method; the best of each column is bold."""
     figures_of = {method: figures.known() for method, figures in group.items()}
     best = {column: best_of(figures_of, column) for column in columns}

@@ -1,7 +1,5 @@
 """A model's held-out links beside the baselines, as tables."""
 
-from typing import Any
-
 from controlcenter.modelling.reports.cells import (
     best_of,
     columns_of,
@@ -52,7 +50,7 @@ def links_table(links: LinkReport) -> Table:
 
 def slices_table(links: LinkReport) -> Table:
     """MRR by slice: pairs that were there before or are new, and how cold the source is."""
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for edge, report in links.edge_types.items():
         for name, part in report.slices.items():
             if not part.evaluated:

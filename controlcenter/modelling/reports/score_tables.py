@@ -1,7 +1,5 @@
 """The metrics of a score beside its parts, as tables; what was not measured is left out."""
 
-from typing import Any
-
 from controlcenter.modelling.reports.cells import columns_of, compared, headings, sentences
 from controlcenter.platform.common.formatting import NOT_VALIDATED, Table, number
 from ml.contracts.reports.metrics import ScoreMetrics
@@ -47,9 +45,9 @@ def score_tables(score: ScoreReport) -> list[Table]:
     ]
 
 
-def about_rows(score: ScoreReport) -> list[list[Any]]:
+def about_rows(score: ScoreReport) -> list[list[str]]:
     """What the score predicts and how it was calibrated."""
-    rows = [
+    rows: list[list[str]] = [
         ["target", score.target],
         *([["what a 1 means", score.what]] if score.what else []),
         ["validated", number(score.validated)],
@@ -80,7 +78,7 @@ def comparison(difference: Comparison) -> str:
 
 def reliability_table(score: ScoreReport) -> Table:
     """Predicted and observed shares by bin of the probability."""
-    rows: list[list[Any]] = [
+    rows: list[list[str]] = [
         [
             f"{row.low:.2g} to {row.high:.2g}",
             number(row.count),

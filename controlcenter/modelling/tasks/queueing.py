@@ -6,12 +6,12 @@ of waiting: the order of two tasks never changes while they wait, and none is ov
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db.models import DateTimeField as Moment
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import states
@@ -25,7 +25,7 @@ WAITING = (states.PENDING, states.SUSPENDED)
 """States in which a task with a queued run waits for its workspace."""
 
 
-def place_in_time(prefix: str = "") -> Any:
+def place_in_time(prefix: str = "") -> Combinable:
     """When the task would have been made to stand where it does without a priority."""
     worth = timedelta(minutes=settings.PRIORITY_MINUTES)
     return ExpressionWrapper(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from controlcenter.modelling.tasks import states, workflows
 from controlcenter.modelling.tasks.models import StageRun, Task
@@ -56,6 +55,6 @@ def share_done(task: Task, runs: Iterable[StageRun]) -> float:
     return min((len(done & set(path)) + share) / len(path), 1.0)
 
 
-def attempt_row(run: StageRun) -> list[Any]:
+def attempt_row(run: StageRun) -> list[object]:
     """One attempt as the timeline shows it."""
     return [run, duration(run.started_at, run.finished_at)]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: Sequence[Sequence[object]] = ()
     numeric: Sequence[int] = ()
     note: str = ""
     notes: Sequence[str] = ()

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from controlcenter.platform.runs import kinds, pools, protocol
@@ -74,7 +75,7 @@ def lease() -> timedelta:
     return timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Any]:
+def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Model | None]:
     """Lock whom the run is for, then the run.
 
     Returns:
@@ -196,7 +197,7 @@ def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> StopRequest | 
     return owner.stop_requested(row)
 
 
-def held_run(held: Claim) -> tuple[Run, Any]:
+def held_run(held: Claim) -> tuple[Run, Model | None]:
     """The locked rows of a claim: the run, and whom it is for.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from controlcenter.platform.runs import kinds
@@ -38,7 +39,9 @@ def close(run: Run, status: str, **change: Any) -> None:
     wake_pool(run.queue)
 
 
-def settle(run: Run, row: Any, *, actor: str, reason: str, otherwise: Callable[[], object]) -> None:
+def settle(
+    run: Run, row: Model | None, *, actor: str, reason: str, otherwise: Callable[[], object]
+) -> None:
     """End a locked run that is not done: as was requested, else as it would have ended.
 
     Args:
@@ -66,7 +69,9 @@ def fail(held: Claim, *, sentence: str, traceback: str = "") -> None:
     close_failed(run, row, sentence=sentence, traceback=traceback, actor=run.lease_owner)
 
 
-def close_failed(run: Run, row: Any, *, sentence: str, traceback: str = "", actor: str) -> None:
+def close_failed(
+    run: Run, row: Model | None, *, sentence: str, traceback: str = "", actor: str
+) -> None:
     """End a locked run that failed."""
     close(run, RunStatus.FAILED, error=sentence, traceback=traceback)
     kinds.get(run.kind).owner.ended(row, run, Ending(RunOutcome.FAILED, actor, sentence))
@@ -101,14 +106,14 @@ def retry_later(held: Claim, *, reason: str) -> None:
     lose(run, row, reason=reason)
 
 
-def lose(run: Run, row: Any, *, reason: str) -> None:
+def lose(run: Run, row: Model | None, *, reason: str) -> None:
     """End a locked run that was lost: the next attempt is queued, or it failed with the last."""
     settle(
         run, row, actor=REAPER, reason=reason, otherwise=lambda: close_lost(run, row, reason=reason)
     )
 
 
-def close_lost(run: Run, row: Any, *, reason: str) -> None:
+def close_lost(run: Run, row: Model | None, *, reason: str) -> None:
     kind = kinds.get(run.kind)
     progressed = kind.progressed is not None and kind.progressed(run)
     lost = 0 if progressed else run.losses + 1
@@ -126,7 +131,12 @@ def close_lost(run: Run, row: Any, *, reason: str) -> None:
 
 
 def queue_again(
-    run: Run, row: Any, *, reason: str, lost_attempts: int = 0, delay: timedelta = timedelta(0)
+    run: Run,
+    row: Model | None,
+    *,
+    reason: str,
+    lost_attempts: int = 0,
+    delay: timedelta = timedelta(0),
 ) -> Run:
     """The next attempt at a locked run that ended, from its last checkpoint.
 

@@ -2,10 +2,10 @@
 
 import uuid
 from collections.abc import Iterable
-from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from controlcenter.modelling.registry.models import ModelVersion
@@ -86,7 +86,7 @@ def locked(workspace: Workspace) -> Loop | None:
     return Loop.objects.select_for_update(of=("self",)).filter(workspace=workspace).first()
 
 
-def runs_of(workspace_id: uuid.UUID) -> Any:
+def runs_of(workspace_id: uuid.UUID) -> QuerySet[Run]:
     return Run.objects.filter(kind=KIND, subject=str(workspace_id))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from controlcenter.platform.common.formatting import NONE, Table, number, plain
 from ml.contracts.reports.explanation import (
@@ -93,7 +92,7 @@ def background(sample: BackgroundSample | str) -> str:
 
 def neighbours(kinds: Sequence[NeighbourEffects]) -> Table:
     """The strongest neighbours of all kinds, those of a kind together."""
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for kind in kinds:
         for neighbour in kind.strongest:
             label = f"{neighbour.name} ({neighbour.id})" if neighbour.name else neighbour.id

@@ -34,7 +34,7 @@ class Reading:
         """How long the request may still wait for fresh rows."""
         return max(self.deadline - time.monotonic(), 0.0)
 
-    def fresh(self, profiles: Sequence[Profile], queryset: Any) -> list[Profile]:
+    def fresh(self, profiles: Sequence[Profile], queryset: QuerySet[Profile]) -> list[Profile]:
         """The same users, with ``stale_since`` set.
 
         Rows that may be stale are asked for where somebody keeps them fresh, and read again.

@@ -50,7 +50,7 @@ class OperationAdmin(Base):
             row = getattr(row, name)
         return getattr(row, f"{last}_id")
 
-    def allowed(self, request: HttpRequest, role: Role, row: Any = None) -> bool:
+    def allowed(self, request: HttpRequest, role: Role, row: Model | None = None) -> bool:
         """Whether the account has this role where the row is (in any workspace without a row)."""
         account = request.user
         if not isinstance(account, Account) or not account.is_active:
@@ -110,7 +110,7 @@ class OperationAdmin(Base):
                 return self.finish(request, row, done)
         return self.form_page(request, chosen, form, row)
 
-    def press(self, request: HttpRequest, operation: Operation, row: Any) -> HttpResponse:
+    def press(self, request: HttpRequest, operation: Operation, row: Model | None) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         try:
@@ -120,7 +120,9 @@ class OperationAdmin(Base):
             done = Done("")
         return self.finish(request, row, done)
 
-    def finish(self, request: HttpRequest, row: Any, done: Done | HttpResponse) -> HttpResponse:
+    def finish(
+        self, request: HttpRequest, row: Model | None, done: Done | HttpResponse
+    ) -> HttpResponse:
         if isinstance(done, HttpResponse):
             return done
         if done.message:
@@ -133,7 +135,7 @@ class OperationAdmin(Base):
         request: HttpRequest,
         operation: Operation,
         form: ConsoleForm,
-        row: Any = None,
+        row: Model | None = None,
         **context: Any,
     ) -> HttpResponse:
         """A page with the form of an operation."""
