@@ -29,6 +29,7 @@ def every(seconds: int, task: str) -> dict[str, Any]:
 
 
 def configure() -> None:
+    """Set the application up from Django's settings."""
     from django.conf import settings
 
     app.conf.update(

@@ -63,6 +63,7 @@ class Refs:
 
 
 def of_datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
+    """Datasets that were derived from them, graphs that were built from these or from those."""
     rows = Dataset.objects.filter(workspace=workspace_id, pk__in=ids)
     makers = [facts.made_by(origin) for origin in rows.values_list("report__made_by", flat=True)]
     tasks = [uuid.UUID(maker[0]) for maker in makers if maker is not None]
@@ -79,6 +80,7 @@ def of_datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
 
 
 def of_graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
+    """Versions that were trained on them, graphs that took them over, profiles that are of them."""
     versions = ModelVersion.objects.filter(workspace=workspace_id, graph_files__run_id__in=ids)
     same = versions.values("pk")
     copies = facts.done(workspace_id, states.BUILDING).filter(
@@ -98,6 +100,7 @@ def of_graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
 
 
 def of_versions(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
+    """Versions that are fusions of them, reports about them, profiles that they scored."""
     fused = ModelVersion.objects.filter(workspace=workspace_id, base__in=ids)
     reports = EvaluationReport.objects.filter(task__workspace=workspace_id, model_version__in=ids)
     scored = set(facts.scorings(workspace_id, ids)) | facts.with_profiles(workspace_id, ids)
@@ -109,6 +112,7 @@ def of_versions(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
 
 
 def of_evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Refs]:
+    """Datasets that were derived by their suggestions."""
     reports = EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids)
     tasks = {task for task, _ in reports.values_list("task", "iteration")}
     derived = facts.derived_datasets(workspace_id, tasks)

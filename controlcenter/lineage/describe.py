@@ -52,6 +52,7 @@ def describe(workspace_id: uuid.UUID, refs: Iterable[Ref]) -> list[Node]:
 
 
 def datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """Raw and derived datasets."""
     rows = list(
         Dataset.objects.filter(workspace=workspace_id, pk__in=ids).values(
             "pk", "name", "state", "source", "created_at", "sha256", "schema_hash", "size",
@@ -67,6 +68,12 @@ def datasets(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
 def dataset_node(
     row: dict[str, Any], maker: tuple[str, int] | None, runs: Mapping[facts.Iteration, uuid.UUID]
 ) -> Node:
+    """One dataset.
+
+    Args:
+        maker: The task and iteration that derived it; None: an upload, or nobody wrote it down.
+        runs: The runs that optimized, by task and iteration.
+    """
     run = row["checked_run_id"]
     if run is None and maker is not None:
         run = runs.get((uuid.UUID(maker[0]), maker[1]))
@@ -103,12 +110,18 @@ def rows_kept(stored: object) -> dict[str, float]:
 
 
 def graphs(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """Graphs, by the runs that built them."""
     rows = StageRun.objects.filter(workspace=workspace_id, pk__in=ids).select_related("task")
     files = files_of(ids)
     return [graph_node(run, files[run.pk]) for run in rows]
 
 
 def graph_node(run: StageRun, files: list[Artifact]) -> Node:
+    """One graph.
+
+    Args:
+        files: Of the run; none: they were removed.
+    """
     state, size = counted("", lambda: sizes(run.metrics))
     return Node(
         ref=ref(GRAPH, run.pk),
@@ -133,6 +146,7 @@ def sizes(stored: object) -> dict[str, float]:
 
 
 def versions(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """Model versions."""
     rows = (
         ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
         .annotate(count=Count("files"), bytes=Sum("files__size"))
@@ -165,6 +179,7 @@ def versions(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
 
 
 def evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """Evaluation reports."""
     rows = list(
         EvaluationReport.objects.filter(task__workspace=workspace_id, pk__in=ids).values(
             "pk", "task", "iteration", "created_at", "metrics", "report__suggestions",
@@ -176,6 +191,11 @@ def evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
 
 
 def evaluation_node(row: dict[str, Any], runs: Mapping[facts.Iteration, uuid.UUID]) -> Node:
+    """One report.
+
+    Args:
+        runs: The runs that evaluated, by task and iteration.
+    """
     state, first = counted("", lambda: headline(row["metrics"], row["report__suggestions"]))
     return Node(
         ref=ref(EVALUATION, row["pk"]),
@@ -200,6 +220,7 @@ def headline(metrics: object, suggestions: object) -> dict[str, float]:
 
 
 def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """All profiles of a version, by the version's id."""
     wrote = facts.scorings(workspace_id, ids)
     there = facts.with_profiles(workspace_id, ids)
     rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
@@ -223,6 +244,7 @@ def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
 
 
 def one_profile(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
+    """Profiles of single users, by the user's id."""
     rows = Profile.objects.filter(workspace=workspace_id, user_id__in=ids).values(
         "user_id", "model_version", "scored_at", "created_at", "revision", "final_score",
         "score_basis",

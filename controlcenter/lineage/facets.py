@@ -52,6 +52,7 @@ def error_message(message: str) -> Facets:
 
 
 def job_type(kind: str) -> Facets:
+    """What kind of job it is: a workflow or one of its stages."""
     return facet(
         "jobType", "JobTypeJobFacet", "2-0-4", processingType="BATCH", integration="UPS",
         jobType=kind,
@@ -120,6 +121,7 @@ class DatasetFacts:
         return self.dataset(namespace, dataset) | ({"outputFacets": more} if counts else {})
 
     def dataset(self, namespace: str, dataset: Ref) -> Facets:
+        """A dataset with the facets that inputs and outputs share."""
         facets: Facets = {}
         if dataset.kind in TYPES:
             facets |= facet(

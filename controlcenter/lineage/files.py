@@ -19,6 +19,7 @@ def files_of(run_ids: Collection[uuid.UUID | str]) -> dict[uuid.UUID | None, lis
 
 
 def files_size(files: list[Artifact]) -> dict[str, float]:
+    """How many there are and their bytes together; nothing where there are none."""
     return {"files": len(files), "bytes": sum(file.size for file in files)} if files else {}
 
 

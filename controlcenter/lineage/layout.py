@@ -116,6 +116,7 @@ def beside(parents: list[str], boxes: dict[str, Box]) -> float:
 
 
 def box(node: Node, x: float, y: float, *, requested: bool) -> Box:
+    """A node at a place, with its label cut to what fits."""
     said = node.state if node.exists else "gone"
     styles = (("ups-asked", requested), ("ups-gone", not node.exists))
     return Box(
@@ -181,6 +182,11 @@ def as_table(lineage: Lineage) -> Table:
 
 
 def table_row(node: Node, sources: list[str]) -> list[object]:
+    """A node as a row of the table.
+
+    Args:
+        sources: What it was made from, with how.
+    """
     url = page_of(node)
     made_by = ""
     if node.task:

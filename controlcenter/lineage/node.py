@@ -58,4 +58,5 @@ def texts(**values: str) -> dict[str, str]:
 
 
 def text(value: object) -> str | None:
+    """An id as JSON has it."""
     return None if value is None else str(value)

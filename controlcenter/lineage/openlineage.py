@@ -107,6 +107,7 @@ def events(workspace: Workspace, rows: list[Any]) -> Iterator[Event]:
 def run_events(
     workspace: Workspace, run: StageRun, ports: Ports, dataset_facts: facets.DatasetFacts
 ) -> Iterator[Event]:
+    """The beginning of a run and, once it is over, its end."""
     name = f"{run.task.workflow}.{run.kind}" if run.task else run.kind
     inputs = [dataset_facts.input(namespace(workspace), dataset) for dataset in ports.inputs]
     fields: Event = {
@@ -140,6 +141,7 @@ def task_events(workspace: Workspace, task: Task) -> Iterator[Event]:
 
 
 def event(kind: str, at: datetime | None, fields: Event) -> Event:
+    """One OpenLineage event; what is told again and again of its run is in ``fields``."""
     assert at is not None
     return {
         "eventType": kind,
@@ -156,14 +158,17 @@ def namespace(workspace: Workspace) -> str:
 
 
 def job(workspace: Workspace, name: str, job_facets: Event) -> Event:
+    """The job of an event: a workflow, or one stage of it."""
     return {"namespace": namespace(workspace), "name": name, "facets": job_facets}
 
 
 def parent(workspace: Workspace, task: Task | None) -> Event:
+    """The facet of a run's task; none for a run without one."""
     return facets.parent(str(task.pk), namespace(workspace), task.workflow) if task else {}
 
 
 def with_error(run: Event, kind: str, error: str) -> Event:
+    """The run of an event, with the sentence of its error unless it completed."""
     if kind == "COMPLETE" or not error:
         return run
     return run | {"facets": run["facets"] | facets.error_message(error)}

@@ -61,6 +61,7 @@ class Wiring:
         return Ports(inputs, outputs if run.status == RunStatus.DONE else [])
 
     def of_subject(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
+        """What a run without a task reads, and what it writes."""
         if run.kind == VALIDATION:
             return named((UPLOAD, run.subject)), named((DATASET, run.subject))
         if run.kind == SYNTHESIS:
@@ -68,6 +69,7 @@ class Wiring:
         return [], []
 
     def of_stage(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
+        """What the stage of a task reads, and what it writes."""
         assert run.task is not None
         key, made = (run.task.pk, run.iteration), run.reuses_id or run.pk
         if run.kind == states.OPTIMIZING:
@@ -89,6 +91,7 @@ class Wiring:
         return read, named((EVALUATION, self.reports.get(key)))
 
     def of_building(self, run: StageRun) -> list[Ref]:
+        """What a graph is built from: a dataset and the log, else the graph of the base version."""
         assert run.task is not None
         dataset = self.derived.get((run.task.pk, run.iteration)) or run.task.dataset_id
         log = run.workspace_id if run.metrics.get("events_of_the_log") else None
@@ -97,6 +100,7 @@ class Wiring:
         return named((DATASET, dataset), (LOG, log))
 
     def graph(self, run: StageRun) -> uuid.UUID | None:
+        """The building of the graph that an iteration works on."""
         assert run.task is not None
         own = self.built.get((run.task.pk, run.iteration))
         return own or self.base_graph(run.task)

@@ -37,6 +37,7 @@ class Edge:
 
 
 def ref(kind: str, pk: object) -> Ref:
+    """A ref by a row's primary key."""
     return Ref(kind, str(pk))
 
 

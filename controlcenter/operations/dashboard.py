@@ -44,6 +44,7 @@ def board(request: HttpRequest) -> dict[str, Any]:
 
 
 def facts(workspace: Workspace) -> dict[str, Any]:
+    """What the front page shows of a workspace."""
     recent = Task.objects.filter(workspace=workspace).select_related("dataset")
     version = active_version(workspace.pk)
     loop = incremental.state(workspace)

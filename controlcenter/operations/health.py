@@ -31,12 +31,14 @@ class Check:
 
 
 def database() -> str:
+    """PostgreSQL answers."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('server_version')")
         return f"PostgreSQL {cursor.fetchone()[0]}"
 
 
 def migrations() -> str:
+    """Raises: RuntimeError if the database has not all migrations."""
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
@@ -45,17 +47,20 @@ def migrations() -> str:
 
 
 def broker() -> str:
+    """The broker answers within two seconds."""
     with app.connection_for_write(connect_timeout=2) as link:
         link.ensure_connection(max_retries=1, interval_start=1, timeout=2)
     return "answers"
 
 
 def object_store() -> str:
+    """The object store answers and has its bucket."""
     store().check()
     return "answers"
 
 
 def reaper() -> str:
+    """Raises: RuntimeError if the reaper did not run in the last minute."""
     chore = Chore.objects.filter(name=CHORE).first()
     if chore is None:
         raise RuntimeError("the reaper has never run: is the relay running?")
@@ -66,6 +71,7 @@ def reaper() -> str:
 
 
 def webhooks() -> str:
+    """Raises: RuntimeError if webhooks are enabled and their sender did not run for a minute."""
     if not webhooks_queries.any_enabled():
         return "none is enabled"
     chore = Chore.objects.filter(name=SENDER).first()

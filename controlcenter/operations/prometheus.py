@@ -61,6 +61,7 @@ class DatabaseCollector(Collector):
 
 
 def webhook_metrics() -> Iterator[Metric]:
+    """Deliveries of webhooks, and how they fare."""
     counts = {(status,): n for status, n in webhooks.delivery_counts().items()}
     text = "Deliveries of webhooks by status, of the last 30 days"
     yield labelled("ups_webhook_deliveries", text, ["status"], counts)
@@ -77,6 +78,7 @@ def webhook_metrics() -> Iterator[Metric]:
 
 
 def event_metrics() -> Iterator[Metric]:
+    """How many events came in, and how late."""
     # The sequence counts without reading the table; rolled back and duplicate rows are included.
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(last_value, 0), is_called FROM events_event_id_seq")
@@ -132,6 +134,11 @@ def labelled(
     labels: list[str],
     values: Mapping[Any, float],
 ) -> GaugeMetricFamily:
+    """A gauge with labels.
+
+    Args:
+        values: By the tuple of the labels' values.
+    """
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric(list(key), float(value))

@@ -24,6 +24,7 @@ def counts(queryset: QuerySet[Any], *fields: str) -> dict[tuple[str, ...], int]:
 
 
 def seconds_since(moment: datetime | None) -> float | None:
+    """Seconds from a moment to now on the database's clock, 0 at least; None without a moment."""
     return max((clock.now() - moment).total_seconds(), 0.0) if moment else None
 
 
@@ -41,6 +42,7 @@ def lease_age() -> float:
 
 
 def reaper_age() -> float | None:
+    """Seconds since the reaper ran; None: never."""
     last = Chore.objects.filter(name="reaper").aggregate(at=Max("last_at"))["at"]
     return seconds_since(last)
 
@@ -92,4 +94,5 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 
 def explanation_counts() -> dict[str, int]:
+    """Explanations by state."""
     return {k[0]: n for k, n in counts(Explanation.objects.all(), "state").items()}

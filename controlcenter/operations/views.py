@@ -50,6 +50,7 @@ def health_view(request: HttpRequest) -> JsonResponse:
 
 
 def health_answer() -> JsonResponse:
+    """Every check, with 503 if one of them failed."""
     checks = health.check_all()
     ok = all(check.ok for check in checks)
     body = {"ok": ok, "checks": [vars(check) for check in checks]}
@@ -73,6 +74,11 @@ class OperationView(InWorkspace, APIView):
     request: Request
 
     def validated(self, serializer_class: type[Any]) -> dict[str, Any]:
+        """The body of the request as a serializer leaves it.
+
+        Raises:
+            ValidationError: where it does not fit.
+        """
         serializer = serializer_class(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)

@@ -32,6 +32,7 @@ def steps(report: DerivationReport) -> Table:
 
 
 def step_changes(report: DerivationReport) -> Table:
+    """What each step removed and added."""
     rows: list[list[object]] = [
         [step.name, change.table, change.what, change.reason, number(change.rows),
          ", ".join(change.examples)]
@@ -43,6 +44,7 @@ def step_changes(report: DerivationReport) -> Table:
 
 
 def counts(report: UploadReport) -> Table:
+    """Rows by table, and all of them together."""
     rows: list[list[object]] = [
         [name, number(table.rows_read), number(table.rows_kept), number(table.rows_rejected),
          number(table.values_rejected)]
@@ -54,6 +56,7 @@ def counts(report: UploadReport) -> Table:
 
 
 def reasons(report: UploadReport) -> Table:
+    """Why rows were left out and values made missing, by how often."""
     rows: list[list[object]] = [
         [name, effect, reason, number(count)]
         for name, table in report.tables.items()
@@ -68,6 +71,7 @@ def reasons(report: UploadReport) -> Table:
 
 
 def rejected(report: UploadReport) -> Table:
+    """The first rows and values that were rejected, as they stood in the file."""
     entries = report.rejected
     rows: list[list[object]] = [
         [entry.file, entry.line, entry.column, entry.value, entry.reason, entry.effect]
@@ -80,6 +84,7 @@ def rejected(report: UploadReport) -> Table:
 
 
 def findings(report: UploadReport) -> Table:
+    """What else the check noticed: times, duplicates, unknown ids, labels."""
     rows: list[list[object]] = []
     if report.time_range is not None:
         rows.append(["time range", " to ".join(report.time_range)])
@@ -103,6 +108,7 @@ def findings(report: UploadReport) -> Table:
 
 
 def files(report: UploadReport) -> Table:
+    """The files of the upload and how they were read."""
     rows: list[list[object]] = [
         [file.name, file.table, file.encoding, file.delimiter, ", ".join(file.columns)]
         for file in report.files

@@ -156,11 +156,15 @@ class LineageSerializer(serializers.Serializer[Any]):
 
 
 class PreviewTableSerializer(serializers.Serializer[Any]):
+    """The first rows of one table, and how its columns would be read."""
+
     table = serializers.CharField()
     columns = serializers.ListField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.ListField())
 
 
 class DatasetPreviewSerializer(serializers.Serializer[Any]):
+    """What an upload would become, before it is one."""
+
     dataset = serializers.UUIDField()
     tables = PreviewTableSerializer(many=True)

@@ -39,6 +39,7 @@ def raw_key(workspace_id: object, dataset_id: object, filename: str) -> str:
 
 
 def request_id() -> str:
+    """The id of the request that is being answered; empty outside of one."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
@@ -121,6 +122,7 @@ def refuse_too_many(workspace: Workspace) -> None:
 
 
 def queue_validation(dataset: Dataset) -> Run:
+    """A run that reads and checks the dataset, in the caller's transaction."""
     return queue_run(
         workspace=dataset.workspace,
         kind=VALIDATION,

@@ -73,6 +73,7 @@ def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
 
 
 def parameters_of(suggestion: Suggestion) -> str:
+    """What a suggestion is about, in a line."""
     parts = [
         suggestion.edge_type,
         suggestion.what,
@@ -103,6 +104,7 @@ def link_slices_table(slices: Sequence[LinkSliceQuality], intervals: str) -> Tab
 
 
 def best_baseline(baselines: Mapping[str, float]) -> str:
+    """The baseline that did best, and its value."""
     best = max(baselines, key=lambda name: (baselines[name], name), default=None)
     return NONE if best is None else f"{METHODS.get(best, best)} {number(baselines[best])}"
 
@@ -127,6 +129,7 @@ def user_slices_table(slices: Sequence[UserSliceQuality]) -> Table:
 
 
 def span(low: float, high: float) -> str:
+    """An interval."""
     return f"{low:.3f} to {high:.3f}"
 
 
@@ -177,6 +180,11 @@ def worst_links_table(links: Sequence[WorstLink], keys: Keys) -> Table:
 
 
 def node(node_type: str, node_id: str, keys: Keys, name: str | None = None) -> SafeString | str:
+    """A node for people: a user with a link, an item with its name.
+
+    Args:
+        keys: Of the users that have a page.
+    """
     if node_type == USER:
         return user_link(node_id, keys)
     return f"{node_id} ({name})" if name and name != node_id else node_id

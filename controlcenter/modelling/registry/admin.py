@@ -79,6 +79,7 @@ class ModelVersionAdmin(ScopedAdmin):
 
     @admin.display(description="active")
     def in_force(self, version: Any) -> SafeString | str:
+        """Whether the version is the active one."""
         return badge("active") if version.active else NONE
 
     @admin.display(description="created", ordering="created_at")

@@ -57,6 +57,7 @@ def best_of(group: Mapping[str, Mapping[str, float]], column: str) -> float | No
 
 
 def shown(value: float | None, best: float | None) -> SafeString | str:
+    """A value of a cell, bold where it is the best."""
     if value is None:
         return NONE
     return format_html("<b>{}</b>", number(value)) if value == best else number(value)

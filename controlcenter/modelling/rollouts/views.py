@@ -36,11 +36,13 @@ class RolloutViewSet(ModelVersionViewSet):
         return self.promoted(version, task)
 
     def reason(self) -> str:
+        """The reason that the request gives."""
         body = ReasonSerializer(data=self.request.data)
         body.is_valid(raise_exception=True)
         return str(body.validated_data["reason"])
 
     @staticmethod
     def promoted(version: ModelVersion, task: Task) -> Response:
+        """The answer: the version that is active now, and the task that rescores."""
         body = {"active": version.pk, "number": version.number, "task": task.pk}
         return Response(PromotedSerializer(body).data, status=202)

@@ -49,6 +49,7 @@ def add_defaults(workspace: Workspace) -> None:
 
 
 def locked(workspace: Workspace) -> Workspace:
+    """The locked row of the workspace: one change of its rules at a time."""
     return Workspace.objects.select_for_update().get(pk=workspace.pk)
 
 
@@ -65,6 +66,7 @@ def current(rule: Rule) -> Rule:
 
 
 def changed(workspace: Workspace, account: Account, rule: Rule, action: str) -> None:
+    """Note a change of a rule: its revision, the audit, and whom the hook tells."""
     revise(workspace, actor=account.username, change=f"{action} {rule.name}")
     details = {"name": rule.name, "expression": rule.expression, "weight": rule.weight}
     record(

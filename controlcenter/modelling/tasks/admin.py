@@ -38,23 +38,28 @@ HEAVY = ("payload", "metrics", "traceback")
 
 
 def may_start(task: Task) -> bool:
+    """Whether the button to start makes sense for the task; the service decides."""
     return task.state == states.PENDING and not task.runs.all()
 
 
 def may_cancel(task: Task) -> bool:
+    """Whether there is something to cancel."""
     return task.state in states.INCOMPLETE and task.cancel_requested_at is None
 
 
 def may_suspend(task: Task) -> bool:
+    """Whether it works and nobody asked it to stop yet."""
     requested_at = task.cancel_requested_at or task.suspend_requested_at
     return task.state in states.ACTIVE and requested_at is None
 
 
 def may_resume(task: Task) -> bool:
+    """Whether it is suspended."""
     return task.state == states.SUSPENDED and not any(run.status in LIVE for run in task.runs.all())
 
 
 def may_retry(task: Task) -> bool:
+    """Whether it is over without being completed."""
     return task.state in (states.FAILED, states.CANCELLED)
 
 
@@ -241,6 +246,7 @@ def iterations_table(task: Task) -> Table | None:
 
 
 def transitions_table(task: Task) -> Table:
+    """Every edge that the task took, with who and why."""
     rows = [
         [
             f"{transition.at:%Y-%m-%d %H:%M:%S}",

@@ -21,6 +21,7 @@ def related(name: str) -> Any:
 
 
 def known_parameters() -> dict[str, Any]:
+    """The fields of the parameters' serializer by name."""
     fields: Any = ParametersSerializer().fields
     return dict(fields)
 

@@ -17,4 +17,5 @@ def register_links(source: Callable[[Task], list[Link]]) -> None:
 
 
 def links_of(task: Task) -> list[Link]:
+    """What all rooms above show of a task."""
     return [link for source in _sources for link in source(task)]

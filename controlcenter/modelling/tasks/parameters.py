@@ -16,6 +16,7 @@ class Ranged(serializers.Field[Any, Any, Any, Any]):
     high: float
 
     def fail_range(self, got: object) -> None:
+        """Raises: ValidationError that names the value and the range."""
         raise serializers.ValidationError(
             f"got {got!r}, expected {self.kind} from {self.low} to {self.high}"
         )
@@ -24,6 +25,8 @@ class Ranged(serializers.Field[Any, Any, Any, Any]):
 
 
 class RangedInteger(Ranged, serializers.IntegerField):
+    """A whole number in a range; text of digits is one too."""
+
     kind = "a whole number"
 
     def __init__(self, low: int, high: int, **kwargs: Any) -> None:
@@ -48,6 +51,8 @@ class RangedInteger(Ranged, serializers.IntegerField):
 
 
 class RangedFloat(Ranged, serializers.FloatField):
+    """A number in a range."""
+
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
         self.low, self.high = low, high
         super().__init__(

@@ -110,11 +110,13 @@ def create(
 
 
 def queue_first(task: Task) -> Run:
+    """A run of the first stage of the task's path, in the caller's transaction."""
     first = workflows.next_state(task.workflow, task.mode, states.PENDING)
     return queue_stage(task, first)
 
 
 def locked(task: Task) -> Task:
+    """The task as it is now, locked."""
     return Task.objects.select_for_update().get(pk=task.pk)
 
 

@@ -34,6 +34,7 @@ class TaskSpec:
 
     @property
     def hash(self) -> str:
+        """SHA-256 of all that it says: a repeated request is the same one if its hash is."""
         content = {
             "workflow": self.workflow,
             "parameters": self.parameters,

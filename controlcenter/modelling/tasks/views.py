@@ -122,6 +122,7 @@ class TaskViewSet(DescribesTask, ReadViewSet):
         return self.shown(task, code=status.HTTP_201_CREATED)
 
     def shown(self, task: Task, code: int = status.HTTP_200_OK) -> Response:
+        """The answer with the task as it is now."""
         fresh: QuerySet[Task] = self.get_queryset()
         return Response(TaskDetailSerializer(fresh.get(pk=task.pk)).data, status=code)
 

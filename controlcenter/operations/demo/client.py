@@ -50,11 +50,17 @@ class DemoClient:
         return self.answer(response, f"{method} {path}")
 
     def url(self, path: str, query: dict[str, Any] | None = None) -> str:
+        """The address of a path of the API, about the demo's workspace."""
         pairs = {"workspace": self.workspace, **(query or {})}
         return f"{self.base}{path}?{urlencode(pairs)}"
 
     @staticmethod
     def answer(response: urllib3.BaseHTTPResponse, what: str) -> Any:
+        """The JSON of a response.
+
+        Raises:
+            RequestFailed: with what the API said.
+        """
         if response.status >= 400:
             text = response.data.decode(errors="replace")
             raise RequestFailed(f"{what} answered {response.status}: {text[:1000]}")
@@ -100,6 +106,11 @@ class DemoClient:
                 time.sleep(POLL_SECONDS)
 
     def stream(self, task_id: str, last: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Kind, id and data of a task's events after the one named by ``last``.
+
+        Raises:
+            HTTPError: if the stream does not begin or breaks.
+        """
         response = self.pool.request(
             "GET",
             self.url(f"/tasks/{task_id}/events/"),

@@ -25,6 +25,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many digits after the point."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 

@@ -20,6 +20,7 @@ FAILURES_AN_ADDRESS = 60
 
 
 def address_of(request: HttpRequest | None) -> str:
+    """The address that a request came from; empty where it is not known."""
     return str(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
 
 

@@ -21,6 +21,7 @@ class Role(models.TextChoices):
 
     @property
     def rank(self) -> int:
+        """Its place in the order: each role includes those below it."""
         return list(Role).index(self)
 
     def includes(self, other: "Role") -> bool:

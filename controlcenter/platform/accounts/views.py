@@ -59,6 +59,12 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
 
     @staticmethod
     def who(request: Request, given: dict[str, Any]) -> Account:
+        """The account that signs in: by name and password, else by the session.
+
+        Raises:
+            Throttled: after too many failures for the name or from the address.
+            AuthenticationFailed: if they do not match.
+        """
         if "username" in given:
             if too_many_failures(request._request, given["username"]):
                 raise Throttled(wait=WINDOW.total_seconds())
@@ -134,6 +140,7 @@ class MemberViewSet(
         return Response(MembershipSerializer(changed).data)
 
     def change(self, username: str, role: str) -> Membership:
+        """Give an account its role in the workspace."""
         return services.set_role(
             workspace=self.workspace, username=username, role=Role(role), by=self.account
         )

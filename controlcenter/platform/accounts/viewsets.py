@@ -17,10 +17,16 @@ class InWorkspace:
 
     @property
     def workspace(self) -> Workspace:
+        """The workspace that the request is about.
+
+        Raises:
+            NotFound: if it is not there or not visible.
+        """
         return workspace_of(self.request)
 
     @property
     def account(self) -> Account:
+        """The account that asks; permissions let nobody else in."""
         account = self.request.user
         assert isinstance(account, Account)
         return account

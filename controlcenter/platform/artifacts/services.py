@@ -73,6 +73,7 @@ def sweep(*, older_than: timedelta = SWEEP_AGE) -> dict[str, int]:
 
 
 def unknown(keys: list[str]) -> list[str]:
+    """Those keys of which no row is kept."""
     recorded = set(Artifact.objects.filter(key__in=keys).values_list("key", flat=True))
     return [key for key in keys if key not in recorded]
 

@@ -80,6 +80,7 @@ def pretty(data: Any) -> SafeString:
 
 
 def link(url: str, text: object) -> SafeString:
+    """A link; both parts are escaped."""
     return format_html('<a href="{}">{}</a>', url, text)
 
 

@@ -94,6 +94,11 @@ def expression(parameter: str, *, shared: bool = False) -> str:
 
 
 def execute(call: str, text: str) -> object:
+    """The value of one call.
+
+    Args:
+        call: With the placeholder ``%(text)s``.
+    """
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {call}", {"text": text})
         return cursor.fetchone()[0]

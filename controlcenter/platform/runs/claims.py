@@ -72,6 +72,7 @@ class Claim:
 
 
 def lease() -> timedelta:
+    """How long a claim holds without a heartbeat."""
     return timedelta(seconds=settings.LEASE_SECONDS)
 
 
@@ -163,6 +164,7 @@ def claim(
 
 
 def next_epoch() -> int:
+    """A number larger than that of every claim before."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('tasks_run_epoch')")
         epoch: int = cursor.fetchone()[0]

@@ -114,6 +114,7 @@ def lose(run: Run, row: Model | None, *, reason: str) -> None:
 
 
 def close_lost(run: Run, row: Model | None, *, reason: str) -> None:
+    """End a locked run that was lost; queue the next attempt while there may be one."""
     kind = kinds.get(run.kind)
     progressed = kind.progressed is not None and kind.progressed(run)
     lost = 0 if progressed else run.losses + 1

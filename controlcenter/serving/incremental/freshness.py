@@ -94,6 +94,7 @@ def request_refresh(workspace_id: uuid.UUID, user_ids: Collection[str], *, secon
 
 
 def wait_seconds() -> float:
+    """How long a reader waits for fresh rows at the most."""
     return settings.STALE_READ_WAIT_MS / 1000
 
 

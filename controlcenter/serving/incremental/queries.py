@@ -37,8 +37,10 @@ def graph_to_score(version: ModelVersion) -> list[Artifact]:
 
 
 def own_graph(version_id: uuid.UUID | None) -> list[Artifact]:
+    """The files of the graph that a version was trained on."""
     return in_order(Artifact.objects.filter(trained_versions=version_id)) if version_id else []
 
 
 def in_order(files: QuerySet[Artifact]) -> list[Artifact]:
+    """By name."""
     return list(files.order_by("name"))

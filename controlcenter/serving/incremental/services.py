@@ -64,6 +64,7 @@ def stop(*, workspace: Workspace, account: Account, reason: str = "") -> Loop | 
 
 
 def switch(loop: Loop, account: Account, *, on: bool, reason: str) -> None:
+    """Write the switch and the audit, and wake the holder if it is to end."""
     if not on:
         notifications.notify_holder(loop.workspace_id, notifications.URGENT)
     Loop.objects.filter(pk=loop.pk).update(
@@ -87,6 +88,7 @@ def locked(workspace: Workspace) -> Loop | None:
 
 
 def runs_of(workspace_id: uuid.UUID) -> QuerySet[Run]:
+    """The runs that hold or held the workspace's loop."""
     return Run.objects.filter(kind=KIND, subject=str(workspace_id))
 
 

@@ -47,6 +47,7 @@ class IngestionAdmin(ScopedAdmin):
 
     @staticmethod
     def switch(request: HttpRequest, data: dict[str, Any], *, stopped: bool) -> Done:
+        """Stop or start ingestion by the service."""
         services.switch_ingestion(
             workspace=data["workspace"],
             account=account_of(request),

@@ -212,22 +212,26 @@ def dated(score: SafeString | str, since: datetime | None) -> SafeString | str:
 
 
 def attributes_table(profile: Profile) -> Table:
+    """The attributes of the user."""
     rows = [[name, plain(value)] for name, value in sorted(profile.attributes.items())]
     return Table("Attributes", ["attribute", "value"], rows)
 
 
 def counts_table(profile: Profile) -> Table:
+    """How many events of each type the user has."""
     rows = [[name, number(count)] for name, count in sorted(profile.event_counts.items())]
     return Table("Events", ["type", "count"], rows, numeric=[1])
 
 
 def rules_table(profile: Profile) -> Table:
+    """Which rules the user meets."""
     hits = profile.rule_hits or {}
     rows = [[name, badge("active", "hit") if hit else "no"] for name, hit in sorted(hits.items())]
     return Table("Rules", ["rule", "matches"], rows)
 
 
 def offers_table(profile: Profile) -> Table:
+    """What to offer the user, with the reasons."""
     offers = [offer for offer in profile.recommendations or [] if isinstance(offer, dict)]
     rows = [
         [

@@ -117,6 +117,11 @@ def shown(value: Scalar | dict[str, Scalar]) -> str:
 
 
 def bar(row: Contribution, largest: float) -> Bar:
+    """One contribution as a bar from the middle.
+
+    Args:
+        largest: The largest contribution by amount, which fills its side.
+    """
     part = row.contribution
     width = abs(part) / largest * (MIDDLE - 2)
     return Bar(

@@ -118,6 +118,7 @@ class Tally:
         self._others: set[str] = set()
 
     def add(self, events: Iterable[Counted]) -> None:
+        """Count events in."""
         counts, last = self.counts, self.last
         for event in events:
             self.events += 1
@@ -195,4 +196,5 @@ def count_events(workspace_id: uuid.UUID, new: Additions) -> int:
 
 
 def listed(values: Sequence[object]) -> str:
+    """Values as one parameter: a JSON list that PostgreSQL unfolds."""
     return json.dumps(values)

@@ -53,6 +53,7 @@ class Question:
     background: str = ExplanationBackground.SAMPLE
 
     def as_fields(self) -> dict[str, str]:
+        """The question as columns of an explanation."""
         return {"view": self.view, "background": self.background}
 
 

@@ -154,6 +154,7 @@ USER_COLUMNS = (
 
 
 def vector(values: Sequence[float]) -> str:
+    """An embedding as pgvector reads it."""
     return "[" + ",".join(map(repr, values)) + "]"
 
 
@@ -213,6 +214,7 @@ def merge(
 
 
 def user_row(user: ScoredUser) -> tuple[Any, ...]:
+    """A user in the order of ``USER_COLUMNS``."""
     return (
         user.user_id,
         json.dumps(user.attributes),

@@ -184,6 +184,7 @@ def chosen(request: Request, name: str, values: Sequence[str]) -> str:
 
 
 def explanation_body(profile: Profile, explanation: Explanation, url: str) -> dict[str, Any]:
+    """An explanation as the API gives it, whatever its state."""
     return {
         "user_id": profile.user_id,
         "state": explanation.state,

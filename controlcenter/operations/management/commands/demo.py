@@ -58,6 +58,7 @@ class Command(BaseCommand):
             raise CommandError(f"the task ended {report['state']}: {report['error']}")
 
     def run(self, client: DemoClient, options: dict[str, Any]) -> dict[str, Any]:
+        """From data to a task's end; what came of it."""
         dataset = self.dataset(client, options)
         task = client.call("POST", "/tasks/", {"dataset": dataset["id"], "name": "Demo"})
         self.title(f"Task {task['id']}")
@@ -77,6 +78,11 @@ class Command(BaseCommand):
         return report
 
     def dataset(self, client: DemoClient, options: dict[str, Any]) -> dict[str, Any]:
+        """A dataset that is ready: uploaded, or synthesized where no data is given.
+
+        Raises:
+            CommandError: if it turned out invalid.
+        """
         if options["data"]:
             path = data_file(Path(options["data"]))
             self.title(f"Uploading {path.name}")
@@ -95,6 +101,7 @@ class Command(BaseCommand):
         return dataset
 
     def event(self, kind: str, data: dict[str, Any]) -> None:
+        """Print one event of the task; progress stays on one line of a terminal."""
         clear = "\r\x1b[K" if sys.stdout.isatty() else ""
         if kind == "state":
             self.stdout.write(f"{clear}  → {data['to']}")
@@ -110,6 +117,7 @@ class Command(BaseCommand):
     def results(
         self, client: DemoClient, task: dict[str, Any], times: dict[str, float]
     ) -> dict[str, Any]:
+        """Print what the task reached and one user; the same as data."""
         metrics = VersionMetrics.from_dict(task["metrics"])
         self.title("Stages")
         self.stdout.write(show.stages(times))
@@ -141,6 +149,11 @@ class Command(BaseCommand):
         }
 
     def explanation(self, client: DemoClient, user_id: str) -> dict[str, Any]:
+        """Wait for the explanation of a user's score.
+
+        Raises:
+            CommandError: if it failed.
+        """
         while True:
             explanation: dict[str, Any] = client.call("GET", f"/users/{user_id}/explanation/")
             if explanation["state"] == "failed":
@@ -199,6 +212,7 @@ def seconds(runs: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def urls(addresses: dict[str, str], slug: str) -> dict[str, str]:
+    """Where to look at the demo."""
     web = addresses["web"]
     return {
         "admin": f"{web}/admin/",

@@ -56,6 +56,7 @@ class ConsoleAdmin(OperationAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        """The form of the operation ``add``."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         return self.operation_view(request, "add")
@@ -67,6 +68,7 @@ class ConsoleAdmin(OperationAdmin):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
+        """The form of ``edit_operation`` for who may do it, else the row for reading."""
         edit = self.find(self.operations, self.edit_operation)
         row = self.get_object(request, unquote(object_id)) if edit else None
         if edit and row is not None and self.allowed(request, edit.role, row):
@@ -101,6 +103,7 @@ class ConsoleAdmin(OperationAdmin):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def may_see_history(self, request: HttpRequest, row: Any) -> bool:
+        """Whether the account may read the audit of the row."""
         return self.allowed(request, Role.OWNER, row)
 
     def history_view(

@@ -74,6 +74,7 @@ class OperationAdmin(Base):
 
     @staticmethod
     def find(operations: Iterable[Operation], name: str) -> Operation | None:
+        """The operation of a name, if it is among them."""
         return next((operation for operation in operations if operation.name == name), None)
 
     def operation_view(
@@ -111,6 +112,7 @@ class OperationAdmin(Base):
         return self.form_page(request, chosen, form, row)
 
     def press(self, request: HttpRequest, operation: Operation, row: Model | None) -> HttpResponse:
+        """Do at once what needs no form; what a service refuses becomes a message."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         try:
@@ -123,6 +125,7 @@ class OperationAdmin(Base):
     def finish(
         self, request: HttpRequest, row: Model | None, done: Done | HttpResponse
     ) -> HttpResponse:
+        """Tell how it ended and go on to the row, or to the list."""
         if isinstance(done, HttpResponse):
             return done
         if done.message:
@@ -160,9 +163,11 @@ class OperationAdmin(Base):
         )
 
     def list_url(self) -> str:
+        """The address of the list."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def row_url(self, row: Model) -> str:
+        """The address of a row's page."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
         return reverse(name, args=[quote(row.pk)])
 
@@ -178,6 +183,7 @@ class OperationAdmin(Base):
         ]
 
     def list_buttons(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """The operations that the account may do in the list, but adding, which Django shows."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_list_operation"
         return [
             {"operation": operation, "url": reverse(name, args=[operation.name])}
@@ -186,6 +192,7 @@ class OperationAdmin(Base):
         ]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's actions on selected rows: the operations that are offered in bulk."""
         return {
             operation.name: (
                 self.bulk_action(operation),
@@ -198,6 +205,8 @@ class OperationAdmin(Base):
 
     @staticmethod
     def bulk_action(operation: Operation) -> Callable[..., None]:
+        """An operation on each selected row where the account may; refusals become messages."""
+
         def act(self: "OperationAdmin", request: HttpRequest, queryset: QuerySet[Any]) -> None:
             done = 0
             for row in queryset:

@@ -32,6 +32,7 @@ class ProblemSchema(AutoSchema):
     """Adds the problem responses a call can give: those of its method and path."""
 
     def problem_codes(self) -> list[str]:
+        """The statuses of problems that the call can answer with, in order."""
         codes = ["400", "401", "403", "404", "406", "503"]
         if self.method in {"POST", "PUT", "PATCH", "DELETE"}:
             codes += ["409", "413", "415"]

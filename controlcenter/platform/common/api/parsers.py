@@ -43,6 +43,7 @@ def loads(text: bytes) -> Any:
 
 
 def refuse_constant(name: str) -> Any:
+    """Raises: ValueError for NaN and infinity, which Python reads and JSON does not have."""
     raise ValueError(f"{name} is no JSON")
 
 
@@ -79,6 +80,7 @@ class LinesParser(BaseParser):
 
 
 def values(body: bytes) -> Iterator[object]:
+    """The value of each line that is not empty, or the error that it is."""
     for line in body.split(b"\n"):
         if not line.strip():
             continue

@@ -54,6 +54,11 @@ class BodyLimit:
 
 
 async def refuse(send: Send, got: str) -> None:
+    """Answer 413 as a problem and close the connection.
+
+    Args:
+        got: A sentence on what came.
+    """
     problem = {
         "type": "about:blank",
         "title": "Content Too Large",
