@@ -54,7 +54,7 @@ def may_suspend(task: Task) -> bool:
 
 
 def may_resume(task: Task) -> bool:
-    """Whether it is suspended."""
+    """Whether it is suspended and nobody resumed it yet."""
     return task.state == states.SUSPENDED and not any(run.status in LIVE for run in task.runs.all())
 
 

@@ -1,6 +1,8 @@
 """Parameters of a task: each with its documented range."""
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from rest_framework import serializers
 
@@ -8,20 +10,35 @@ from controlcenter.modelling.tasks.iterations import METRIC
 from controlcenter.modelling.tasks.workflows import Mode
 from controlcenter.platform.common.api.serializers import StrictSerializer
 
+Number = TypeVar("Number", int, float)
+
 
 class Ranged(serializers.Field[Any, Any, Any, Any]):
     """Base of number fields whose error names field, value and range."""
 
     low: float
     high: float
-
-    def fail_range(self, got: object) -> None:
-        """Raises: ValidationError that names the value and the range."""
-        raise serializers.ValidationError(
-            f"got {got!r}, expected {self.kind} from {self.low} to {self.high}"
-        )
-
     kind = "a number"
+
+    def converted(
+        self, data: object, convert: Callable[[Any], Number], *, given: tuple[type, ...]
+    ) -> Number:
+        """The value of what was given.
+
+        Args:
+            given: Types that are taken; true and false are no numbers.
+
+        Raises:
+            ValidationError: that names what was got and the range, if it is not in it.
+        """
+        if isinstance(data, given) and not isinstance(data, bool):
+            with suppress(ValueError, OverflowError):
+                value = convert(data)
+                if self.low <= value <= self.high:
+                    return value
+        raise serializers.ValidationError(
+            f"got {data!r}, expected {self.kind} from {self.low} to {self.high}"
+        )
 
 
 class RangedInteger(Ranged, serializers.IntegerField):
@@ -39,15 +56,7 @@ class RangedInteger(Ranged, serializers.IntegerField):
         )
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int | str):
-            self.fail_range(data)
-        try:
-            value = int(data)
-        except ValueError:
-            self.fail_range(data)
-        if not self.low <= value <= self.high:
-            self.fail_range(data)
-        return value
+        return self.converted(data, int, given=(int, str))
 
 
 class RangedFloat(Ranged, serializers.FloatField):
@@ -63,15 +72,7 @@ class RangedFloat(Ranged, serializers.FloatField):
         )
 
     def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float | str):
-            self.fail_range(data)
-        try:
-            value = float(data)
-        except ValueError:
-            self.fail_range(data)
-        if not self.low <= value <= self.high:
-            self.fail_range(data)
-        return value
+        return self.converted(data, float, given=(int, float, str))
 
 
 class ParametersSerializer(StrictSerializer):

@@ -19,7 +19,7 @@ class Stage:
 
 
 def path_of(task: Task) -> tuple[str, ...]:
-    """The states that the task goes through; empty for a workflow that is not there any more."""
+    """The states that the task goes through; empty where its workflow has no such mode."""
     return workflows.PATHS.get((workflows.Workflow(task.workflow), workflows.Mode(task.mode)), ())
 
 
