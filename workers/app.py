@@ -33,7 +33,7 @@ STAGES = {
 """Kind of run → the module whose ``work`` does it."""
 
 
-def job(kind: str) -> Any:
+def register_celery_task(kind: str) -> None:
     """Register the Celery task of a kind: it claims the run and lets ``work`` do it."""
 
     def deliver(run_id: str) -> str:
@@ -44,11 +44,11 @@ def job(kind: str) -> Any:
         )
 
     deliver.__doc__ = f"Look at a run of the kind {kind}."
-    return app.task(name=f"workers.{kind}")(deliver)
+    app.task(name=f"workers.{kind}")(deliver)
 
 
 for _kind in STAGES:
-    job(_kind)
+    register_celery_task(_kind)
 
 
 @app.task(name="workers.reap")
@@ -87,7 +87,7 @@ def check_device(sender: Any = None, **_: Any) -> None:
 
 
 @worker_process_init.connect
-def take_the_place(**_: Any) -> None:
+def release_runs_of_the_dead(**_: Any) -> None:
     """A process of the pool that starts may stand in for one that died."""
     from workers.runtime import processes
 
@@ -95,6 +95,6 @@ def take_the_place(**_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def hand_back(**_: Any) -> None:
+def request_shutdown(**_: Any) -> None:
     """Whatever runs keeps what it has and gives its run back."""
     shutdown.request()

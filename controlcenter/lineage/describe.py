@@ -222,7 +222,7 @@ def headline(metrics: object, suggestions: object) -> dict[str, float]:
 def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     """All profiles of a version, by the version's id."""
     wrote = facts.scorings(workspace_id, ids)
-    there = facts.with_profiles(workspace_id, ids)
+    existing = facts.with_profiles(workspace_id, ids)
     rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
     nodes = []
     for pk, number in rows.values_list("pk", "number"):
@@ -236,7 +236,7 @@ def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
                 run=text(scoring.run) if scoring else None,
                 task=text(scoring.task) if scoring else None,
                 iteration=scoring.iteration if scoring else None,
-                exists=str(pk) in there,
+                exists=str(pk) in existing,
                 numbers=numbers(users=scoring.users) if scoring else {},
             )
         )

@@ -117,14 +117,14 @@ def beside(parents: list[str], boxes: dict[str, Box]) -> float:
 
 def box(node: Node, x: float, y: float, *, requested: bool) -> Box:
     """A node at a place, with its label cut to what fits."""
-    said = node.state if node.exists else "gone"
+    state = node.state if node.exists else "gone"
     styles = (("ups-asked", requested), ("ups-gone", not node.exists))
     return Box(
         node=node,
         x=round(x, 1),
         y=round(y, 1),
         label=node.name if len(node.name) <= LETTERS else f"{node.name[: LETTERS - 1]}…",
-        below=", ".join(part for part in (TITLES[node.kind], said) if part),
+        below=", ".join(part for part in (TITLES[node.kind], state) if part),
         url=page_of(node),
         style=" ".join(name for name, on in styles if on),
     )

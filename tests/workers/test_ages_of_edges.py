@@ -25,7 +25,7 @@ from controlcenter.serving.profiles.explanations import Question
 from controlcenter.serving.profiles.models import Explanation, Item, Profile
 from ml.graph.graph import Graph
 from workers.files import load_graphs
-from workers.stages.explaining import explained, ids_of_graph, model_of, world_of
+from workers.stages.explaining import explained, ids_of_graph, model_of, scored_graph_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00001"
@@ -61,7 +61,7 @@ def drift_of_the_explanation(workspace):
 
 
 def test_ages_count_in_the_refresh_and_the_explanation(scored, in_time):
-    world = world_of(active_version(scored.pk).pk, ids_of_graph(scored.pk))
+    world = scored_graph_of(active_version(scored.pk).pk, ids_of_graph(scored.pk))
     ages = np.concatenate(list(world.index.of(NAME).ages.values()))
     assert len(np.unique(ages)) > 1, "the user's edges are of one age: they tell nothing"
     assert abs(drift_of_the_explanation(scored)) < 1e-6

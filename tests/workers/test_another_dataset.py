@@ -25,7 +25,7 @@ from controlcenter.serving.incremental.queries import graph_to_score, present_gr
 from controlcenter.serving.profiles.models import Explanation, Profile
 from ml.contracts.schema import USER
 from workers.stages import explaining
-from workers.stages.explaining import ids_of_graph, world_of
+from workers.stages.explaining import ids_of_graph, scored_graph_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = SYNTHESIS | {"users": 80, "seed": 8}
@@ -117,24 +117,26 @@ def test_where_nobody_noted_a_graph_it_is_that_of_the_version(moved, how):
 
 def test_a_worker_keeps_one_graph_of_a_version(moved, as_anna, monkeypatch):
     loaded = []
-    monkeypatch.setattr(explaining, "load_world", lambda version, files: loaded.append(files) or 1)
+    monkeypatch.setattr(
+        explaining, "load_scored_graph", lambda version, files: loaded.append(files) or 1
+    )
     version, present = active_version(moved.pk).pk, ids_of_graph(moved.pk)
-    others = [uuid.uuid4() for _ in range(explaining.KEPT_WORLDS)]
+    others = [uuid.uuid4() for _ in range(explaining.KEPT_GRAPHS)]
     for known, files in [(version, (1,)), (version, present), (version, present)]:
-        world_of(known, files)
+        scored_graph_of(known, files)
     assert loaded == [(1,), present]
     for other in others:
-        world_of(other, (2,))
-    world_of(version, present)
+        scored_graph_of(other, (2,))
+    scored_graph_of(version, present)
     assert loaded == [(1,), present, (2,), (2,), present]
-    explaining._worlds.clear()
+    explaining._scored_graphs.clear()
 
 
 def test_a_refresh_moves_the_graph_on(moved, as_anna):
     refresh(as_anna, Dataset.objects.latest("created_at"))
     version = active_version(moved.pk)
     assert set(present_graph(moved.pk)) == set(version.graph_files.all())
-    world = world_of(version.pk, ids_of_graph(moved.pk))
+    world = scored_graph_of(version.pk, ids_of_graph(moved.pk))
     assert world.index.graph.num_nodes[USER] == OTHER["users"]
     assert not Run.objects.filter(status=RunStatus.FAILED).exists()
     assert not Explanation.objects.exists()

@@ -30,12 +30,12 @@ from ml.hgt.row_embedding import full_states
 from ml.rules.rule_set import RuleSet, default_rules
 from workers.runtime.runner import execute
 from workers.stages import explaining
-from workers.stages.explaining import World, explained
+from workers.stages.explaining import ScoredGraph, explained
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "u00003"
 GRAPH = (uuid.UUID(int=1),)
-"""Its file is not in the store; ``world_of`` is replaced."""
+"""Its file is not in the store; ``scored_graph_of`` is replaced."""
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +103,9 @@ def profile(version_files, monkeypatch, workspace):
         scored_at=clock.now(),
     )
     states = full_states(files.model.model, files.model.encoder, files.graph)
-    world = World(NeighbourhoodIndex(files.graph), states, positions.current_position())
+    world = ScoredGraph(NeighbourhoodIndex(files.graph), states, positions.current_position())
     monkeypatch.setattr(explaining, "model_of", lambda version_id: files.model)
-    monkeypatch.setattr(explaining, "world_of", lambda version_id, graph: world)
+    monkeypatch.setattr(explaining, "scored_graph_of", lambda version_id, graph: world)
     monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: GRAPH)
     return profile
 
@@ -203,7 +203,7 @@ def test_profiles_and_their_graph_are_of_one_moment(profile, monkeypatch, replac
     reads = []
     monkeypatch.setattr(explaining, "ids_of_graph", lambda workspace_id: next(graphs))
     monkeypatch.setattr(explaining, "pending", lambda workspace_id: reads.append(1) or [])
-    assert explaining.asked_now(profile.workspace_id) == ([], (1 + replaced,))
+    assert explaining.pending_with_graph(profile.workspace_id) == ([], (1 + replaced,))
     assert len(reads) == 1 + replaced
 
 

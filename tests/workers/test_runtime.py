@@ -163,7 +163,7 @@ def test_what_asks_by_itself_is_left_alone(task, monkeypatch):
     steps = []
 
     def work(execution):
-        with execution.asking():
+        with execution.uninterrupted():
             services.suspend(task=Task.objects.get(pk=task.pk), account=None)
             wait_for(execution.should_stop)
             time.sleep(0.5)

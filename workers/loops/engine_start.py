@@ -66,7 +66,9 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
     return EngineStart(model, engine, position, about["waiting"])
 
 
-def packed(engine: IncrementalEngine, position: LogPosition, waiting: Mapping[str, float]) -> bytes:
+def checkpoint_bytes(
+    engine: IncrementalEngine, position: LogPosition, waiting: Mapping[str, float]
+) -> bytes:
     """A checkpoint: a line of JSON, then what the engine says."""
     assert position.at is not None
     about = {

@@ -16,7 +16,7 @@ from controlcenter.platform.runs.claims import CancelRequested, Fenced
 from controlcenter.serving.incremental import holder
 from controlcenter.serving.incremental.holder import HeldLoop, Superseded
 from ml.incremental.arrivals import SchemaChanged
-from workers.loops.engine_start import EngineStart, from_checkpoint, from_graph, packed
+from workers.loops.engine_start import EngineStart, checkpoint_bytes, from_checkpoint, from_graph
 from workers.loops.loop_listener import LoopListener
 from workers.loops.refresher import Refresher, refuse_another_schema
 from workers.runtime.errors import PermanentError, RetryableError, WorkerStopping
@@ -93,7 +93,7 @@ def hold(execution: Execution, held: HeldLoop, listener: LoopListener) -> bool:
     version = ModelVersion.objects.get(pk=held.version_id)
     refuse_another_schema(execution.claim.workspace_id, version)
     execution.progress(0.0, f"loading {version}")
-    refresher = Refresher(execution, held, version, begin(execution, held, version))
+    refresher = Refresher(execution, held, version, start_engine(execution, held, version))
     execution.progress(0.0, "catching up with the event log")
     execution.with_database(lambda: refresher.catch_up(held.position))
     refresher.publish()
@@ -114,12 +114,12 @@ def hold(execution: Execution, held: HeldLoop, listener: LoopListener) -> bool:
             return True
         execution.with_database(refresher.consume)
         refresher.answer(instructions.requests)
-        if not loop.go_on():
+        if not loop.run_chores():
             return False
-        listener.wait(loop.rest(), calm=TICK_SECONDS)
+        listener.wait(loop.idle_seconds(), debounce=TICK_SECONDS)
 
 
-def begin(execution: Execution, held: HeldLoop, version: ModelVersion) -> EngineStart:
+def start_engine(execution: Execution, held: HeldLoop, version: ModelVersion) -> EngineStart:
     """From the last checkpoint, else from the graph of the profiles."""
     if held.checkpoint is not None:
         try:
@@ -139,7 +139,7 @@ class Upkeep:
         self.next_checkpoint = time.monotonic() + settings.INCREMENTAL_CHECKPOINT_SECONDS
         self.next_audit = refresher.ticks + FIRST_AUDIT_TICKS
 
-    def go_on(self) -> bool:
+    def run_chores(self) -> bool:
         """Returns: False if the states turned out wrong and the version is to be loaded anew."""
         begin = time.monotonic()
         if self.refresher.stale and not self.refresher.waiting and begin >= self.next_drain:
@@ -172,7 +172,7 @@ class Upkeep:
             log.warning("incremental.checkpoint_missed", error=str(error))
         return self.execution.with_database(lambda: holder.finish(self.execution.claim))
 
-    def rest(self) -> float:
+    def idle_seconds(self) -> float:
         """Seconds until there is something to do by itself."""
         if self.refresher.waiting:
             return 0.0
@@ -198,7 +198,7 @@ class Upkeep:
         """Store the states; the checkpoint before is removed once this one is recorded."""
         path = self.execution.folder / "checkpoint"
         path.write_bytes(
-            packed(self.refresher.engine, self.refresher.position, self.refresher.waiting)
+            checkpoint_bytes(self.refresher.engine, self.refresher.position, self.refresher.waiting)
         )
         stored, _ = self.execution.put(path, f"checkpoint-{self.refresher.ticks}")
         path.unlink()

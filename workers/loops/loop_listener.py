@@ -31,19 +31,19 @@ class LoopListener:
     ) -> None:
         self.listener.close()
 
-    def wait(self, seconds: float, *, calm: float) -> None:
-        """Until something urgent is told, or events and ``calm`` seconds have passed, or
+    def wait(self, seconds: float, *, debounce: float) -> None:
+        """Until something urgent is told, or events and ``debounce`` seconds have passed, or
         ``seconds`` have, or the worker is told to stop."""
         begin = time.monotonic()
         end = begin + seconds
         while not shutdown.requested() and (left := end - time.monotonic()) > 0:
-            words = self.hear(min(left, SLICE_SECONDS))
-            if URGENT in words:
+            messages = self.receive(min(left, SLICE_SECONDS))
+            if URGENT in messages:
                 return
-            if words:
-                end = min(end, begin + calm)
+            if messages:
+                end = min(end, begin + debounce)
 
-    def hear(self, seconds: float) -> set[str]:
-        """What is told of this workspace within some seconds; ends with the first word of any."""
-        words = (payload.partition(" ") for payload in self.listener.wait(seconds))
-        return {what for workspace_id, _, what in words if workspace_id == self.workspace_id}
+    def receive(self, seconds: float) -> set[str]:
+        """What is told of this workspace within some seconds; ends with the first of any."""
+        messages = (payload.partition(" ") for payload in self.listener.wait(seconds))
+        return {what for workspace_id, _, what in messages if workspace_id == self.workspace_id}

@@ -73,8 +73,8 @@ class Refresher:
         self.unsaved = False
         self.budget = LEAST_BUDGET
         self._events = self._edges = 0
-        self._looked: Backlog | None = None
-        self._look_again = 0.0
+        self._backlog: Backlog | None = None
+        self._next_look = 0.0
 
     @property
     def now(self) -> float:
@@ -103,13 +103,13 @@ class Refresher:
             again: It was counted already.
         """
         position = until or current_position()
-        came_at = self.came_at(position)
+        arrived_at = self.arrival_time(position)
         events = edges = 0
         for rows in edges_between(self.claim.workspace_id, since=self.position, until=position):
             frame = event_frame(rows)
             for part in frame.iter_slices(APPLY_EVENTS):
                 self.execution.check()
-                edges += self.apply(part, came_at)
+                edges += self.apply(part, arrived_at)
             events += frame.height
         self.position = position
         self.unsaved = self.unsaved or events > 0
@@ -117,7 +117,7 @@ class Refresher:
             self._events += events
             self._edges += edges
 
-    def came_at(self, position: LogPosition) -> float:
+    def arrival_time(self, position: LogPosition) -> float:
         """Since when rows are stale by what came up to the position, in seconds: of events that
         nobody looked at for long it is not the moment when somebody does."""
         assert position.at is not None
@@ -222,7 +222,7 @@ class Refresher:
             self.ticks += 1
 
     def progress(self) -> Published:
-        backlog = self.look()
+        backlog = self.backlog()
         own = next(iter(self.waiting.values()), None)  # they wait in the order of their times
         self.stale_from = min((t for t in (backlog.since, own) if t is not None), default=None)
         since = self.stale_from
@@ -240,15 +240,15 @@ class Refresher:
             },
         )
 
-    def look(self) -> Backlog:
+    def backlog(self) -> Backlog:
         """What is stale. Looking goes through all of it: while there is much, not at each tick."""
-        if self._looked is None or time.monotonic() >= self._look_again:
+        if self._backlog is None or time.monotonic() >= self._next_look:
             begin = time.monotonic()
-            self._looked = self.engine.backlog(now=self.now)
+            self._backlog = self.engine.backlog(now=self.now)
             spent = time.monotonic() - begin
-            few = sum(self._looked.rows.values()) < FEW_ROWS
-            self._look_again = begin if few else begin + spent / LOOK_SHARE
-        return self._looked
+            few = sum(self._backlog.rows.values()) < FEW_ROWS
+            self._next_look = begin if few else begin + spent / LOOK_SHARE
+        return self._backlog
 
 
 def refuse_another_schema(workspace_id: uuid.UUID, version: ModelVersion) -> None:

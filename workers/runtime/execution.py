@@ -57,7 +57,7 @@ class Execution:
             self.check()
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def uninterrupted(self) -> Iterator[None]:
         """For what asks often enough whether to stop, or must not be torn apart."""
         with self._interrupts.held_off():
             yield
@@ -65,7 +65,7 @@ class Execution:
 
     def put(self, path: Path, name: str) -> tuple[Stored, str]:
         """Store a file under this claim's prefix; it is recorded at the commit."""
-        self._heartbeat.check_wanted()
+        self._heartbeat.check_still_needed()
         return store(patience=STORE_PATIENCE).put_path(f"{self.claim.prefix}/{name}", path), name
 
     def put_folder(self, folder: Path, prefix: str = "") -> list[tuple[Stored, str]]:
@@ -109,7 +109,7 @@ class Execution:
                 effect(commit)
 
         # Not asking the heartbeat in between: after a commit it finds the lease gone, rightly.
-        self._heartbeat.check_wanted()
+        self._heartbeat.check_still_needed()
         self._interrupts.end()
         retry_while_disconnected(once)
 

@@ -61,13 +61,13 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raises: Fenced, CancelRequested, SuspendRequested, WorkerStopping if it is to end."""
-        self.check_wanted()
+        self.check_still_needed()
         if self._requested is StopRequest.SUSPEND:
             raise SuspendRequested(f"run {self.claim.run_id} is to be suspended")
         if shutdown.requested():
             raise WorkerStopping("the worker was asked to stop.")
 
-    def check_wanted(self) -> None:
+    def check_still_needed(self) -> None:
         """Raises: Fenced or CancelRequested if nothing of the run is of use any more."""
         if self._fenced.is_set():
             raise Fenced(f"run {self.claim.run_id}: the lease was lost while it ran")

@@ -43,17 +43,17 @@ from workers.runtime.retries import STORE_PATIENCE
 from workers.stages.building import load_position
 
 KEPT_MODELS = 4
-KEPT_WORLDS = 2
+KEPT_GRAPHS = 2
 GraphFiles: TypeAlias = tuple[uuid.UUID, ...]
 """Artifacts in the order of their names."""
 
 
-_worlds: dict[uuid.UUID, tuple[GraphFiles, "World"]] = {}
+_scored_graphs: dict[uuid.UUID, tuple[GraphFiles, "ScoredGraph"]] = {}
 """By version, the last used last."""
 
 
 @dataclass(frozen=True)
-class World:
+class ScoredGraph:
     """What surrounds the users that were scored.
 
     Args:
@@ -68,7 +68,7 @@ class World:
 
 def work(execution: Execution) -> None:
     """A run of the kind ``explaining``."""
-    explanations, graph = asked_now(execution.claim.workspace_id)
+    explanations, graph = pending_with_graph(execution.claim.workspace_id)
     results = []
     for number, explanation in enumerate(explanations):
         execution.progress(number / len(explanations), f"explaining {explanation.profile.user_id}")
@@ -81,7 +81,7 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def asked_now(workspace_id: uuid.UUID) -> tuple[list[Explanation], GraphFiles]:
+def pending_with_graph(workspace_id: uuid.UUID) -> tuple[list[Explanation], GraphFiles]:
     """What to explain, with profiles as they are now, and the graph that they are of."""
     while True:
         graph = ids_of_graph(workspace_id)
@@ -124,14 +124,14 @@ def result_of(explanation: Explanation, profile: Profile, graph: GraphFiles) -> 
         return explain_groups(model.profile, subject, background)
     if explanation.view == ExplanationView.FLAT:
         return explain_flat(model.profile, subject, background, seed=seed_of(model))
-    world = world_of(explanation.model_version_id, graph)
-    return by_evidence(profile, model, world, subject, frame, background)
+    scored = scored_graph_of(explanation.model_version_id, graph)
+    return by_evidence(profile, model, scored, subject, frame, background)
 
 
 def by_evidence(
     profile: Profile,
     model: ModelBundle,
-    world: World,
+    scored: ScoredGraph,
     subject: Subject,
     frame: pl.DataFrame,
     background: Background,
@@ -144,16 +144,16 @@ def by_evidence(
     since = edges_of_user(
         profile.workspace_id,
         profile.user_id,
-        since=world.position.snapshot,
+        since=scored.position.snapshot,
         before=known_until(profile),
     )
     types = {name: EVENT_COLUMNS[name] for name in HISTORY_COLUMNS}
     events = pl.DataFrame(since, schema=types, orient="row")
-    around = world.index.of(profile.user_id, events)
-    user = counterfactual_user(model.model, model.encoder, world.states, around, frame)
+    around = scored.index.of(profile.user_id, events)
+    user = counterfactual_user(model.model, model.encoder, scored.states, around, frame)
     result = explain_evidence(model.profile, subject, background, user.embed, seed=seed_of(model))
     neighbours = strongest_neighbours(
-        model.profile, user, world.index.graph, subject.evidence, frame
+        model.profile, user, scored.index.graph, subject.evidence, frame
     )
     sizes = {
         row.player: -abs(row.contribution) for row in result.contributions if row.kind == "events"
@@ -203,19 +203,19 @@ def model_of(version_id: uuid.UUID) -> ModelBundle:
         return load_model(fetch_all(files, Path(folder), patience=STORE_PATIENCE), "cpu")
 
 
-def world_of(version_id: uuid.UUID, files: GraphFiles) -> World:
+def scored_graph_of(version_id: uuid.UUID, files: GraphFiles) -> ScoredGraph:
     """A graph and its states by a version; kept as the model is, but fewer: they are large."""
-    cached = _worlds.pop(version_id, None)
+    cached = _scored_graphs.pop(version_id, None)
     if cached is None or cached[0] != files:
         del cached  # before the next one takes its room
-        while len(_worlds) >= KEPT_WORLDS:
-            _worlds.pop(next(iter(_worlds)))
-        cached = files, load_world(version_id, files)
-    _worlds[version_id] = cached
+        while len(_scored_graphs) >= KEPT_GRAPHS:
+            _scored_graphs.pop(next(iter(_scored_graphs)))
+        cached = files, load_scored_graph(version_id, files)
+    _scored_graphs[version_id] = cached
     return cached[1]
 
 
-def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:
+def load_scored_graph(version_id: uuid.UUID, files: GraphFiles) -> ScoredGraph:
     model = model_of(version_id)
     with tempfile.TemporaryDirectory(prefix="ups-graph-") as name:
         artifacts = Artifact.objects.filter(pk__in=files)
@@ -223,4 +223,4 @@ def load_world(version_id: uuid.UUID, files: GraphFiles) -> World:
         graph, position = load_whole_graph(folder), load_position(folder)
     states = full_states(model.model, model.encoder, graph, now=model.now)
     index = NeighbourhoodIndex(graph, model.model.ages(model.now))
-    return World(index, states, position or BEGINNING)
+    return ScoredGraph(index, states, position or BEGINNING)

@@ -182,7 +182,7 @@ def learn(execution: Execution, graph: Graph, config: TrainingConfig) -> Trained
         )
 
     try:
-        with execution.asking():
+        with execution.uninterrupted():
             return train(
                 graph,
                 config,

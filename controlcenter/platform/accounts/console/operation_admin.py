@@ -130,8 +130,8 @@ class OperationAdmin(Base):
             return done
         if done.message:
             self.message_user(request, done.message, messages.SUCCESS)
-        there = self.row_url(row) if row is not None else self.list_url()
-        return HttpResponseRedirect(done.url or there)
+        default_url = self.row_url(row) if row is not None else self.list_url()
+        return HttpResponseRedirect(done.url or default_url)
 
     def form_page(
         self,
