@@ -39,10 +39,10 @@ def system(*, workers: int, application: str = "workers.app") -> Iterator[str]:
         for part in parts:
             launch = launches.application(part, data_dir=data_dir, ports=ports, secrets=secrets)
             process = children.start(launch)
-            who = children.identify(process.pid)
-            if who is None:
+            identity = children.identify(process.pid)
+            if identity is None:
                 raise RuntimeError(f"{part.name} ended at once:\n{logs.tail(launch.log)}")
-            running.append((who, launch))
+            running.append((identity, launch))
         address = f"http://127.0.0.1:{ports['web']}"
         for _, launch in running[2:]:
             wait_until(lambda log=launch.log: " ready." in log.read_text(), launch)  # type: ignore[misc]

@@ -219,12 +219,12 @@ def _tell_supervisor(data_dir: Path, number: signal.Signals) -> None:
     recorded = State.load(data_dir).supervisor
     if recorded is None:
         return
-    who = recorded.identity
-    children.send(who, number)
+    identity = recorded.identity
+    children.send(identity, number)
     deadline = time.monotonic() + 120
-    while children.alive(who) and time.monotonic() < deadline:
+    while children.alive(identity) and time.monotonic() < deadline:
         time.sleep(0.05)
-    children.send(who, signal.SIGKILL)
+    children.send(identity, signal.SIGKILL)
 
 
 if __name__ == "__main__":

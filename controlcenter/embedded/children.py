@@ -86,21 +86,21 @@ def identify(pid: int) -> Identity | None:
     return Identity(pid=pid, started=stat.started) if stat and stat.state not in "ZX" else None
 
 
-def alive(who: Identity) -> bool:
+def alive(identity: Identity) -> bool:
     """Whether this very process still runs; a zombie does not."""
-    return identify(who.pid) == who
+    return identify(identity.pid) == identity
 
 
-def left_behind(who: Identity) -> list[int]:
+def left_behind(identity: Identity) -> list[int]:
     """Pids of the session that this process led, itself excluded."""
-    leader = _stat(who.pid)
-    if leader and leader.started != who.started:
+    leader = _stat(identity.pid)
+    if leader and leader.started != identity.started:
         return []  # the pid was reused, which it can only be once the session is empty
     pids = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != who.pid:
+        if entry.name.isdigit() and int(entry.name) != identity.pid:
             stat = _stat(int(entry.name))
-            if stat and stat.session == who.pid and stat.state not in "ZX":
+            if stat and stat.session == identity.pid and stat.state not in "ZX":
                 pids.append(int(entry.name))
     return pids
 
@@ -111,39 +111,39 @@ def stop(stopping: Sequence[tuple[Identity, Launch]]) -> list[str]:
     Returns:
         Names of those that had to be killed.
     """
-    for who, launch in stopping:
-        send(who, launch.stop_signal)
+    for identity, launch in stopping:
+        send(identity, launch.stop_signal)
     began = time.monotonic()
     killed = []
-    for who, launch in stopping:
-        wait_for_end(who, until=began + launch.grace_seconds)
-        if alive(who):
+    for identity, launch in stopping:
+        wait_for_end(identity, until=began + launch.grace_seconds)
+        if alive(identity):
             killed.append(launch.name)
-        kill(who)
+        kill(identity)
     ended_by = time.monotonic() + KILLED_SECONDS
-    for who, _ in stopping:
-        wait_for_end(who, until=ended_by)
+    for identity, _ in stopping:
+        wait_for_end(identity, until=ended_by)
     reap()
     return killed
 
 
-def wait_for_end(who: Identity, *, until: float) -> None:
+def wait_for_end(identity: Identity, *, until: float) -> None:
     """Until the process is gone, or ``until`` on the monotonic clock: SIGKILL takes a moment."""
-    while alive(who) and time.monotonic() < until:
+    while alive(identity) and time.monotonic() < until:
         reap()
         time.sleep(0.02)
 
 
-def send(who: Identity, number: signal.Signals) -> None:
+def send(identity: Identity, number: signal.Signals) -> None:
     """Send a signal to this very process, if it still runs."""
-    if alive(who):
-        _send(who.pid, number)
+    if alive(identity):
+        _send(identity.pid, number)
 
 
-def kill(who: Identity) -> None:
+def kill(identity: Identity) -> None:
     """SIGKILL this process, if it still runs, and whatever its session left behind."""
-    send(who, signal.SIGKILL)
-    for pid in left_behind(who):
+    send(identity, signal.SIGKILL)
+    for pid in left_behind(identity):
         _send(pid, signal.SIGKILL)
 
 

@@ -185,13 +185,13 @@ def clear_stale_pid(cluster: Path) -> None:
     if not pid_file.exists():
         return
     pid = int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
-    who = children.identify(pid)
-    if who and _serves(pid, cluster):
+    identity = children.identify(pid)
+    if identity and _serves(pid, cluster):
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + 20
-        while children.alive(who) and time.monotonic() < deadline:
+        while children.alive(identity) and time.monotonic() < deadline:
             time.sleep(0.05)
-        children.kill(who)
+        children.kill(identity)
     pid_file.unlink(missing_ok=True)
 
 
@@ -219,14 +219,14 @@ def _may_enter(folder: Path) -> bool:
 
 
 def _as_account(command: list[str]) -> subprocess.CompletedProcess[str]:
-    who = account()
+    user = account()
     return subprocess.run(
         command,
         cwd="/",
         text=True,
         capture_output=True,
         check=False,
-        user=who,
-        group=children.group_of(who),
-        extra_groups=[] if who else None,
+        user=user,
+        group=children.group_of(user),
+        extra_groups=[] if user else None,
     )

@@ -21,7 +21,7 @@ class Watched:
     """One process: how it was started, who it is, how often in a row it ended early."""
 
     launch: Launch
-    who: Identity
+    identity: Identity
     since: float
     failures: int = 0
     due: float | None = None
@@ -49,15 +49,16 @@ class ProcessWatch:
             OSError: if its command cannot be run.
         """
         pid = children.start(launch).pid
-        who = children.identify(pid) or Identity(pid=pid, started=0)  # it may have ended already
-        self._keep(launch, who, failures=failures)
+        # It may have ended already.
+        identity = children.identify(pid) or Identity(pid=pid, started=0)
+        self._keep(launch, identity, failures=failures)
 
     def adopt(self, launch: Launch) -> bool:
-        """ProcessWatch what an earlier supervisor started under this name, if it still runs."""
-        who = self.running(launch.name)
-        if who is not None:
-            self._keep(launch, who)
-        return who is not None
+        """Watch what an earlier supervisor started under this name, if it still runs."""
+        identity = self.running(launch.name)
+        if identity is not None:
+            self._keep(launch, identity)
+        return identity is not None
 
     def running(self, name: str) -> Identity | None:
         """The recorded process of this name, if it still runs."""
@@ -68,7 +69,7 @@ class ProcessWatch:
         """Start again what has ended, each with a growing delay of its own."""
         children.reap()
         for process in list(self.watched.values()):
-            if not children.alive(process.who):
+            if not children.alive(process.identity):
                 self._revive(process)
         logs.bound(self.data_dir / "logs")
 
@@ -112,22 +113,22 @@ class ProcessWatch:
     def interrupt(self, names: Iterable[str]) -> None:
         """End processes so that they start again; they may finish what they do."""
         for name in names:
-            if who := self.running(name):
-                children.send(who, self.watched[name].launch.stop_signal)
+            if identity := self.running(name):
+                children.send(identity, self.watched[name].launch.stop_signal)
 
-    def _keep(self, launch: Launch, who: Identity, *, failures: int = 0) -> None:
+    def _keep(self, launch: Launch, identity: Identity, *, failures: int = 0) -> None:
         self.watched[launch.name] = Watched(
-            launch=launch, who=who, since=time.monotonic(), failures=failures
+            launch=launch, identity=identity, since=time.monotonic(), failures=failures
         )
         self.state.processes[launch.name] = Recorded(
-            pid=who.pid, started=who.started, command=launch.fingerprint
+            pid=identity.pid, started=identity.started, command=launch.fingerprint
         )
         self.state.save(self.data_dir)
 
     def _revive(self, process: Watched) -> None:
         now = time.monotonic()
         if process.due is None:
-            children.kill(process.who)  # what its session left behind
+            children.kill(process.identity)  # what its session left behind
             self._delay(
                 process, after=process.failures + 1 if now - process.since < STEADY_SECONDS else 0
             )

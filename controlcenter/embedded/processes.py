@@ -28,7 +28,7 @@ class Application:
     """
 
     name: str
-    what: str
+    purpose: str
     command: str
     environment: Mapping[str, str] = field(default_factory=dict)
     grace_seconds: float = 10.0
@@ -46,7 +46,7 @@ class Application:
 def _worker(
     name: str,
     queues: str,
-    what: str,
+    purpose: str,
     *,
     processes: int = 1,
     environment: Mapping[str, str] | None = None,
@@ -54,7 +54,7 @@ def _worker(
 ) -> Application:
     return Application(
         name=f"worker-{name}",
-        what=what,
+        purpose=purpose,
         command=f"celery -A workers.app worker -Q {queues} -c {processes} -n {name}@%h -l INFO",
         environment={**WORKER, **(environment or {})},
         grace_seconds=20.0,
@@ -65,7 +65,7 @@ def _worker(
 APPLICATIONS = (
     Application(
         name="web",
-        what="REST API, browsable API and admin",
+        purpose="REST API, browsable API and admin",
         command=(
             "gunicorn controlcenter.asgi:application -k uvicorn_worker.UvicornWorker -w 2 "
             "--bind {host}:{http_port} --no-control-socket"
@@ -73,12 +73,12 @@ APPLICATIONS = (
     ),
     Application(
         name="relay",
-        what="publishes the outbox to the broker, reaps, fires schedules",
+        purpose="publishes the outbox to the broker, reaps, fires schedules",
         command="python manage.py relay",
     ),
     Application(
         name="webhooks",
-        what="sends what webhooks are told; apart from the relay, because receivers may be slow",
+        purpose="sends what webhooks are told; apart from the relay, because receivers may be slow",
         command="python manage.py webhooks",
         grace_seconds=15.0,
     ),
@@ -95,7 +95,7 @@ APPLICATIONS = (
     # Its runs end only when they are told to: threads hear the signal, and SIGTERM waits for them.
     Application(
         name="worker-incremental",
-        what="keeps scores fresh as events come, a thread a workspace",
+        purpose="keeps scores fresh as events come, a thread a workspace",
         command=(
             "celery -A workers.app worker -Q incremental -P threads -c 8 -n incremental@%h -l INFO"
         ),
@@ -104,12 +104,12 @@ APPLICATIONS = (
     ),
     Application(
         name="beat",
-        what="wakes what happens by the clock",
+        purpose="wakes what happens by the clock",
         command="celery -A workers.app beat --pidfile= -l INFO",
     ),
     Application(
         name="flower",
-        what="shows the workers and their jobs; its sign-in comes from FLOWER_BASIC_AUTH",
+        purpose="shows the workers and their jobs; its sign-in comes from FLOWER_BASIC_AUTH",
         command=(
             "celery -A workers.app flower --address={host} --port={flower_port} --max-tasks=1000"
         ),
@@ -118,7 +118,7 @@ APPLICATIONS = (
 
 MIGRATION = Application(
     name="migrate",
-    what="brings the database's tables up to date before anything else starts",
+    purpose="brings the database's tables up to date before anything else starts",
     command="python manage.py migrate --noinput",
 )
 

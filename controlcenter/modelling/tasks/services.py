@@ -90,23 +90,28 @@ def create(
         if earlier is None:
             raise
         return earlier, False
+    note_creation(task, account)
+    if spec.start:
+        queue_first(task)
+    return Task.objects.get(pk=task.pk), True
+
+
+def note_creation(task: Task, account: Account | None) -> None:
+    """The first transition of a new task, its event and its audit entry."""
     actor = account.username if account else SYSTEM
     created = Transition.objects.create(
         task=task, source=states.PENDING, target=states.PENDING, actor=actor, reason="created"
     )
     TaskEvent.objects.create(task=task, kind="state", data={"to": states.PENDING})
     transition_taken(task, created)
+    details = {"workflow": task.workflow, "parameters": task.parameters}
     record(
         account=account,
-        workspace=workspace,
+        workspace=task.workspace,
         action="task.create",
         target=task,
-        details={"workflow": spec.workflow, "parameters": spec.parameters}
-        | ({"retry_of": str(retry_of.pk)} if retry_of else {}),
+        details=details | ({"retry_of": str(task.retry_of_id)} if task.retry_of_id else {}),
     )
-    if spec.start:
-        queue_first(task)
-    return Task.objects.get(pk=task.pk), True
 
 
 def queue_first(task: Task) -> Run:

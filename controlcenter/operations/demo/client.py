@@ -55,7 +55,7 @@ class DemoClient:
         return f"{self.base}{path}?{urlencode(pairs)}"
 
     @staticmethod
-    def answer(response: urllib3.BaseHTTPResponse, what: str) -> Any:
+    def answer(response: urllib3.BaseHTTPResponse, call: str) -> Any:
         """The JSON of a response.
 
         Raises:
@@ -63,7 +63,7 @@ class DemoClient:
         """
         if response.status >= 400:
             text = response.data.decode(errors="replace")
-            raise RequestFailed(f"{what} answered {response.status}: {text[:1000]}")
+            raise RequestFailed(f"{call} answered {response.status}: {text[:1000]}")
         return json.loads(response.data) if response.data else None
 
     def upload(self, path: Path, *, name: str, mapping: str) -> Any:

@@ -52,24 +52,24 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
         """Sign in: name and password (or a session) for a token."""
         serializer = SignInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        account = self.who(request, serializer.validated_data)
+        account = self.account_of(request, serializer.validated_data)
         token, text = services.issue_token(account=account, name=serializer.validated_data["name"])
         body = TokenSerializer(token).data | {"token": text}
         return Response(body, status=status.HTTP_201_CREATED)
 
     @staticmethod
-    def who(request: Request, given: dict[str, Any]) -> Account:
+    def account_of(request: Request, credentials: dict[str, Any]) -> Account:
         """The account that signs in: by name and password, else by the session.
 
         Raises:
             Throttled: after too many failures for the name or from the address.
             AuthenticationFailed: if they do not match.
         """
-        if "username" in given:
-            if too_many_failures(request._request, given["username"]):
+        if "username" in credentials:
+            if too_many_failures(request._request, credentials["username"]):
                 raise Throttled(wait=WINDOW.total_seconds())
             account = authenticate(
-                request, username=given["username"], password=given.get("password")
+                request, username=credentials["username"], password=credentials.get("password")
             )
         else:
             account = request.user if request.user.is_authenticated else None

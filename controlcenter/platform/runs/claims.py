@@ -172,7 +172,7 @@ def next_epoch() -> int:
 
 
 @transaction.atomic
-def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> StopRequest | None:
+def beat(claim: Claim, progress: Sequence[dict[str, Any]] = ()) -> StopRequest | None:
     """Renew the lease and carry what progress there was since the last time, oldest first.
 
     Returns:
@@ -181,31 +181,31 @@ def beat(held: Claim, progress: Sequence[dict[str, Any]] = ()) -> StopRequest | 
     Raises:
         Fenced: if the lease is not this claim's any more.
     """
-    owner = kinds.get(held.kind).owner
-    row = owner.lock(held.owner_id) if held.owner_id else None
+    owner = kinds.get(claim.kind).owner
+    row = owner.lock(claim.owner_id) if claim.owner_id else None
     change: dict[str, Any] = {"lease_expires_at": Now() + lease(), "heartbeat_at": Now()}
     if progress:
         change["progress"] = progress[-1]
     renewed = Run.objects.filter(
-        pk=held.run_id,
-        epoch=held.epoch,
+        pk=claim.run_id,
+        epoch=claim.epoch,
         status=RunStatus.RUNNING,
         lease_expires_at__gt=Now(),
     ).update(**change)
     if renewed != 1:
-        raise Fenced(f"run {held.run_id} epoch {held.epoch}: the lease is not ours any more")
+        raise Fenced(f"run {claim.run_id} epoch {claim.epoch}: the lease is not ours any more")
     if progress:
-        owner.reported(row, held.kind, progress)
+        owner.reported(row, claim.kind, progress)
     return owner.stop_requested(row)
 
 
-def held_run(held: Claim) -> tuple[Run, Model | None]:
+def held_run(claim: Claim) -> tuple[Run, Model | None]:
     """The locked rows of a claim: the run, and whom it is for.
 
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, row = lock(held.run_id)
-    if (run.status, run.epoch) != (RunStatus.RUNNING, held.epoch):
-        raise Fenced(f"run {held.run_id} is {run.status} in epoch {run.epoch}, not {held.epoch}")
+    run, row = lock(claim.run_id)
+    if (run.status, run.epoch) != (RunStatus.RUNNING, claim.epoch):
+        raise Fenced(f"run {claim.run_id} is {run.status} in epoch {run.epoch}, not {claim.epoch}")
     return run, row

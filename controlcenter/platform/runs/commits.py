@@ -90,22 +90,22 @@ def queue_run(
 
 
 @transaction.atomic
-def save_checkpoint(held: Claim, stored: Stored) -> None:
+def save_checkpoint(claim: Claim, stored: Stored) -> None:
     """Point the run at a checkpoint that was stored; the next attempt goes on from it.
 
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, _ = held_run(held)
-    Artifact.objects.filter(run_id=run.pk, epoch=held.epoch, name=CHECKPOINT).delete()
+    run, _ = held_run(claim)
+    Artifact.objects.filter(run_id=run.pk, epoch=claim.epoch, name=CHECKPOINT).delete()
     artifact = record(
-        workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=held.epoch
+        workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=claim.epoch
     )
     Run.objects.filter(pk=run.pk).update(checkpoint=artifact)
 
 
 @contextmanager
-def committing(held: Claim) -> Iterator[Commit]:
+def committing(claim: Claim) -> Iterator[Commit]:
     """The transaction that ends a run: what happens inside is committed with it, or not at all.
 
     Checks epoch and requests under the locks, lets the worker add its effects, marks the run done,
@@ -116,29 +116,29 @@ def committing(held: Claim) -> Iterator[Commit]:
         CancelRequested: if a cancel came first.
     """
     with transaction.atomic():
-        run, row = held_run(held)
+        run, row = held_run(claim)
         owner = kinds.get(run.kind).owner
         if owner.stop_requested(row) is StopRequest.CANCEL:
             raise CancelRequested(f"run {run.pk} is to be cancelled")
-        commit = Commit(held, run, row)
+        commit = Commit(claim, run, row)
         yield commit
         close(run, RunStatus.DONE, metrics=commit.metrics)
         owner.ended(row, run, Ending(RunOutcome.DONE, run.lease_owner))
 
 
-def reuse(held: Claim) -> None:
+def reuse(claim: Claim) -> None:
     """End a run at once with what an earlier one left: nothing is done anew.
 
     Raises:
         Fenced, CancelRequested: as ``committing``.
         Run.DoesNotExist: if it takes nothing over.
     """
-    with committing(held) as commit:
+    with committing(claim) as commit:
         earlier = Run.objects.get(pk=str(commit.run.reuses_id))
         names = sorted(artifact.name for artifact in artifacts_of(earlier))
         about = {"task": str(earlier.owner_id), "run": str(earlier.pk), "artifacts": names}
         commit.metrics = {**earlier.metrics, "reused": about}
-        kinds.get(held.kind).owner.reused(commit.owner, earlier)
+        kinds.get(claim.kind).owner.reused(commit.owner, earlier)
 
 
 def artifacts_of(run: Run) -> list[Artifact]:

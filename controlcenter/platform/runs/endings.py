@@ -59,13 +59,13 @@ def settle(
 
 
 @transaction.atomic
-def fail(held: Claim, *, sentence: str, traceback: str = "") -> None:
+def fail(claim: Claim, *, sentence: str, traceback: str = "") -> None:
     """The run failed by its own fault (data or code): its owner hears the sentence.
 
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, row = held_run(held)
+    run, row = held_run(claim)
     close_failed(run, row, sentence=sentence, traceback=traceback, actor=run.lease_owner)
 
 
@@ -78,7 +78,7 @@ def close_failed(
 
 
 @transaction.atomic
-def release(held: Claim, *, reason: str) -> None:
+def release(claim: Claim, *, reason: str) -> None:
     """The worker stopped before the run was done, because the run or the worker itself is to stop.
 
     Where it was the worker, another one goes on at once, and nothing counts as lost.
@@ -86,7 +86,7 @@ def release(held: Claim, *, reason: str) -> None:
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, row = held_run(held)
+    run, row = held_run(claim)
 
     def hand_on() -> None:
         close(run, RunStatus.RELEASED, error=reason)
@@ -96,13 +96,13 @@ def release(held: Claim, *, reason: str) -> None:
 
 
 @transaction.atomic
-def retry_later(held: Claim, *, reason: str) -> None:
+def retry_later(claim: Claim, *, reason: str) -> None:
     """A part of the system is away: another attempt goes on later, and this one counts as lost.
 
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, row = held_run(held)
+    run, row = held_run(claim)
     lose(run, row, reason=reason)
 
 

@@ -77,19 +77,19 @@ class Published:
 
 
 @transaction.atomic
-def acquire(held: Claim) -> HeldLoop | None:
+def acquire(claim: Claim) -> HeldLoop | None:
     """Begin to hold the loop, or None where it is to be off.
 
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    held_run(held)
-    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
+    held_run(claim)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=claim.workspace_id)
     if not loop.wanted or loop.version_id is None:
         return None
-    Loop.objects.filter(pk=loop.pk).update(epoch=held.epoch, serving=False, ticks=0)
+    Loop.objects.filter(pk=loop.pk).update(epoch=claim.epoch, serving=False, ticks=0)
     position = LogPosition(loop.seen, loop.seen_at)
-    graph = present_graph(held.workspace_id)
+    graph = present_graph(claim.workspace_id)
     return HeldLoop(loop.version_id, graph, loop.generation, position, loop.checkpoint)
 
 
@@ -102,16 +102,16 @@ def instructions(workspace_id: uuid.UUID) -> Instructions:
     )
 
 
-def confirm(held: Claim, generation: int) -> None:
+def confirm(claim: Claim, generation: int) -> None:
     """Within a tick's transaction: this holder still has it, and it is of these profiles.
 
     Raises:
         Fenced: if the run is not this claim's any more.
         Superseded: if a task replaced the profiles.
     """
-    held_run(held)
-    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
-    if loop.epoch != held.epoch or loop.generation != generation:
+    held_run(claim)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=claim.workspace_id)
+    if loop.epoch != claim.epoch or loop.generation != generation:
         raise Superseded(f"the profiles are of generation {loop.generation}, not {generation}")
 
 
@@ -141,7 +141,7 @@ def note_audit(workspace_id: uuid.UUID, *, rows: int, error: float) -> None:
 
 
 @transaction.atomic
-def save_checkpoint(held: Claim, generation: int, stored: Stored) -> str | None:
+def save_checkpoint(claim: Claim, generation: int, stored: Stored) -> str | None:
     """Point the loop at a checkpoint that was stored.
 
     Returns:
@@ -150,13 +150,13 @@ def save_checkpoint(held: Claim, generation: int, stored: Stored) -> str | None:
     Raises:
         Fenced, Superseded: as ``confirm``.
     """
-    run, _ = held_run(held)
-    confirm(held, generation)
-    before = Loop.objects.select_related("checkpoint").get(pk=held.workspace_id).checkpoint
+    run, _ = held_run(claim)
+    confirm(claim, generation)
+    before = Loop.objects.select_related("checkpoint").get(pk=claim.workspace_id).checkpoint
     artifact = record(
-        workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=held.epoch
+        workspace=run.workspace, stored=stored, name=CHECKPOINT, run_id=run.pk, epoch=claim.epoch
     )
-    Loop.objects.filter(pk=held.workspace_id).update(checkpoint=artifact, checkpoint_at=Now())
+    Loop.objects.filter(pk=claim.workspace_id).update(checkpoint=artifact, checkpoint_at=Now())
     if before is None:
         return None
     Artifact.objects.filter(pk=before.pk).delete()
@@ -164,20 +164,20 @@ def save_checkpoint(held: Claim, generation: int, stored: Stored) -> str | None:
 
 
 @transaction.atomic
-def drop_checkpoint(held: Claim, generation: int) -> None:
+def drop_checkpoint(claim: Claim, generation: int) -> None:
     """Forget a checkpoint that can't be trusted; its object leaves with the sweep.
 
     Raises:
         Fenced, Superseded: as ``confirm``.
     """
-    confirm(held, generation)
+    confirm(claim, generation)
     Artifact.objects.filter(
-        pk__in=Loop.objects.filter(pk=held.workspace_id).values("checkpoint")
+        pk__in=Loop.objects.filter(pk=claim.workspace_id).values("checkpoint")
     ).delete()
 
 
 @transaction.atomic
-def finish(held: Claim) -> bool:
+def finish(claim: Claim) -> bool:
     """Hand the loop back because it is to be off.
 
     Returns:
@@ -186,8 +186,8 @@ def finish(held: Claim) -> bool:
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, _ = held_run(held)
-    loop = Loop.objects.select_for_update(of=("self",)).get(pk=held.workspace_id)
+    run, _ = held_run(claim)
+    loop = Loop.objects.select_for_update(of=("self",)).get(pk=claim.workspace_id)
     if loop.wanted:
         return False
     Loop.objects.filter(pk=loop.pk).update(serving=False)

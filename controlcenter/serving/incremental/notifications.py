@@ -13,7 +13,7 @@ WHERE workspace_id = %s AND wanted
 """
 
 
-def notify_holder(workspace_id: uuid.UUID, what: str) -> None:
+def notify_holder(workspace_id: uuid.UUID, message: str) -> None:
     """Wake the holder once the caller's transaction is committed; nobody there: nothing is sent."""
     with connection.cursor() as cursor:
-        cursor.execute(NOTIFY, [CHANNEL, what, workspace_id])
+        cursor.execute(NOTIFY, [CHANNEL, message, workspace_id])

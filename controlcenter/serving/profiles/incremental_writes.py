@@ -81,7 +81,7 @@ WHERE i.workspace_id = %(workspace)s AND i.type = n.type AND i.item_id = n.id
 
 
 @contextmanager
-def refreshing(held: Claim, generation: int) -> Iterator[None]:
+def refreshing(claim: Claim, generation: int) -> Iterator[None]:
     """The transaction of a tick: under the claim, and never while a task replaces the profiles.
 
     Raises:
@@ -89,8 +89,8 @@ def refreshing(held: Claim, generation: int) -> Iterator[None]:
         Superseded: if a task replaced the profiles.
     """
     with transaction.atomic():
-        share_with_refresh(held.workspace_id)
-        confirm(held, generation)
+        share_with_refresh(claim.workspace_id)
+        confirm(claim, generation)
         yield
 
 
