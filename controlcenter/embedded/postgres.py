@@ -167,11 +167,11 @@ def initialise(binaries: Path, cluster: Path, *, home: Home) -> None:
         *([] if home.durable else ["--no-sync"]),
     ]
     try:
-        made = _as_account(command)
+        result = _as_account(command)
     finally:
         password.unlink()
-    if made.returncode:
-        raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
+    if result.returncode:
+        raise RuntimeError(f"initdb failed:\n{result.stdout}{result.stderr}")
     partial.rename(cluster)
 
 

@@ -221,12 +221,12 @@ def headline(metrics: object, suggestions: object) -> dict[str, float]:
 
 def profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
     """All profiles of a version, by the version's id."""
-    wrote = facts.scorings(workspace_id, ids)
+    scorings = facts.scorings(workspace_id, ids)
     existing = facts.with_profiles(workspace_id, ids)
     rows = ModelVersion.objects.filter(workspace=workspace_id, pk__in=ids)
     nodes = []
     for pk, number in rows.values_list("pk", "number"):
-        scoring = wrote.get(str(pk))
+        scoring = scorings.get(str(pk))
         nodes.append(
             Node(
                 ref=ref(PROFILES, pk),
@@ -249,11 +249,11 @@ def one_profile(workspace_id: uuid.UUID, ids: Ids) -> list[Node]:
         "user_id", "model_version", "scored_at", "created_at", "revision", "final_score",
         "score_basis",
     )  # fmt: skip
-    of = {str(row["model_version"]) for row in rows if row["model_version"]}
-    wrote = facts.scorings(workspace_id, of)
+    version_ids = {str(row["model_version"]) for row in rows if row["model_version"]}
+    scorings = facts.scorings(workspace_id, version_ids)
     nodes = []
     for row in rows:
-        scoring = wrote.get(str(row["model_version"]))
+        scoring = scorings.get(str(row["model_version"]))
         nodes.append(
             Node(
                 ref=ref(PROFILE, row["user_id"]),

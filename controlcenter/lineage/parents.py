@@ -107,9 +107,9 @@ def of_evaluations(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
 def of_profiles(workspace_id: uuid.UUID, ids: Ids) -> list[Edge]:
     """The profiles of versions: the version, and the graph where it is a newer one."""
     edges = [Edge(ref(VERSION, pk), ref(PROFILES, pk), "scored") for pk in ids]
-    wrote = facts.scorings(workspace_id, ids)
-    own = facts.graphs_of(workspace_id, list(wrote))
-    for version, scoring in wrote.items():
+    scorings = facts.scorings(workspace_id, ids)
+    own = facts.graphs_of(workspace_id, list(scorings))
+    for version, scoring in scorings.items():
         if scoring.graph is not None and scoring.graph != own.get(uuid.UUID(version)):
             edges.append(Edge(ref(GRAPH, scoring.graph), ref(PROFILES, version), "scored"))
     return edges

@@ -71,22 +71,22 @@ class Wiring:
     def of_stage(self, run: StageRun) -> tuple[list[Ref], list[Ref]]:
         """What the stage of a task reads, and what it writes."""
         assert run.task is not None
-        key, made = (run.task.pk, run.iteration), run.reuses_id or run.pk
+        key, output_run = (run.task.pk, run.iteration), run.reuses_id or run.pk
         if run.kind == states.OPTIMIZING:
             before = self.reports.get((run.task.pk, run.iteration - 1))
             inputs = named((DATASET, run.task.dataset_id), (EVALUATION, before))
             return inputs, named((DATASET, run.metrics.get("dataset")))
         if run.kind == states.BUILDING:
-            return self.of_building(run), named((GRAPH, made))
+            return self.of_building(run), named((GRAPH, output_run))
         graph, model = self.graph(run), self.trained.get(key)
         if run.kind == states.TRAINING:
             base = self.base_model(run) if run.task.workflow == Workflow.FUSION else None
-            return named((GRAPH, graph), (MODEL, base)), named((MODEL, made))
+            return named((GRAPH, graph), (MODEL, base)), named((MODEL, output_run))
         model = model or self.base_model(run)
         if run.kind == states.EMBEDDING:
-            wrote = run.metrics.get("version") if "users" in run.metrics else None
+            version = run.metrics.get("version") if "users" in run.metrics else None
             scored = run.metrics.get("graph") or graph
-            return named((GRAPH, scored), (MODEL, model)), named((PROFILES, wrote))
+            return named((GRAPH, scored), (MODEL, model)), named((PROFILES, version))
         read = named((GRAPH, graph), (MODEL, model))
         return read, named((EVALUATION, self.reports.get(key)))
 
@@ -112,8 +112,8 @@ class Wiring:
     def base_model(self, run: StageRun) -> uuid.UUID | None:
         """The training that made the base version of the run's task."""
         assert run.task is not None
-        made = self.bases.get(run.task.base_version_id)
-        return self.trained.get(made) if made else None
+        iteration = self.bases.get(run.task.base_version_id)
+        return self.trained.get(iteration) if iteration else None
 
 
 def named(*pairs: tuple[str, object]) -> list[Ref]:

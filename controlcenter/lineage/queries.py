@@ -76,8 +76,8 @@ def of_task(task: Task, limit: int = LIMIT) -> Lineage:
     tasks used them too.
     """
     inputs = [(DATASET, task.dataset_id), (VERSION, task.base_version_id)]
-    given = [ref(kind, pk) for kind, pk in inputs if pk is not None]
-    return around(task.workspace_id, made_by_task(task), given, limit)
+    ancestors = [ref(kind, pk) for kind, pk in inputs if pk is not None]
+    return around(task.workspace_id, made_by_task(task), ancestors, limit)
 
 
 def of_active(workspace_id: uuid.UUID, limit: int = LIMIT) -> Lineage:
@@ -93,12 +93,12 @@ def made_by_task(task: Task) -> list[Ref]:
     scored = facts.done(home, states.EMBEDDING).filter(task=task, metrics__has_key="users")
     versions = ModelVersion.objects.filter(task_id=task.pk).order_by("iteration")
     reports = EvaluationReport.objects.filter(task=task).order_by("iteration")
-    wrote = scored.order_by("iteration").values_list("metrics__version", flat=True)
+    scored_versions = scored.order_by("iteration").values_list("metrics__version", flat=True)
     products: list[tuple[str, Iterable[Any]]] = [
         (DATASET, facts.derived_datasets(home, tasks).values()),
         (GRAPH, facts.finished_runs(home, states.BUILDING, tasks).values()),
         (VERSION, versions.values_list("pk", flat=True)),
         (EVALUATION, reports.values_list("pk", flat=True)),
-        (PROFILES, wrote),
+        (PROFILES, scored_versions),
     ]
     return [ref(kind, pk) for kind, rows in products for pk in rows if pk is not None]

@@ -35,7 +35,7 @@ from workers.files import GRAPH, MODEL
 from workers.runtime.runner import execute
 from workers.stages import evaluating
 from workers.stages.evaluating import facts_of
-from workers.stages.training import ABOUT
+from workers.stages.version_record import VersionRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = 5
@@ -76,8 +76,11 @@ def files(graph, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     save_graph(graph, folder / states.BUILDING / GRAPH)
     save_bundle(model, folder / states.TRAINING / MODEL)
-    about = f'{{"version_id": "{uuid.uuid4()}"}}'
-    (folder / states.TRAINING / ABOUT).write_text(about)
+    record = VersionRecord(
+        version_id=str(uuid.uuid4()), rule_revision=0, rules=[], rules_sitting_out={},
+        code_version="1",
+    )  # fmt: skip
+    record.save(folder / states.TRAINING)
     return folder
 
 

@@ -57,13 +57,13 @@ def from_checkpoint(execution: Execution, version: ModelVersion, saved: Artifact
     store(patience=STORE_PATIENCE).fetch(saved.key, path, sha256=saved.sha256)
     head, _, state = path.read_bytes().partition(b"\n")
     path.unlink()
-    about = json.loads(head)
-    if about["format"] != FORMAT:
-        raise ObjectDamaged(f"{saved.key}: format {about['format']}, expected {FORMAT}")
+    header = json.loads(head)
+    if header["format"] != FORMAT:
+        raise ObjectDamaged(f"{saved.key}: format {header['format']}, expected {FORMAT}")
     model = model_of(execution, version)
     engine = IncrementalEngine.restore(model.model, model.encoder, state, now=model.now)
-    position = LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
-    return EngineStart(model, engine, position, about["waiting"])
+    position = LogPosition(header["snapshot"], datetime.fromisoformat(header["at"]))
+    return EngineStart(model, engine, position, header["waiting"])
 
 
 def checkpoint_bytes(
@@ -71,13 +71,13 @@ def checkpoint_bytes(
 ) -> bytes:
     """A checkpoint: a line of JSON, then what the engine says."""
     assert position.at is not None
-    about = {
+    header = {
         "format": FORMAT,
         "snapshot": position.snapshot,
         "at": position.at.isoformat(),
         "waiting": dict(waiting),
     }
-    return json.dumps(about).encode() + b"\n" + engine.checkpoint()
+    return json.dumps(header).encode() + b"\n" + engine.checkpoint()
 
 
 def model_of(execution: Execution, version: ModelVersion) -> ModelBundle:

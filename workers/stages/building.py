@@ -146,8 +146,8 @@ def event_frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
 
 def save_position(position: LogPosition, folder: Path) -> None:
     assert position.at is not None
-    about = {"snapshot": position.snapshot, "at": position.at.isoformat()}
-    (folder / POSITION).write_text(json.dumps(about))
+    saved = {"snapshot": position.snapshot, "at": position.at.isoformat()}
+    (folder / POSITION).write_text(json.dumps(saved))
 
 
 def load_position(folder: Path) -> LogPosition | None:
@@ -155,8 +155,8 @@ def load_position(folder: Path) -> LogPosition | None:
     path = folder / POSITION
     if not path.is_file():
         return None
-    about = json.loads(path.read_text())
-    return LogPosition(about["snapshot"], datetime.fromisoformat(about["at"]))
+    saved = json.loads(path.read_text())
+    return LogPosition(saved["snapshot"], datetime.fromisoformat(saved["at"]))
 
 
 def join(dataset: Tables, log: pl.DataFrame) -> Tables:

@@ -36,7 +36,7 @@ from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
 from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_position
-from workers.stages.training import read_about, version_id
+from workers.stages.version_record import VersionRecord
 
 
 def work(execution: Execution) -> None:
@@ -68,11 +68,12 @@ def work(execution: Execution) -> None:
     labels = None if graph.labels is None else graph.labels.tolist()
     table = assemble(frame, scores, offers_of(offers, graph), built, labels)
     peers = pl.read_parquet(built / PEERS)
-    about = read_about(model_folder) if states.TRAINING in path(task.workflow, task.mode) else None
+    trains = states.TRAINING in path(task.workflow, task.mode)
+    record = VersionRecord.load(model_folder) if trains else None
 
     def effect(commit: Commit) -> None:
-        if about is not None:
-            trained = trained_from(task, about, model, model_files, graph_files)
+        if record is not None:
+            trained = trained_from(task, record, model, model_files, graph_files)
             version = register_version(task, trained)
         else:
             version = task.base_version
@@ -128,10 +129,10 @@ def register_alone(
     graph_files: list[Artifact],
 ) -> None:
     """Keep the version of an iteration that is not the best; profiles stay as they are."""
-    about = read_about(folder)
+    record = VersionRecord.load(folder)
 
     def effect(commit: Commit) -> None:
-        version = register_version(task, trained_from(task, about, model, files, graph_files))
+        version = register_version(task, trained_from(task, record, model, files, graph_files))
         commit.metrics = {"version": str(version.pk), "kept": False}
 
     execution.commit(effect)
@@ -139,20 +140,20 @@ def register_alone(
 
 def trained_from(
     task: Task,
-    about: dict[str, Any],
+    record: VersionRecord,
     model: ModelBundle,
     files: list[Artifact],
     graph_files: list[Artifact],
 ) -> Trained:
     return Trained(
-        version_id=version_id(task, about),
+        version_id=record.id_for(task),
         schema=model.schema.to_dict(),
         schema_hash=model.schema.hash,
-        rule_revision=about["rule_revision"],
-        rules=about["rules"],
-        rules_sitting_out=about["rules_sitting_out"],
+        rule_revision=record.rule_revision,
+        rules=record.rules,
+        rules_sitting_out=record.rules_sitting_out,
         metrics=model.metrics.to_dict(),
-        code_version=about["code_version"],
+        code_version=record.code_version,
         files=files,
         graph_files=graph_files,
     )

@@ -21,7 +21,7 @@ from workers.files import Graphs, built_files, fetch, load_graphs, load_model, t
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.stages.training import read_about, version_id
+from workers.stages.version_record import VersionRecord
 
 FUTURE = "future behaviour"
 
@@ -34,7 +34,7 @@ def work(execution: Execution) -> None:
     folder = fetch(execution, trained_files(task), "model")
     graphs = load_graphs(built)
     model = load_model(folder, for_task(task.parameters["device"]))
-    version = version_id(task, read_about(folder))
+    version = VersionRecord.load(folder).id_for(task)
     report = report_on(execution, model, graphs)
 
     def effect(commit: Commit) -> None:

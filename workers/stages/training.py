@@ -1,7 +1,6 @@
 """Train encoders, network and fusion jointly, or the fusion alone; measure on held-out data."""
 
 import hashlib
-import json
 import time
 import uuid
 from dataclasses import replace
@@ -11,9 +10,7 @@ from typing import Any, TypeAlias
 from msgspec import structs
 
 from controlcenter.modelling.rules.queries import applicable, current_revision
-from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.stages import finished
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common.code_version import code_version
@@ -43,9 +40,9 @@ from workers.files import (
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError, RetryableError
 from workers.runtime.execution import Execution
+from workers.stages.version_record import VersionRecord
 
 Cuts: TypeAlias = tuple[int, int] | None
-ABOUT = "version.json"
 TRAINED_SHARE = 0.7
 
 
@@ -61,7 +58,7 @@ def work(execution: Execution) -> None:
     except ValueError as error:
         raise PermanentError(f"Training is not possible: {error}.") from error
     device = for_task(task.parameters["device"])
-    rules, about = rules_of(task.workspace, graphs.whole)
+    rules, record = rules_of(task.workspace, graphs.whole)
     begin = time.monotonic()
     if fuses:
         artifact = fuse_anew(execution, task, graphs.whole, rules, device)
@@ -75,13 +72,12 @@ def work(execution: Execution) -> None:
         "seconds": round(time.monotonic() - begin, 3),
     }
     artifact = replace(
-        artifact, rule_revision=about["rule_revision"], lineage=lineage, data_hash=hash_of(task)
+        artifact, rule_revision=record.rule_revision, lineage=lineage, data_hash=hash_of(task)
     )
     execution.progress(0.97, "storing the model")
     out = execution.folder / "out"
     save_bundle(artifact, out / MODEL)
-    about |= {"version_id": str(uuid.uuid4()), "code_version": code_version()}
-    (out / ABOUT).write_text(json.dumps(about))
+    record.save(out)
     files = execution.put_folder(out)
     metrics = artifact.metrics.to_dict()
 
@@ -95,16 +91,18 @@ def work(execution: Execution) -> None:
     execution.commit(effect)
 
 
-def rules_of(workspace: Workspace, graph: Graph) -> tuple[RuleSet, dict[str, Any]]:
-    """The present rules that the graph's schema can run, and what a version says of them."""
+def rules_of(workspace: Workspace, graph: Graph) -> tuple[RuleSet, VersionRecord]:
+    """The present rules that the graph's schema can run, and the record of a version with them."""
     revision = current_revision(workspace)
     usable, sitting_out = applicable(revision.rules if revision else [], graph.schema)
-    about = {
-        "rule_revision": revision.revision if revision else 0,
-        "rules": [vars(rule) for rule in usable],
-        "rules_sitting_out": sitting_out,
-    }
-    return RuleSet(usable, graph.schema), about
+    record = VersionRecord(
+        version_id=str(uuid.uuid4()),
+        rule_revision=revision.revision if revision else 0,
+        rules=[vars(rule) for rule in usable],
+        rules_sitting_out=sitting_out,
+        code_version=code_version(),
+    )
+    return RuleSet(usable, graph.schema), record
 
 
 def training_config(parameters: dict[str, Any], device: str) -> TrainingConfig:
@@ -240,16 +238,3 @@ def hash_of(task: Task) -> str:
     for artifact in sorted(built_files(task), key=lambda file: file.name):
         digest.update(f"{artifact.name} {artifact.sha256}\n".encode())
     return digest.hexdigest()
-
-
-def version_id(task: Task, about: dict[str, Any]) -> uuid.UUID:
-    """Id of the version that the task's training made; a retry that took it over has its own."""
-    made = uuid.UUID(about["version_id"])
-    run = finished(task.pk, task.iteration, states.TRAINING)
-    return made if run is None or run.owner_id == task.pk else uuid.uuid5(made, str(task.pk))
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """What ``work`` noted for the version."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    return about

@@ -62,24 +62,24 @@ class UploadForm(ConsoleForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        given: Any = data.get("mapping_file")
+        file: Any = data.get("mapping_file")
         text = data.get("mapping", "")
         try:
-            if given is not None:
+            if file is not None:
                 if text.strip():
                     raise ValidationError({"mapping_file": "give the text or the file, not both"})
-                text = self.text_of(given)
+                text = self.text_of(file)
             data["read_mapping"] = mapping_text.read(text)
         except ValidationError as error:
             self.add_refusal(error)
         return data
 
     @staticmethod
-    def text_of(given: Any) -> str:
-        if (given.size or 0) > mapping_text.MAX_BYTES:
-            raise ValidationError({"mapping_file": f"has {given.size} bytes, which is too large"})
+    def text_of(file: Any) -> str:
+        if (file.size or 0) > mapping_text.MAX_BYTES:
+            raise ValidationError({"mapping_file": f"has {file.size} bytes, which is too large"})
         try:
-            return str(given.read(), "utf-8-sig")
+            return str(file.read(), "utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValidationError({"mapping_file": f"is not UTF-8 text: {error}"}) from error
 

@@ -102,12 +102,12 @@ class TaskForm(ConsoleForm):
             row = data.get(name)
             if row is not None and workspace is not None and row.workspace_id != workspace.pk:
                 self.add_error(name, f"{row} belongs to {row.workspace}, not to {workspace}.")
-        given = {
+        filled = {
             name: data[name]
             for name in known_parameters()
             if name in data and data[name] not in ("", None)
         }
-        parameters = ParametersSerializer(data=given)
+        parameters = ParametersSerializer(data=filled)
         if parameters.is_valid():
             data["parameters"] = dict(parameters.validated_data)
         else:

@@ -21,17 +21,17 @@ class Ranged(serializers.Field[Any, Any, Any, Any]):
     kind = "a number"
 
     def converted(
-        self, data: object, convert: Callable[[Any], Number], *, given: tuple[type, ...]
+        self, data: object, convert: Callable[[Any], Number], *, types: tuple[type, ...]
     ) -> Number:
         """The value of what was given.
 
         Args:
-            given: Types that are taken; true and false are no numbers.
+            types: Types that are taken; true and false are no numbers.
 
         Raises:
             ValidationError: that names what was got and the range, if it is not in it.
         """
-        if isinstance(data, given) and not isinstance(data, bool):
+        if isinstance(data, types) and not isinstance(data, bool):
             with suppress(ValueError, OverflowError):
                 value = convert(data)
                 if self.low <= value <= self.high:
@@ -56,7 +56,7 @@ class RangedInteger(Ranged, serializers.IntegerField):
         )
 
     def to_internal_value(self, data: Any) -> int:
-        return self.converted(data, int, given=(int, str))
+        return self.converted(data, int, types=(int, str))
 
 
 class RangedFloat(Ranged, serializers.FloatField):
@@ -72,7 +72,7 @@ class RangedFloat(Ranged, serializers.FloatField):
         )
 
     def to_internal_value(self, data: Any) -> float:
-        return self.converted(data, float, given=(int, float, str))
+        return self.converted(data, float, types=(int, float, str))
 
 
 class ParametersSerializer(StrictSerializer):

@@ -246,5 +246,5 @@ def retry(*, task: Task, account: Account | None) -> Task:
         name=task.name,
         priority=task.priority,
     )
-    made, _ = create(workspace=task.workspace, account=account, spec=spec, retry_of=task)
-    return made
+    following, _ = create(workspace=task.workspace, account=account, spec=spec, retry_of=task)
+    return following

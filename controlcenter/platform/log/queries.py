@@ -78,8 +78,8 @@ def envelope_of(
     received_at: datetime,
 ) -> Envelope:
     """A row of the log; jsonb comes as text."""
-    body, about = json.loads(payload), json.loads(meta)
-    return Envelope(event_id, source, kind, timestamp, body, about, received_at)
+    body, meta_fields = json.loads(payload), json.loads(meta)
+    return Envelope(event_id, source, kind, timestamp, body, meta_fields, received_at)
 
 
 def chunks(

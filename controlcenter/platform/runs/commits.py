@@ -136,8 +136,8 @@ def reuse(claim: Claim) -> None:
     with committing(claim) as commit:
         earlier = Run.objects.get(pk=str(commit.run.reuses_id))
         names = sorted(artifact.name for artifact in artifacts_of(earlier))
-        about = {"task": str(earlier.owner_id), "run": str(earlier.pk), "artifacts": names}
-        commit.metrics = {**earlier.metrics, "reused": about}
+        reused = {"task": str(earlier.owner_id), "run": str(earlier.pk), "artifacts": names}
+        commit.metrics = {**earlier.metrics, "reused": reused}
         kinds.get(claim.kind).owner.reused(commit.owner, earlier)
 
 

@@ -190,9 +190,9 @@ def count_events(workspace_id: uuid.UUID, new: Additions) -> int:
         cursor.execute(MEET, names)
         (met,) = cursor.fetchone()
         cursor.execute(RAISE, names | {"met": met})
-        (made,) = cursor.fetchone()
+        (created,) = cursor.fetchone()
         cursor.execute(CREATE_ITEMS, names)
-    return int(made)
+    return int(created)
 
 
 def listed(values: Sequence[object]) -> str:

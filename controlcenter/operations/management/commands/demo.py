@@ -88,12 +88,12 @@ class Command(BaseCommand):
             self.title(f"Uploading {path.name}")
             mapping = mapping_text(Path(options["mapping"]))
             self.stdout.write(f"  mapping {options['mapping']}")
-            made = client.upload(path, name=path.stem, mapping=mapping)
+            created = client.upload(path, name=path.stem, mapping=mapping)
         else:
             self.title("A synthetic telecom population")
             sizes = {name: options[name] for name in ("users", "events")}
-            made = client.call("POST", "/datasets/synthesize/", sizes)
-        dataset: dict[str, Any] = client.wait_for_dataset(made["id"])
+            created = client.call("POST", "/datasets/synthesize/", sizes)
+        dataset: dict[str, Any] = client.wait_for_dataset(created["id"])
         if dataset["state"] != "ready":
             raise CommandError(f"the dataset is {dataset['state']}: {dataset['error']}")
         rows = ", ".join(f"{count} {table}" for table, count in dataset["rows"].items())
