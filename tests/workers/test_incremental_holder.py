@@ -220,7 +220,7 @@ def change_schema(scored):
 def test_a_schema_that_changed_before_it_was_taken_ends_it(scored, anna, monkeypatch):
     """Nothing is loaded for it, and no event has to come."""
     change_schema(scored)
-    monkeypatch.setattr(incremental, "begin", None)
+    monkeypatch.setattr(incremental, "start_engine", None)
     services.start(workspace=scored, account=anna)
     assert Owner(scored).join() == "failed"
     told = state(scored)
