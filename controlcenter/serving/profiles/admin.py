@@ -152,21 +152,19 @@ class ProfileAdmin(ScopedAdmin):
         }
 
     def lookalikes(self, row: Profile, reading: Reading) -> Table:
+        """The users most like this one, each with a link and its score."""
         nearest = reading.similar(row, LOOKALIKES) if row.embedding is not None else []
-        ids = [neighbour["user_id"] for neighbour in nearest]
+        ids = [other.user_id for other in nearest]
         keys = dict(
             Profile.objects.in_workspace(row.workspace)
             .filter(user_id__in=ids)
             .values_list("user_id", "pk")
         )
         rows = []
-        for neighbour in nearest:
-            url = reverse("admin:profiles_profile_change", args=[keys[neighbour["user_id"]]])
-            score = dated(
-                scored(neighbour["final_score"], neighbour["score_validated"]),
-                neighbour["stale_since"],
-            )
-            rows.append([link(url, neighbour["user_id"]), number(neighbour["similarity"]), score])
+        for other in nearest:
+            url = reverse("admin:profiles_profile_change", args=[keys[other.user_id]])
+            score = dated(scored(other.final_score, other.score_validated), other.stale_since)
+            rows.append([link(url, other.user_id), number(other.similarity), score])
         return Table("Look-alikes", ["user", "similarity", "score"], rows, numeric=[1, 2])
 
     def explained(self, request: HttpRequest, row: Profile) -> dict[str, Any]:

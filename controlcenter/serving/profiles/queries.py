@@ -1,6 +1,8 @@
 """Reads of profiles: look-alikes, and the frame that rules are previewed on."""
 
 import time
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -14,14 +16,47 @@ from ml.contracts.schema import GraphSchema
 from ml.rules.rule_set import compile_rule, with_fields
 
 
+@dataclass(frozen=True)
+class LookAlike:
+    """A user with an embedding like that of another.
+
+    Args:
+        similarity: Cosine of the embeddings, -1 to 1.
+        score_validated: None where there is no score.
+        stale_since: Since when its score may lack events; None: it lacks none, or nobody looked.
+    """
+
+    user_id: str
+    similarity: float
+    final_score: float | None
+    score_validated: bool | None
+    stale_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RulePreview:
+    """What a rule would match now.
+
+    Args:
+        users: How many were looked at.
+        share: Of them, 0 to 1.
+        sample: Ids of the first that match, in order.
+        milliseconds: Time of the evaluation, without loading.
+    """
+
+    matches: int
+    users: int
+    share: float
+    sample: list[str]
+    fields_used: list[str]
+    milliseconds: float
+
+
 @transaction.atomic
-def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
+def similar(profile: Profile, limit: int) -> list[LookAlike]:
     """Look-alikes of a user, nearest first; exact, by looking at all of the workspace's users.
 
     An index of the vectors would make this faster and every refresh many times slower.
-
-    Returns:
-        ``user_id``, ``similarity`` (cosine, -1 to 1), ``final_score`` and ``score_validated`` each.
     """
     nearest = (
         Profile.objects.filter(
@@ -35,12 +70,7 @@ def similar(profile: Profile, limit: int) -> list[dict[str, Any]]:
         .values_list("user_id", "distance", "final_score", "score_basis")
     )
     return [
-        {
-            "user_id": user_id,
-            "similarity": 1.0 - distance,
-            "final_score": score,
-            "score_validated": validated(basis),
-        }
+        LookAlike(user_id, 1.0 - distance, score, validated(basis))
         for user_id, distance, score, basis in nearest[:limit]
     ]
 
@@ -77,7 +107,7 @@ def rule_frame(workspace: Workspace, schema: GraphSchema) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=types, orient="row")
 
 
-def preview(workspace: Workspace, expression: str, limit: int) -> dict[str, Any]:
+def preview(workspace: Workspace, expression: str, limit: int) -> RulePreview:
     """How many users a rule matches now, which, and in how long.
 
     Raises:
@@ -91,11 +121,11 @@ def preview(workspace: Workspace, expression: str, limit: int) -> dict[str, Any]
     begin = time.perf_counter()
     matches = frame.filter(rule.column(frame))
     milliseconds = (time.perf_counter() - begin) * 1000
-    return {
-        "matches": matches.height,
-        "users": frame.height,
-        "share": matches.height / frame.height if frame.height else 0.0,
-        "sample": matches["user_id"].sort().head(limit).to_list(),
-        "fields_used": sorted(rule.fields),
-        "milliseconds": milliseconds,
-    }
+    return RulePreview(
+        matches=matches.height,
+        users=frame.height,
+        share=matches.height / frame.height if frame.height else 0.0,
+        sample=matches["user_id"].sort().head(limit).to_list(),
+        fields_used=sorted(rule.fields),
+        milliseconds=milliseconds,
+    )

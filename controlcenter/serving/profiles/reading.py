@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from django.db.models import QuerySet
 
@@ -15,6 +15,7 @@ from controlcenter.serving.incremental.freshness import (
 )
 from controlcenter.serving.profiles import queries
 from controlcenter.serving.profiles.models import Profile
+from controlcenter.serving.profiles.queries import LookAlike
 
 
 class Reading:
@@ -55,18 +56,16 @@ class Reading:
             profile.stale_since = earliest(profile.changed_at, since)
         return list(profiles)
 
-    def similar(self, profile: Profile, limit: int) -> list[dict[str, Any]]:
+    def similar(self, profile: Profile, limit: int) -> list[LookAlike]:
         """Look-alikes of a fresh profile, as ``queries.similar``, each with ``stale_since``."""
         nearest = queries.similar(profile, limit)
         rows = Profile.objects.filter(workspace=self.workspace_id).only("user_id", "changed_at")
-        own = rows.filter(user_id__in=[neighbour["user_id"] for neighbour in nearest])
+        own = rows.filter(user_id__in=[other.user_id for other in nearest])
         before = self.seconds
         since = {p.user_id: p.stale_since for p in self.fresh(list(own), rows)}
         if self.seconds < before - 0.001:  # it waited: the nearest may be others now
             nearest = queries.similar(profile, limit)
-        return [
-            neighbour | {"stale_since": since.get(neighbour["user_id"])} for neighbour in nearest
-        ]
+        return [replace(other, stale_since=since.get(other.user_id)) for other in nearest]
 
 
 def marked(page: QuerySet[Profile]) -> list[Profile]:

@@ -208,11 +208,11 @@ def test_a_preview_counts_what_the_rule_matches_one_by_one(db, users, expression
         profile.save()
         if rule.matches(profile.attributes | {"event_counts": profile.event_counts}):
             matching.append(profile.user_id)
-    found = preview(workspace, expression, 5)
-    assert (found["matches"], found["users"]) == (len(matching), len(users))
-    assert found["sample"] == matching[:5]
-    assert math.isclose(found["share"], len(matching) / len(users))
-    assert set(found["fields_used"]) == rule.fields
+    result = preview(workspace, expression, 5)
+    assert (result.matches, result.users) == (len(matching), len(users))
+    assert result.sample == matching[:5]
+    assert math.isclose(result.share, len(matching) / len(users))
+    assert set(result.fields_used) == rule.fields
 
 
 def test_a_preview_of_no_users_is_empty(as_analyst, workspace):

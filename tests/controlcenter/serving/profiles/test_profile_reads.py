@@ -68,10 +68,10 @@ def test_look_alikes_are_those_of_a_brute_force_search(as_viewer, add):
 def test_look_alikes_are_never_another_workspaces(add, other_workspace):
     one = add(30)[0]
     add(400, of=other_workspace, prefix="x", around=np.asarray(one.embedding) * 3)
-    found = similar(Profile.objects.get(pk=one.pk), 10)
-    assert len(found) == 10
-    assert {f["user_id"][0] for f in found} == {"u"}
-    scores = [f["similarity"] for f in found]
+    nearest = similar(Profile.objects.get(pk=one.pk), 10)
+    assert len(nearest) == 10
+    assert {other.user_id[0] for other in nearest} == {"u"}
+    scores = [other.similarity for other in nearest]
     assert scores == sorted(scores, reverse=True)
 
 
