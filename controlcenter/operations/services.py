@@ -4,9 +4,10 @@ from typing import Any
 
 from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.registry.queries import active_version
-from controlcenter.modelling.tasks import parameters, services
+from controlcenter.modelling.tasks import services
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec import parameters
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.common.errors import Conflict

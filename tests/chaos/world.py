@@ -16,7 +16,7 @@ from controlcenter.modelling.datasets.models import Dataset, DatasetState
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.accounts.services import create_workspace
 from controlcenter.platform.artifacts.models import Artifact

@@ -15,9 +15,9 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.registry.services import Trained
 from controlcenter.modelling.rollouts.services import activate
 from controlcenter.modelling.task_schedules.action import TASKS, describe
-from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec import parameters
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.platform.accounts.models import Account, Membership, Role, Workspace
 from controlcenter.platform.accounts.services import create_workspace

@@ -16,7 +16,7 @@ from documents import DOCUMENTS, ROOT, ApiCall, Document, document
 from controlcenter.lineage.serializers import KINDS
 from controlcenter.modelling.datasets import mapping_text
 from controlcenter.modelling.tasks import states
-from controlcenter.modelling.tasks.parameters import ParametersSerializer
+from controlcenter.modelling.tasks.spec.parameters import ParametersSerializer
 from controlcenter.platform.common.api.filters import FilterBackend
 from controlcenter.serving.profiles.serializers import ProfileSerializer
 from controlcenter.settings import ENVIRONMENT

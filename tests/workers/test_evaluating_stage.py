@@ -12,7 +12,7 @@ from waiting import wait_until
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.stages import queue_stage
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.services import record

@@ -16,7 +16,7 @@ from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.datasets.services import checked_tables
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.stages import outputs
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Account

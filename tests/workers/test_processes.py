@@ -11,7 +11,7 @@ from django.db import OperationalError
 from controlcenter.embedded.locate import REPOSITORY
 from controlcenter.modelling.tasks import services
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.runs import claims, reaper

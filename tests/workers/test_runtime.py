@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task, TaskEvent
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact

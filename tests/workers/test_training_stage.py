@@ -9,7 +9,7 @@ import pytest
 
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.runs.models import RunStatus

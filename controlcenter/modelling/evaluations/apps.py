@@ -7,6 +7,6 @@ class EvaluationsConfig(AppConfig):
 
     def ready(self) -> None:
         from controlcenter.modelling.evaluations.queries import report_links
-        from controlcenter.modelling.tasks.links import register_links
+        from controlcenter.modelling.tasks.pages.links import register_links
 
         register_links(report_links)

@@ -8,10 +8,11 @@ from django.db.models.functions import Now
 from controlcenter.modelling.datasets.models import DatasetState
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
 from controlcenter.modelling.registry.queries import active_version
-from controlcenter.modelling.tasks import parameters, states
+from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import Task
 from controlcenter.modelling.tasks.services import create
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec import parameters
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Mode, Workflow
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import record

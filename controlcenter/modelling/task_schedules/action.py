@@ -9,9 +9,10 @@ from django.urls import reverse
 
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
-from controlcenter.modelling.tasks import services, states, task_spec
+from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec import task_spec
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.platform.accounts.models import Account
 from controlcenter.platform.common.errors import Conflict
 from controlcenter.platform.schedules.actions import Action, Unfinished

@@ -15,7 +15,7 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.task_schedules.action import TASKS, describe
 from controlcenter.modelling.task_schedules.admin_forms import ScheduleForm
 from controlcenter.modelling.tasks import workflows
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.console import Operation
 from controlcenter.platform.accounts.models import Role

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from controlcenter.modelling.task_schedules.serializers import representation
-from controlcenter.modelling.tasks.admin_forms import TaskForm, known_parameters
+from controlcenter.modelling.tasks.pages.forms import TaskForm, known_parameters
 from controlcenter.platform.schedules.admin_forms import WHEN, WhenForm
 
 

@@ -21,7 +21,7 @@ from controlcenter.modelling.task_schedules.serializers import (
     ScheduleSerializer,
     representation,
 )
-from controlcenter.modelling.tasks.request_spec import DescribesTask
+from controlcenter.modelling.tasks.spec.request_spec import DescribesTask
 from controlcenter.platform.common.api.filters import PlainFilterSet
 from controlcenter.platform.schedules import services
 from controlcenter.platform.schedules.models import Schedule

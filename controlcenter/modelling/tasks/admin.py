@@ -13,13 +13,14 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.reports.cells import unreadable
 from controlcenter.modelling.reports.line_chart import line_chart
 from controlcenter.modelling.reports.metric_tables import metric_tables
-from controlcenter.modelling.tasks import iterations, services, states, timeline, workflows
-from controlcenter.modelling.tasks.admin_forms import TaskForm
-from controlcenter.modelling.tasks.links import links_of
+from controlcenter.modelling.tasks import iterations, services, states, workflows
 from controlcenter.modelling.tasks.models import StageRun, Task
+from controlcenter.modelling.tasks.pages import timeline
+from controlcenter.modelling.tasks.pages.forms import TaskForm
+from controlcenter.modelling.tasks.pages.links import links_of
+from controlcenter.modelling.tasks.pages.training_losses import losses_by_epoch
 from controlcenter.modelling.tasks.queueing import waiting
-from controlcenter.modelling.tasks.task_spec import TaskSpec
-from controlcenter.modelling.tasks.training_losses import losses_by_epoch
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.modelling.tasks.versions import kept_version
 from controlcenter.platform.accounts.console import (
     Done,

@@ -10,8 +10,8 @@ from rest_framework import serializers
 from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.tasks import iterations, states
 from controlcenter.modelling.tasks.models import StageRun, Task, Transition
-from controlcenter.modelling.tasks.parameters import ParametersSerializer
 from controlcenter.modelling.tasks.queueing import waiting
+from controlcenter.modelling.tasks.spec.parameters import ParametersSerializer
 from controlcenter.modelling.tasks.versions import kept_version, versions_of
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.common.api.serializers import StrictSerializer

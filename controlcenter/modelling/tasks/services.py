@@ -14,8 +14,8 @@ from controlcenter.modelling.tasks.models import (
     Transition,
     transition_taken,
 )
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec, check
 from controlcenter.modelling.tasks.stages import queue_stage
-from controlcenter.modelling.tasks.task_spec import TaskSpec, check
 from controlcenter.platform.accounts.models import Account, Workspace
 from controlcenter.platform.audit.services import SYSTEM, record
 from controlcenter.platform.common.errors import Conflict

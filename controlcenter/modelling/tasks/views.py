@@ -17,7 +17,6 @@ from rest_framework.serializers import BaseSerializer
 
 from controlcenter.modelling.tasks import services
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.request_spec import DescribesTask
 from controlcenter.modelling.tasks.serializers import (
     NewTaskSerializer,
     RunSerializer,
@@ -25,10 +24,11 @@ from controlcenter.modelling.tasks.serializers import (
     TaskSerializer,
     TransitionSerializer,
 )
+from controlcenter.modelling.tasks.spec.request_spec import DescribesTask
 from controlcenter.modelling.tasks.stream import stream
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-from controlcenter.platform.common.idempotency import KEY, idempotency_key
+from controlcenter.platform.common.api.idempotency import KEY, idempotency_key
 
 
 class AnyAccept(BaseContentNegotiation):

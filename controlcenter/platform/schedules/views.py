@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from controlcenter.platform.accounts.models import Role
 from controlcenter.platform.accounts.viewsets import ReadViewSet
-from controlcenter.platform.common.idempotency import KEY, idempotency_key
+from controlcenter.platform.common.api.idempotency import KEY, idempotency_key
 from controlcenter.platform.schedules import services
 from controlcenter.platform.schedules.serializers import FireRequestSerializer, FireSerializer
 

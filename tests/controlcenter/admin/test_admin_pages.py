@@ -17,9 +17,9 @@ from controlcenter.modelling.registry.models import ModelVersion
 from controlcenter.modelling.reports.line_chart import line_chart
 from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.rules.models import Rule
-from controlcenter.modelling.tasks import timeline
 from controlcenter.modelling.tasks.models import Task, TaskEvent
-from controlcenter.modelling.tasks.training_losses import losses_by_epoch
+from controlcenter.modelling.tasks.pages import timeline
+from controlcenter.modelling.tasks.pages.training_losses import losses_by_epoch
 from controlcenter.platform.accounts.models import Account, Membership
 from controlcenter.platform.runs.models import Run
 from controlcenter.serving.profiles.contributions import bars

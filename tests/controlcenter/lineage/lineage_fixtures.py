@@ -14,8 +14,9 @@ from controlcenter.modelling.evaluations.services import record_report
 from controlcenter.modelling.registry.models import ActiveVersion, ModelVersion
 from controlcenter.modelling.registry.services import Trained
 from controlcenter.modelling.rollouts.services import activate, rescore
-from controlcenter.modelling.tasks import parameters, services
+from controlcenter.modelling.tasks import services
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.spec import parameters
 from controlcenter.modelling.tasks.stages import outputs
 from controlcenter.modelling.tasks.versions import register_version
 from controlcenter.modelling.tasks.working_data import working_dataset

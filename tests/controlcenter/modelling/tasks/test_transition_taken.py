@@ -4,9 +4,10 @@ import pytest
 from controlcenter_fixtures import make_task
 from django.db import transaction
 
-from controlcenter.modelling.tasks import models, parameters, services, states
+from controlcenter.modelling.tasks import models, services, states
 from controlcenter.modelling.tasks.machine import StaleMove, move, version_of
 from controlcenter.modelling.tasks.models import Transition
+from controlcenter.modelling.tasks.spec import parameters
 from controlcenter.platform.common.hooks import Hook
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,10 @@ import pytest
 from controlcenter_fixtures import make_task
 from django.db import transaction
 
-from controlcenter.modelling.tasks import parameters, services, states
+from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.machine import move, version_of
 from controlcenter.modelling.tasks.models import Task, Transition
+from controlcenter.modelling.tasks.spec import parameters
 from controlcenter.modelling.tasks.webhook_events import TRANSITIONS, tell
 from controlcenter.platform.webhooks import services as webhooks
 from controlcenter.platform.webhooks import subjects

@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from controlcenter.modelling.tasks import services, states
 from controlcenter.modelling.tasks.models import Task, TaskEvent, Transition
-from controlcenter.modelling.tasks.parameters import defaults
+from controlcenter.modelling.tasks.spec.parameters import defaults
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.artifacts.models import Artifact

@@ -6,8 +6,8 @@ import pytest
 from controlcenter_fixtures import make_dataset, make_schedule, make_task, task_to_make
 from upgrading import migrate, newest
 
-from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks.models import Task
+from controlcenter.modelling.tasks.spec import parameters
 from controlcenter.platform.common import clock
 from controlcenter.platform.schedules.firing import fire_due
 from controlcenter.platform.schedules.models import Fire, Schedule

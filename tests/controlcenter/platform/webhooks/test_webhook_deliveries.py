@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webhook_fixtures import PATH, make_due, send_all, step, told, verified, walk
 
-from controlcenter.modelling.tasks import parameters
 from controlcenter.modelling.tasks import services as tasks
+from controlcenter.modelling.tasks.spec import parameters
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.audit.models import AuditEntry
 from controlcenter.platform.webhooks import queue, services

@@ -6,7 +6,7 @@ from django import forms
 from rest_framework import serializers
 
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.parameters import ParametersSerializer, Ranged
+from controlcenter.modelling.tasks.spec.parameters import ParametersSerializer, Ranged
 from controlcenter.modelling.tasks.workflows import Workflow
 from controlcenter.platform.accounts.console.forms import (
     ConsoleForm,

@@ -5,9 +5,10 @@ from typing import Any
 
 from rest_framework.exceptions import NotFound
 
-from controlcenter.modelling.tasks import parameters, workflows
+from controlcenter.modelling.tasks import workflows
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.modelling.tasks.task_spec import TaskSpec
+from controlcenter.modelling.tasks.spec import parameters
+from controlcenter.modelling.tasks.spec.task_spec import TaskSpec
 from controlcenter.platform.accounts.viewsets import InWorkspace
 
 
