@@ -17,7 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from controlcenter.lineage import openlineage, queries
+from controlcenter.lineage import queries
+from controlcenter.lineage.openlineage import events
 from controlcenter.lineage.serializers import LineageGraphSerializer
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion
@@ -120,8 +121,8 @@ class OpenLineageView(LineageBase):
             OpenApiParameter(
                 "limit",
                 int,
-                description=f"Runs and tasks, {openlineage.LIMIT} by default, at most "
-                f"{openlineage.MAX_LIMIT}.",
+                description=f"Runs and tasks, {events.LIMIT} by default, at most "
+                f"{events.MAX_LIMIT}.",
             ),
             OpenApiParameter("task", OpenApiTypes.UUID, description="Of one task alone."),
         ],
@@ -134,7 +135,7 @@ class OpenLineageView(LineageBase):
         task = given.get("task")
         if task is not None:
             task = str(self.find(Task, "pk", uuid_of("task", task)).pk)
-        page = openlineage.page(
+        page = events.page(
             self.workspace,
             since=time_of(given.get("since")),
             after=uuid.UUID(uuid_of("after", given["after"])) if "after" in given else None,
@@ -172,8 +173,8 @@ def time_of(value: str | None) -> datetime | None:
 def limit_of(value: str | None) -> int:
     """Raises: ValidationError if the value is out of range."""
     if value is None:
-        return openlineage.LIMIT
-    if not value.isdecimal() or not 1 <= int(value) <= openlineage.MAX_LIMIT:
-        message = f"got {value!r}, expected 1 to {openlineage.MAX_LIMIT}"
+        return events.LIMIT
+    if not value.isdecimal() or not 1 <= int(value) <= events.MAX_LIMIT:
+        message = f"got {value!r}, expected 1 to {events.MAX_LIMIT}"
         raise ValidationError({"limit": message})
     return int(value)

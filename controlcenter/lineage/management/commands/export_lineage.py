@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.forms import ValidationError
 
-from controlcenter.lineage.openlineage import MAX_LIMIT, pages
+from controlcenter.lineage.openlineage.events import MAX_LIMIT, pages
 from controlcenter.platform.accounts.models import Workspace
 from controlcenter.platform.common.api.filters import UtcField
 

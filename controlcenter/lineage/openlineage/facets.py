@@ -8,7 +8,7 @@ from urllib.parse import quote
 from controlcenter.lineage.describe import describe
 from controlcenter.lineage.files import digest, files_of, files_size
 from controlcenter.lineage.node import DERIVED, Node
-from controlcenter.lineage.ports import MODEL, UPLOAD, Ports
+from controlcenter.lineage.openlineage.ports import MODEL, UPLOAD, Ports
 from controlcenter.lineage.refs import DATASET, EVALUATION, GRAPH, PROFILES, Ref, by_kind, ref
 from controlcenter.modelling.datasets.models import Dataset
 from controlcenter.modelling.registry.models import ModelVersion

@@ -11,9 +11,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from controlcenter.lineage import facets
-from controlcenter.lineage.facets import SPEC, producer
-from controlcenter.lineage.ports import Ports, Wiring
+from controlcenter.lineage.openlineage import facets
+from controlcenter.lineage.openlineage.facets import SPEC, producer
+from controlcenter.lineage.openlineage.ports import Ports, Wiring
 from controlcenter.modelling.tasks import states
 from controlcenter.modelling.tasks.models import StageRun, Task
 from controlcenter.platform.accounts.models import Workspace
