@@ -31,7 +31,7 @@ from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
 from workers.loops import engine_start, incremental
-from workers.loops import refresher as refreshing_module
+from workers.loops import refresher as refresher_module
 from workers.runtime import shutdown
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,14 +60,14 @@ def test_scores_follow_the_events(scored, anna, tmp_path):
 
 FAILPOINTS = {
     "while it loads": (engine_start, "load_whole_graph", 0),
-    "before the first commit": (refreshing_module, "refreshing", 0),
-    "before a later commit": (refreshing_module, "refreshing", 4),
+    "before the first commit": (refresher_module, "tick_transaction", 0),
+    "before a later commit": (refresher_module, "tick_transaction", 4),
     "inside a commit": (holder, "publish", 3),
     "before the checkpoint is recorded": (holder, "save_checkpoint", 0),
     "before the second checkpoint is recorded": (holder, "save_checkpoint", 1),
     "after the checkpoint was recorded": (incremental, "store", 0),
-    "while it reads the log": (refreshing_module, "event_frame", 2),
-    "while it scores": (refreshing_module, "score", 2),
+    "while it reads the log": (refresher_module, "event_frame", 2),
+    "while it scores": (refresher_module, "score", 2),
 }
 
 
@@ -118,7 +118,7 @@ def test_killed_anywhere_it_loses_and_repeats_nothing(
 def test_a_stale_owner_writes_nothing(scored, anna, tmp_path, monkeypatch):
     """The first owner sleeps in the middle of a tick; the second one works meanwhile."""
     asleep, go_on = threading.Event(), threading.Event()
-    original = refreshing_module.score
+    original = refresher_module.score
     written = []
 
     def sleeping(*args):
@@ -129,7 +129,7 @@ def test_a_stale_owner_writes_nothing(scored, anna, tmp_path, monkeypatch):
             written.extend(user.user_id for user in found)
         return found
 
-    monkeypatch.setattr(refreshing_module, "score", sleeping)
+    monkeypatch.setattr(refresher_module, "score", sleeping)
     services.start(workspace=scored, account=anna)
     first = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")
@@ -260,7 +260,7 @@ def test_stopped_and_started_it_goes_on_where_it_was(scored, anna, tmp_path, mon
     """Without the version's graph: what was stored at the stop is all that is needed."""
     with running(scored, anna):
         if not drained:
-            monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+            monkeypatch.setattr(refresher_module.Refresher, "drain", lambda self: None)
         send(scored, *some_events(scored, 20, 1))
         wait(lambda: state(scored)["events"] == 20 and not state(scored)["lag_events"])
         if drained:
@@ -295,7 +295,7 @@ def test_what_was_counted_before_the_checkpoint_was_lost_is_not_counted_again(
 
 def test_after_a_kill_what_is_stale_is_so_since_the_event_came(scored, anna, monkeypatch):
     """And not since the next owner read of it."""
-    monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+    monkeypatch.setattr(refresher_module.Refresher, "drain", lambda self: None)
     services.start(workspace=scored, account=anna)
     owner = Owner(scored)
     wait(lambda: state(scored)["state"] == "running")

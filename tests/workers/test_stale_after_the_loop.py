@@ -21,7 +21,7 @@ from controlcenter.platform.log.models import Event
 from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import Loop
 from controlcenter.serving.profiles.models import Profile
-from workers.loops import refresher as refreshing_module
+from workers.loops import refresher as refresher_module
 from workers.runtime.errors import PermanentError
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +40,7 @@ def listed(client):
 @pytest.fixture
 def undrained(monkeypatch):
     """Rows that are stale by the events of others stay so."""
-    monkeypatch.setattr(refreshing_module.Refresher, "drain", lambda self: None)
+    monkeypatch.setattr(refresher_module.Refresher, "drain", lambda self: None)
 
 
 def has_a_backlog(workspace):

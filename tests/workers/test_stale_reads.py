@@ -26,7 +26,7 @@ from controlcenter.platform.log.models import Event
 from controlcenter.serving.incremental import holder, services
 from controlcenter.serving.incremental.models import RefreshRequest
 from controlcenter.serving.profiles.models import Profile
-from workers.loops import refresher as refreshing_module
+from workers.loops import refresher as refresher_module
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -141,8 +141,8 @@ def test_a_row_read_before_it_was_refreshed_is_not_taken_for_fresh(
 
 def test_nothing_is_told_to_be_fresh_before_all_of_it_is_written(scored, anna, monkeypatch):
     """A refresh of many users is several transactions, and readers come between them."""
-    monkeypatch.setattr(refreshing_module, "WRITE_ROWS", 7)
-    original, looks = refreshing_module.Refresher.commit, []
+    monkeypatch.setattr(refresher_module, "WRITE_ROWS", 7)
+    original, looks = refresher_module.Refresher.commit, []
 
     def commit(self, *args):
         original(self, *args)
@@ -152,7 +152,7 @@ def test_nothing_is_told_to_be_fresh_before_all_of_it_is_written(scored, anna, m
             for user_id, z in zip(*self.engine.embeddings("user"), strict=True):
                 np.testing.assert_allclose(rows[user_id], z, atol=2e-5)
 
-    monkeypatch.setattr(refreshing_module.Refresher, "commit", commit)
+    monkeypatch.setattr(refresher_module.Refresher, "commit", commit)
     with running(scored, anna):
         for seed in range(4):
             send(scored, *some_events(scored, 5, seed))
@@ -183,7 +183,7 @@ def test_reading_a_fresh_user_again_changes_nothing(scored, anna, as_anna, setti
 def test_a_read_that_gets_no_answer_says_since_when(scored, anna, as_anna, monkeypatch):
     """The owner is stuck: the read ends after the wait, and is not silent."""
     stuck, go_on = threading.Event(), threading.Event()
-    original = refreshing_module.Refresher.answer
+    original = refresher_module.Refresher.answer
 
     def answer(self, asks):
         if Event.objects.exists() and not go_on.is_set():
@@ -191,7 +191,7 @@ def test_a_read_that_gets_no_answer_says_since_when(scored, anna, as_anna, monke
             assert go_on.wait(60)
         original(self, asks)
 
-    monkeypatch.setattr(refreshing_module.Refresher, "answer", answer)
+    monkeypatch.setattr(refresher_module.Refresher, "answer", answer)
     with running(scored, anna):
         assert user(as_anna, "u00004")["stale_since"] is None
         send(scored, event("call", "u00001", "u00002", "user"))

@@ -17,7 +17,7 @@ from controlcenter.serving.incremental.holder import HeldLoop, Published
 from controlcenter.serving.profiles.incremental_writes import (
     RefreshedItem,
     RefreshedUser,
-    refreshing,
+    tick_transaction,
     write_items,
     write_users,
 )
@@ -204,7 +204,7 @@ class Refresher:
         workspace_id = self.claim.workspace_id
 
         def once() -> None:
-            with refreshing(self.claim, self.generation):
+            with tick_transaction(self.claim, self.generation):
                 write_users(
                     users,
                     workspace_id=workspace_id,

@@ -8,7 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from controlcenter.serving.profiles.incremental_writes import RefreshedItem, RefreshedUser, known_of
+from controlcenter.serving.profiles.incremental_writes import (
+    RefreshedItem,
+    RefreshedUser,
+    read_users,
+)
 from ml.bundle import ModelBundle
 from ml.contracts.schema import USER, GraphSchema
 from ml.fusion.evidence import COUNT_PREFIX
@@ -21,7 +25,7 @@ Rows = tuple[list[str], npt.NDArray[np.float32]]
 def score(workspace_id: uuid.UUID, model: ModelBundle, rows: Rows) -> list[RefreshedUser]:
     """Scores of users by their present attributes and counts; who has no profile is left out."""
     place = {user_id: row for row, user_id in enumerate(rows[0])}
-    users = known_of(workspace_id, rows[0]) if place else []
+    users = read_users(workspace_id, rows[0]) if place else []
     if not users:
         return []
     frame = frame_of(users, model.schema)

@@ -81,7 +81,7 @@ WHERE i.workspace_id = %(workspace)s AND i.type = n.type AND i.item_id = n.id
 
 
 @contextmanager
-def refreshing(claim: Claim, generation: int) -> Iterator[None]:
+def tick_transaction(claim: Claim, generation: int) -> Iterator[None]:
     """The transaction of a tick: under the claim, and never while a task replaces the profiles.
 
     Raises:
@@ -94,7 +94,7 @@ def refreshing(claim: Claim, generation: int) -> Iterator[None]:
         yield
 
 
-def known_of(workspace_id: uuid.UUID, user_ids: Collection[str]) -> list[dict[str, Any]]:
+def read_users(workspace_id: uuid.UUID, user_ids: Collection[str]) -> list[dict[str, Any]]:
     """Attributes and counts of users as they are now; who has no profile is left out."""
     rows = Profile.objects.filter(workspace=workspace_id, user_id__in=list(user_ids))
     return list(rows.values("user_id", "attributes", "base_counts", "live_counts"))
