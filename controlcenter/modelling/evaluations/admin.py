@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from controlcenter.modelling.evaluations import queries, tables
 from controlcenter.modelling.evaluations.models import EvaluationReport
+from controlcenter.modelling.evaluations.user_pages import pages_of
 from controlcenter.modelling.reports.cells import sentences, unreadable
 from controlcenter.modelling.reports.metric_tables import metric_tables
 from controlcenter.modelling.reports.reliability import reliability
@@ -123,7 +124,7 @@ def report_panels(row: EvaluationReport) -> dict[str, Any]:
         report = Evaluation.from_dict(row.report)
     except ReportError as error:
         return {"metrics": [unreadable(error)]}
-    keys = queries.profiles_of(row.task.workspace_id, tables.users_named(report.worst))
+    pages = pages_of(row.task.workspace_id, tables.users_named(report.worst))
     worst = report.worst
     return {
         "notes": sentences(report.notes),
@@ -135,8 +136,8 @@ def report_panels(row: EvaluationReport) -> dict[str, Any]:
             tables.user_slices_table(report.slices.users),
         ],
         "worst": [
-            tables.worst_users_table(worst.users, keys),
-            tables.worst_links_table(worst.links, keys),
+            tables.worst_users_table(worst.users, pages),
+            tables.worst_links_table(worst.links, pages),
         ],
     }
 

@@ -1,7 +1,5 @@
 """Reads of evaluation reports."""
 
-from typing import Any
-
 from django.db.models import BooleanField
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast
@@ -10,7 +8,6 @@ from django.urls import reverse
 from controlcenter.modelling.evaluations.models import EvaluationReport
 from controlcenter.modelling.tasks.iterations import Score
 from controlcenter.modelling.tasks.models import Task
-from controlcenter.serving.profiles.models import Profile
 from ml.contracts.reports.base import read
 
 SCORE_VALIDATED = Cast(
@@ -38,9 +35,3 @@ def report_links(task: Task) -> list[dict[str, str]]:
         return []
     url = reverse("admin:evaluations_evaluationreport_changelist")
     return [{"url": f"{url}?task__id__exact={task.pk}", "label": "Evaluation reports"}]
-
-
-def profiles_of(workspace_id: Any, user_ids: set[str]) -> dict[str, Any]:
-    """Key of each user's row by user id, of those that are there."""
-    rows = Profile.objects.filter(workspace=workspace_id, user_id__in=user_ids)
-    return dict(rows.values_list("user_id", "pk"))

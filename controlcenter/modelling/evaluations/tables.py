@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from controlcenter.modelling.evaluations.user_pages import Pages
 from controlcenter.modelling.reports.line_chart import LineChart, line_chart
 from controlcenter.modelling.reports.link_tables import METHODS
 from controlcenter.modelling.tasks.iterations import Score
@@ -21,9 +20,6 @@ from ml.contracts.reports.evaluation import (
 )
 from ml.contracts.reports.suggestions import Suggestion
 from ml.contracts.schema import USER
-
-Keys = Mapping[str, Any]
-"""Key of a user's row by user id."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +129,11 @@ def span(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}"
 
 
-def worst_users_table(users: Sequence[WorstUser], keys: Keys) -> Table:
+def worst_users_table(users: Sequence[WorstUser], pages: Pages) -> Table:
     """The most confident errors, each with what was known of the user."""
     rows: list[list[object]] = [
         [
-            user_link(user.user_id, keys), user.kind, number(user.score), user.outcome,
+            user_link(user.user_id, pages), user.kind, number(user.score), user.outcome,
             number(user.rules), number(user.boosting), edges_of(user.edges),
             ", ".join(user.rule_hits) or NONE, "; ".join(user.why),
         ]
@@ -163,13 +159,13 @@ def edges_of(edges: Mapping[str, int]) -> SafeString | str:
     )
 
 
-def worst_links_table(links: Sequence[WorstLink], keys: Keys) -> Table:
+def worst_links_table(links: Sequence[WorstLink], pages: Pages) -> Table:
     """The held-out pairs that the model ranked worst, by edge type."""
     rows: list[list[object]] = [
         [
             row.edge_type,
-            node(row.source_type, row.source, keys),
-            node(row.target_type, row.target, keys, name=row.target_name),
+            node(row.source_type, row.source, pages),
+            node(row.target_type, row.target, pages, name=row.target_name),
             f"{row.rank:,.0f} of {row.of:,}",
             "; ".join(row.why),
         ]
@@ -179,22 +175,22 @@ def worst_links_table(links: Sequence[WorstLink], keys: Keys) -> Table:
     return Table("Worst edges: held-out pairs ranked last", columns, rows, numeric=[3], wide=True)
 
 
-def node(node_type: str, node_id: str, keys: Keys, name: str | None = None) -> SafeString | str:
+def node(node_type: str, node_id: str, pages: Pages, name: str | None = None) -> SafeString | str:
     """A node for people: a user with a link, an item with its name.
 
     Args:
-        keys: Of the users that have a page.
+        pages: Of the users that have one.
     """
     if node_type == USER:
-        return user_link(node_id, keys)
+        return user_link(node_id, pages)
     return f"{node_id} ({name})" if name and name != node_id else node_id
 
 
-def user_link(user_id: str, keys: Keys) -> SafeString | str:
+def user_link(user_id: str, pages: Pages) -> SafeString | str:
     """The user's page, where there is one."""
-    if user_id not in keys:
+    if user_id not in pages:
         return user_id
-    return link(reverse("admin:profiles_profile_change", args=[keys[user_id]]), user_id)
+    return link(pages[user_id], user_id)
 
 
 def users_named(worst: WorstCases) -> set[str]:

@@ -1,12 +1,15 @@
-"""Reads of profiles: look-alikes, and the frame that rules are previewed on."""
+"""Reads of profiles: look-alikes, the frame that rules are previewed on, where users are shown."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 from django.db import connection, transaction
+from django.urls import reverse
 from pgvector.django import CosineDistance
 
 from controlcenter.platform.accounts.models import Workspace
@@ -129,3 +132,12 @@ def preview(workspace: Workspace, expression: str, limit: int) -> RulePreview:
         fields_used=sorted(rule.fields),
         milliseconds=milliseconds,
     )
+
+
+def user_pages(workspace_id: UUID, user_ids: Collection[str]) -> dict[str, str]:
+    """The pages of users in the admin, by user id, of those that are there."""
+    rows = Profile.objects.filter(workspace=workspace_id, user_id__in=user_ids)
+    return {
+        user_id: reverse("admin:profiles_profile_change", args=[key])
+        for user_id, key in rows.values_list("user_id", "pk")
+    }

@@ -1,7 +1,6 @@
 """Evidence taken away through the network: counterfactual rows, neighbours, what arrives."""
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,6 +9,7 @@ import shap
 import torch
 from games import exact_shapley
 from torch.nn import functional as F
+from worlds import world_of
 
 from ml.contracts.schema import TELECOM, USER, EdgeType, Feature, GraphSchema, NodeType
 from ml.explanation.counterfactual import counterfactual_user
@@ -38,31 +38,6 @@ EIGHT_RULES = (
     Rule("shopper", "event_counts.get('order', 0) + event_counts.get('click', 0) > 25", -0.5),
     Rule("good_level", "level in ['gold', 'silver']", -0.5),
 )
-
-
-def world_of(graph, rules, *, background, edge_ages=()):
-    """A graph with an untrained network and a fusion of random weights."""
-    encoder = FeatureEncoder.fit(graph.schema, graph.features, graph.node_ids)
-    network = build_model(encoder, ModelConfig(edge_ages=edge_ages), seed=3).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    embeddings = embed(network, encoder, graph)
-    frame = profile_frame(graph)
-    attributes = AttributeEncoder.fit(graph.schema, frame)
-    evidence = gather_evidence(rules, attributes, frame, embeddings[USER])
-    fusion = Fusion(Widths.of(evidence), 8)
-    with torch.no_grad():
-        for parameter in fusion.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return SimpleNamespace(
-        graph=graph, encoder=encoder, network=network, embeddings=embeddings, frame=frame,
-        evidence=evidence, model=ProfileModel(graph.schema, rules.rules, attributes, fusion),
-        states=full_states(network, encoder, graph), rules=rules,
-        index=NeighbourhoodIndex(graph, network.ages(graph.latest())),
-        background=draw_background(evidence, graph.node_ids[USER], size=background, seed=0),
-    )  # fmt: skip
 
 
 @pytest.fixture(params=[(), (10.0, 25.0)], ids=["ageless", "with ages"])
@@ -396,7 +371,7 @@ def test_any_schema_can_be_explained(features, edges):
     assert abs(found["drift"]) < 1e-6
     assert found["additivity_error"] < 1e-9
     assert len(found["contributions"]) == 1 + len(edges)
-    told = strongest(model, user, graph, subject.evidence, known[0])
-    assert [entry["neighbours"] for entry in told] == [2] * len(edges)
+    effects = strongest(model, user, graph, subject.evidence, known[0])
+    assert [entry["neighbours"] for entry in effects] == [2] * len(edges)
     for view in (explain_groups, explain_flat):
         assert view(model, subject, background).additivity_error < 1e-9
