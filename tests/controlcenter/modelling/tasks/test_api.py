@@ -80,6 +80,7 @@ def test_a_key_gives_its_task_also_when_the_request_would_no_longer_do(client, r
         ({"epoch": 3}, "parameters.epoch", "is not known here"),
         ({"learning_rate": "fast"}, "parameters.learning_rate", "got 'fast'"),
         ({"learning_rate": "nan"}, "parameters.learning_rate", "got 'nan'"),
+        ({"learning_rate": 10**400}, "parameters.learning_rate", "got 1000000"),
         ({"seed": -1}, "parameters.seed", "got -1"),
         ({"device": "tpu"}, "parameters.device", "tpu"),
         ({"temporal": True, "keep_timestamps": False}, "parameters.temporal", "leave keep_times"),
