@@ -38,8 +38,8 @@ class TaskOwner(Owner[Task]):
         return is_next(task)
 
     def is_ready(self, run: Run) -> bool:
-        task = Task.objects.get(runs=run.pk)
-        return task.state not in WAITING or is_next(task)
+        task = Task.objects.filter(runs=run.pk).first()
+        return task is not None and (task.state not in WAITING or is_next(task))
 
     def began(self, row: Task | None, run: Run, *, actor: str) -> None:
         task = required(row, run)

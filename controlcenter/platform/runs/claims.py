@@ -39,7 +39,7 @@ class SuspendRequested(Exception):
 
 
 class Locked(Exception):
-    """The rows of a run are locked by somebody else."""
+    """The rows of a run are locked by somebody else, or its owner is gone."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def lock(run_id: uuid.UUID, *, skip_locked: bool = False) -> tuple[Run, Model | 
 
     Raises:
         Run.DoesNotExist: if there is no such run.
-        Locked: with ``skip_locked``, if somebody else has one of the rows.
+        Locked: if its owner is gone; with ``skip_locked``, if somebody else has one of the rows.
     """
     runs = Run.objects.filter(pk=run_id)
     kind, owner_id = runs.values_list("kind", "owner_id").get()
@@ -120,7 +120,7 @@ def claim(
     """
     try:
         run, row = lock(run_id)
-    except Run.DoesNotExist:
+    except (Run.DoesNotExist, Locked):
         return None
     if run.status != RunStatus.QUEUED:
         return None
@@ -205,7 +205,10 @@ def held_run(claim: Claim) -> tuple[Run, Model | None]:
     Raises:
         Fenced: if the run is not this claim's any more.
     """
-    run, row = lock(claim.run_id)
+    try:
+        run, row = lock(claim.run_id)
+    except Locked as error:
+        raise Fenced(str(error)) from error
     if (run.status, run.epoch) != (RunStatus.RUNNING, claim.epoch):
         raise Fenced(f"run {claim.run_id} is {run.status} in epoch {run.epoch}, not {claim.epoch}")
     return run, row

@@ -83,7 +83,7 @@ def release_dead(machine: str, exists: Callable[[int], bool]) -> int:
         with transaction.atomic():
             try:
                 run, row = lock(run_id)
-            except Run.DoesNotExist:
+            except (Run.DoesNotExist, Locked):
                 continue
             if held.filter(pk=run_id, lease_pid=pid).exists():
                 lose(run, row, reason=f"the process {run.lease_owner} died.")

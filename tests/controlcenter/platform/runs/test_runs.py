@@ -1,6 +1,7 @@
 """Claims, leases, commits and what becomes of lost runs, case by case."""
 
 import threading
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -274,3 +275,23 @@ def test_a_named_base_stays(workspace, model_version):
     model_version()
     claim(fusion)
     assert Task.objects.get(pk=fusion.pk).base_version == named
+
+
+class Gone(Owner):
+    """Whom the runs are for is not there any more."""
+
+    def lock(self, owner_id, *, skip_locked=False):
+        return None
+
+
+def test_a_run_whose_owner_is_gone_harms_nobody(workspace):
+    kinds.register(kinds.Kind("orphan-kind", "ingest", Gone()))
+    waits = commits.queue_run(workspace=workspace, kind="orphan-kind", owner_id=uuid.uuid4())
+    assert claims.claim(waits.pk, worker="w") is None
+    runs = Run.objects.filter(pk=waits.pk)
+    runs.update(status=RunStatus.RUNNING, epoch=1, lease_expires_at=Now() - timedelta(seconds=1))
+    held = claims.Claim(waits.pk, 1, "orphan-kind", "", 1, 0, workspace.pk, waits.owner_id, {}, "")
+    with pytest.raises(claims.Fenced, match="gone"), commits.committing(held):
+        pass
+    assert reaper.reap()["lost"] == 0
+    assert runs.get().status == RunStatus.RUNNING
