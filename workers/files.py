@@ -1,4 +1,4 @@
-"""What the stages of a task read from those before: graphs and models."""
+"""The files that the stages of a task leave for each other, and how those before are read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ from ml.graph.storage import load_graph
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
 from workers.runtime.retries import STORE_PATIENCE
-from workers.stages.building import ADDED, GRAPH, SAMPLE
 
-MODEL = "model/"
+GRAPH, SAMPLE, MODEL = "graph/", "sample/", "model/"
+COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
+ADDED = "added.parquet"
+"""Events that optimizing made: only training sees them, they are no part of the graph."""
 
 
 def built_files(task: Task) -> list[Artifact]:

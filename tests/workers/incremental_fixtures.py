@@ -31,9 +31,9 @@ from ml.fusion.scoring import score_users
 from ml.hgt.model import embed
 from workers.app import STAGES
 from workers.files import load_model, load_whole_graph
+from workers.log_edges import load_position, read_log
 from workers.loops import incremental
 from workers.runtime.runner import execute
-from workers.stages.building import load_position, read_log
 
 SYNTHESIS = {"users": 60, "events": 1500, "products": 8, "apps": 5, "seed": 3}
 

@@ -16,9 +16,9 @@ from ml.bundle import ModelBundle
 from ml.graph.graph import Edges, Graph
 from ml.incremental.engine import IncrementalEngine
 from workers.files import fetch, load_model, load_whole_graph
+from workers.log_edges import load_position
 from workers.runtime.execution import Execution
 from workers.runtime.retries import STORE_PATIENCE
-from workers.stages.building import load_position
 
 FORMAT = 1
 

@@ -23,11 +23,11 @@ from controlcenter.serving.profiles.incremental_writes import (
 )
 from ml.contracts.schema import USER
 from ml.incremental.results import Backlog, RefreshResult
+from workers.log_edges import event_frame
 from workers.loops.engine_start import EngineStart
 from workers.loops.scoring import items_of, score
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.stages.building import event_frame
 
 APPLY_EVENTS = 5_000
 URGENT_USERS = 200

@@ -1,11 +1,5 @@
 """Build the graph of a dataset and of what the event log has since."""
 
-import json
-import uuid
-from datetime import datetime
-from pathlib import Path
-from typing import Any
-
 import polars as pl
 
 from controlcenter.modelling.datasets.services import checked_tables
@@ -16,28 +10,20 @@ from controlcenter.modelling.tasks.working_data import working_dataset
 from controlcenter.platform.artifacts.models import Artifact
 from controlcenter.platform.artifacts.services import fetch_all
 from controlcenter.platform.common.errors import Conflict
-from controlcenter.platform.log.edges import COLUMNS, edges_between
 from controlcenter.platform.log.positions import LogPosition, current_position
 from controlcenter.platform.runs.commits import Commit
 from ml.contracts.reports.graph import GraphReport
-from ml.data.frames import EVENT_COLUMNS, Tables, event_counts, load_tables
+from ml.data.frames import Tables, event_counts, load_tables
 from ml.data.linking import link_events
 from ml.data.quality import LINE, QualityReport
 from ml.graph.graph import build_graph
 from ml.graph.storage import save_graph
 from ml.optimizing.added import separate
+from workers.files import ADDED, COUNTS, GRAPH, LAST_EVENTS, PEERS, SAMPLE
+from workers.log_edges import POSITION, load_position, read_log, save_position
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
 from workers.runtime.retries import STORE_PATIENCE
-
-COUNTS, PEERS, LAST_EVENTS = "counts.parquet", "peers.parquet", "last_events.parquet"
-ADDED = "added.parquet"
-"""Events that optimizing made: only training sees them, they are no part of the graph."""
-
-POSITION = "log.json"
-"""Up to which position in the event log the graph knows it."""
-
-GRAPH, SAMPLE = "graph/", "sample/"
 
 
 def work(execution: Execution) -> None:
@@ -130,33 +116,6 @@ def take_graph_of_base(execution: Execution, task: Task) -> None:
         commit.metrics = {"graph_of": str(task.base_version)}
 
     execution.commit(effect)
-
-
-def read_log(workspace_id: uuid.UUID, *, until: LogPosition) -> pl.DataFrame:
-    """The edges of the workspace's event log, with the columns of ``EVENT_COLUMNS``."""
-    frames = [event_frame(rows) for rows in edges_between(workspace_id, until=until)]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=dict(EVENT_COLUMNS))
-
-
-def event_frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
-    """Edges of the log as a frame."""
-    types = {name: EVENT_COLUMNS[name] for name in COLUMNS}
-    return pl.DataFrame(rows, schema=types, orient="row")
-
-
-def save_position(position: LogPosition, folder: Path) -> None:
-    assert position.at is not None
-    saved = {"snapshot": position.snapshot, "at": position.at.isoformat()}
-    (folder / POSITION).write_text(json.dumps(saved))
-
-
-def load_position(folder: Path) -> LogPosition | None:
-    """Up to where a built graph knows the log; None for graphs from before this was kept."""
-    path = folder / POSITION
-    if not path.is_file():
-        return None
-    saved = json.loads(path.read_text())
-    return LogPosition(saved["snapshot"], datetime.fromisoformat(saved["at"]))
 
 
 def join(dataset: Tables, log: pl.DataFrame) -> Tables:

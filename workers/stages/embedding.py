@@ -25,6 +25,9 @@ from ml.graph.graph import Graph
 from ml.hgt.model import embed
 from ml.recommendation.recommend import recommend, recommended_edges
 from workers.files import (
+    COUNTS,
+    LAST_EVENTS,
+    PEERS,
     built_files,
     fetch,
     load_model,
@@ -32,11 +35,11 @@ from workers.files import (
     scored_files,
     trained_files,
 )
+from workers.log_edges import load_position
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.stages.building import COUNTS, LAST_EVENTS, PEERS, load_position
-from workers.stages.version_record import VersionRecord
+from workers.version_record import VersionRecord
 
 
 def work(execution: Execution) -> None:

@@ -21,7 +21,7 @@ from workers.files import Graphs, built_files, fetch, load_graphs, load_model, t
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError
 from workers.runtime.execution import Execution
-from workers.stages.version_record import VersionRecord
+from workers.version_record import VersionRecord
 
 FUTURE = "future behaviour"
 

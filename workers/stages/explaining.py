@@ -38,9 +38,9 @@ from ml.fusion.background import Background, zero_background
 from ml.fusion.evidence import COUNT_PREFIX, gather_evidence
 from ml.hgt.row_embedding import NodeStates, full_states
 from workers.files import load_model, load_whole_graph
+from workers.log_edges import load_position
 from workers.runtime.execution import Execution
 from workers.runtime.retries import STORE_PATIENCE
-from workers.stages.building import load_position
 
 KEPT_MODELS = 4
 KEPT_GRAPHS = 2

@@ -40,7 +40,7 @@ from workers.files import (
 from workers.runtime.device import for_task
 from workers.runtime.errors import PermanentError, RetryableError
 from workers.runtime.execution import Execution
-from workers.stages.version_record import VersionRecord
+from workers.version_record import VersionRecord
 
 Cuts: TypeAlias = tuple[int, int] | None
 TRAINED_SHARE = 0.7

@@ -35,7 +35,7 @@ from workers.files import GRAPH, MODEL
 from workers.runtime.runner import execute
 from workers.stages import evaluating
 from workers.stages.evaluating import facts_of
-from workers.stages.version_record import VersionRecord
+from workers.version_record import VersionRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEED = 5

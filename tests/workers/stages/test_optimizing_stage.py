@@ -30,7 +30,15 @@ from ml.contracts.reports.suggestions import Suggestion
 from ml.data.frames import load_tables
 from ml.graph.splits import split_graph
 from ml.optimizing.added import separate
-from workers.files import learning_graph, load_training_graph, load_whole_graph
+from workers.files import (
+    ADDED,
+    COUNTS,
+    LAST_EVENTS,
+    PEERS,
+    learning_graph,
+    load_training_graph,
+    load_whole_graph,
+)
 from workers.runtime.runner import execute
 from workers.stages import (
     building,
@@ -41,7 +49,6 @@ from workers.stages import (
     training,
     validation,
 )
-from workers.stages.building import ADDED, COUNTS, LAST_EVENTS, PEERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CONFIG = {"users": 120, "products": 30, "apps": 12, "events": 1500, "communities": 3, "seed": 3}
