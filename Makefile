@@ -1,6 +1,6 @@
 # The whole system from a fresh clone: `make demo`. What checks it: `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status test lint bench chaos install install-dev clean
+.PHONY: help demo up down status test lint migrations bench chaos install install-dev clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,6 +22,7 @@ help:
 	@echo 'make demo [DATA=folder]  install, start everything, show one refresh from end to end'
 	@echo 'make up | down | status  start the system, stop it (its data stays), see what runs'
 	@echo 'make test | lint         everything that has to hold | only what needs no running'
+	@echo 'make migrations          after a change of a Django model'
 	@echo 'make bench [ONLY=rules]  what is fast, side by side with peers: the table and its JSON'
 	@echo 'make chaos [ONLY=soak]   kill, cut, freeze and restart everything; nothing may be lost'
 	@echo 'make clean               stop, and remove the environment and ALL DATA of this clone'
@@ -50,6 +51,10 @@ lint: install-dev
 	$(NO_SERVERS) $(PY) -m mypy ml controlcenter workers benchmarks manage.py
 	$(NO_SERVERS) $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	$(NO_SERVERS) $(PY) manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+# After a change of a Django model.
+migrations: install-dev
+	$(NO_SERVERS) $(PY) -W ignore::RuntimeWarning manage.py makemigrations
 
 bench: install
 	$(PY) -m benchmarks $(ONLY)

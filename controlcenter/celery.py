@@ -61,6 +61,7 @@ def configure() -> None:
         beat_schedule={
             "reap": every(15, "workers.reap"),
             "fire": every(15, "workers.fire"),
+            "read-log": every(5, "workers.read_log"),
             "sweep": every(3600, "workers.sweep"),
         },
         timezone="UTC",

@@ -67,6 +67,14 @@ def fire() -> dict[str, int]:
     return work()
 
 
+@app.task(name="workers.read_log")
+def read_log() -> dict[str, int]:
+    """Have the consumers of the event log read on."""
+    from controlcenter.platform.log.consumers import read_all
+
+    return read_all()
+
+
 @app.task(name="workers.sweep")
 def sweep() -> dict[str, int]:
     """Remove objects that no row knows."""

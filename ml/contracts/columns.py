@@ -27,6 +27,9 @@ from ml.contracts.schema import (
 Format = Literal["wide", "narrow", "standard"]
 TABLES = ("users", "products", "apps", "events")
 UNITS = ("iso", "s", "ms", "us", "ns")
+ORDERED = next(edge for edge in EDGES if edge.event == "order")
+"""What a product flag of a wide table means."""
+
 RELATIONS = {edge.event: edge.relation for edge in EDGES}
 TARGETS = ("user", "product", "app")
 YES = ("yes", "true", "1", "y", "t")
@@ -148,7 +151,7 @@ class Mapping:
     def _edges(self) -> tuple[EdgeType, ...]:
         if self.format == "wide":
             has_products = any("product" in c.roles for c in self.tables[0].columns)
-            return (EDGES[1],) if has_products else ()
+            return (ORDERED,) if has_products else ()
         edges = (edge for events in self.named("events") for edge in event_edges(events))
         return tuple(dict.fromkeys(edges))
 

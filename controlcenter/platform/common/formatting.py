@@ -1,7 +1,7 @@
 """What the pages of the admin are put together from: badges, tables, texts. No model is known."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,10 @@ from django.utils.safestring import SafeString
 TONES = {
     "good": {"ready", "completed", "done", "active"},
     "bad": {"invalid", "failed", "lost"},
-    "busy": {
-        "generating", "validating", "running", "optimizing", "building", "training", "embedding",
-        "evaluating", "looping",
-    },
-}  # fmt: skip
+    "busy": {"generating", "validating", "running"},
+}
+"""States by how they look; any other is idle."""
+
 NONE = "–"
 NOT_VALIDATED = "not validated"
 
@@ -40,6 +39,11 @@ class Table:
     notes: Sequence[str] = ()
     warning: str = ""
     wide: bool = False
+
+
+def register_busy(states: Iterable[str]) -> None:
+    """A room above says in which states its things are at work."""
+    TONES["busy"].update(states)
 
 
 def tone(state: str) -> str:

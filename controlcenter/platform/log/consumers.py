@@ -9,7 +9,9 @@ committed together with its position.
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
+import structlog
 from django.db import transaction
 
 from controlcenter.platform.accounts.models import Workspace
@@ -17,6 +19,8 @@ from controlcenter.platform.log.models import ConsumerPosition
 from controlcenter.platform.log.participants import Participant, Participants
 from controlcenter.platform.log.positions import LogPosition, current_position
 from controlcenter.platform.log.queries import Envelope, envelopes_between
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,35 @@ def participants(workspace: Workspace) -> Participants:
     )
 
 
+def read_all() -> dict[str, int]:
+    """Have every consumer that reads go on in every workspace. The workers do it now and then.
+
+    Who fails stays where it was, and is tried again the next time; the others read on.
+
+    Returns:
+        Counts of events ``read`` and of consumers and workspaces that ``failed``.
+    """
+    names = [name for name, consumer in _consumers.items() if consumer.read is not None]
+    counts = {"read": 0, "failed": 0}
+    workspace_ids = list(Workspace.objects.values_list("pk", flat=True)) if names else []
+    for name, workspace_id in product(names, workspace_ids):
+        try:
+            counts["read"] += read_on(name, workspace_id, wait=False)
+        except Exception:
+            counts["failed"] += 1
+            log.exception("consumer.failed", consumer=name, workspace=str(workspace_id))
+    return counts
+
+
 @transaction.atomic
-def read_on(name: str, workspace_id: uuid.UUID) -> int:
+def read_on(name: str, workspace_id: uuid.UUID, *, wait: bool = True) -> int:
     """Hand a consumer all that was committed since its position, and move it there.
 
-    One process at a time does it for a consumer and workspace; another waits for it. A consumer
-    begins at the beginning of the log; all that it is behind is one transaction.
+    One process at a time does it for a consumer and workspace. A consumer begins at the beginning
+    of the log; all that it is behind is one transaction.
+
+    Args:
+        wait: For another process that is at it; else nothing is read.
 
     Returns:
         How many events were read.
@@ -80,13 +107,15 @@ def read_on(name: str, workspace_id: uuid.UUID) -> int:
     if consumer is None or consumer.read is None:
         raise LookupError(f"no consumer called {name!r} reads the log")
     ConsumerPosition.objects.get_or_create(workspace_id=workspace_id, consumer=name)
-    row = ConsumerPosition.objects.select_for_update(of=("self",)).get(
-        workspace_id=workspace_id, consumer=name
-    )
+    rows = ConsumerPosition.objects.select_for_update(of=("self",), skip_locked=not wait)
+    row = rows.filter(workspace_id=workspace_id, consumer=name).first()
+    if row is None:
+        return 0
     end, count = current_position(), 0
     since = LogPosition(row.snapshot, row.at)
     for envelopes in envelopes_between(workspace_id, since=since, until=end):
         consumer.read(workspace_id, envelopes)
         count += len(envelopes)
-    ConsumerPosition.objects.filter(pk=row.pk).update(snapshot=end.snapshot, at=end.at)
+    if count:
+        ConsumerPosition.objects.filter(pk=row.pk).update(snapshot=end.snapshot, at=end.at)
     return count

@@ -10,6 +10,7 @@ from controlcenter.modelling.tasks.machine import StaleMove, TaskVersion, move, 
 from controlcenter.modelling.tasks.models import Task, Transition
 from controlcenter.modelling.tasks.workflows import Mode, Workflow
 from controlcenter.platform.common.errors import Conflict
+from controlcenter.platform.common.formatting import tone
 
 pytestmark = pytest.mark.django_db
 ALL = (*states.INCOMPLETE, *states.FINAL)
@@ -129,3 +130,8 @@ def test_a_state_is_never_assigned(workspace):
     task = task_in(workspace, states.PENDING)
     with pytest.raises(AttributeError):
         task.state = states.COMPLETED
+
+
+def test_a_task_that_holds_its_workspace_looks_busy():
+    assert {tone(state) for state in states.ACTIVE} == {"busy"}
+    assert tone(states.PENDING) == "idle"

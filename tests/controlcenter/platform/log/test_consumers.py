@@ -18,6 +18,7 @@ from controlcenter.platform.log.models import ConsumerPosition, Event
 from controlcenter.platform.log.participants import Participant
 from controlcenter.platform.log.services import append
 from tests.controlcenter.serving.ingestion.test_ingestion_counts import in_threads
+from workers import app
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WRITERS, BATCHES, SIZE = 4, 12, 5
@@ -184,6 +185,49 @@ def test_it_goes_on_from_its_stored_position_after_a_failure_and_a_restart(works
     assert notes(workspace) == [first["event_id"], second["event_id"]]
     row = ConsumerPosition.objects.get(workspace=workspace, consumer="notes")
     assert row.at is not None
+
+
+def test_the_chore_reads_for_all_and_one_that_fails_holds_nobody_up(
+    workspace, other_workspace, notes, plug
+):
+    def broken(workspace_id, envelopes):
+        raise RuntimeError("it can't read")
+
+    plug("broken", read=broken)
+    plug("writes", participant=None)
+    sent = [event(), event(), event()]
+    append(workspace=workspace, events=sent[:2])
+    append(workspace=other_workspace, events=sent[2:])
+    assert app.read_log() == {"read": 3, "failed": 2}
+    assert notes(workspace) == sorted(one["event_id"] for one in sent[:2])
+    assert notes(other_workspace) == [sent[2]["event_id"]]
+    consumers.unregister("broken")
+    assert app.read_log() == {"read": 0, "failed": 0}
+    plug("broken", read=lambda workspace_id, envelopes: None)
+    assert app.read_log() == {"read": 3, "failed": 0}, "from where it stood"
+
+
+def test_who_is_read_by_another_process_is_passed_over(workspace, notes):
+    append(workspace=workspace, events=[event()])
+    assert read_on("notes", workspace.pk) == 1
+    append(workspace=workspace, events=[event()])
+    begun, done = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            assert read_on("notes", workspace.pk) == 1
+            begun.set()
+            assert done.wait(60)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert begun.wait(60)
+    assert app.read_log() == {"read": 0, "failed": 0}
+    done.set()
+    other.join()
+    assert app.read_log() == {"read": 0, "failed": 0}
+    assert len(notes(workspace)) == 2
 
 
 def test_each_workspace_and_consumer_has_a_position_of_its_own(

@@ -67,6 +67,7 @@ def test_the_entries_of_beat_are_those_of_the_code():
     assert found == {
         "reap": ("workers.reap", 15, "control", 15),
         "fire": ("workers.fire", 15, "control", 15),
+        "read-log": ("workers.read_log", 5, "control", 5),
         "sweep": ("workers.sweep", 3600, "control", 3600),
     }
     assert set(app.conf.beat_schedule) == set(found)
