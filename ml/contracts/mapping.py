@@ -134,15 +134,15 @@ def _check_roles(columns: tuple[Column, ...], table: str, path: str) -> None:
         if not any(role in column.roles for column in columns):
             raise MappingError(f"{path}columns: got no column with the role {role!r}, expected one")
     for attribute in ("name", "product_name"):
-        taken: dict[str, str] = {}
+        column_of: dict[str, str] = {}
         for column in columns:
             name = getattr(column, attribute)
-            if name and name in taken:
+            if name and name in column_of:
                 raise MappingError(
                     f"{path}columns.{column.column}.{attribute}: got {name!r}, which "
-                    f"{taken[name]!r} has already, expected another name"
+                    f"{column_of[name]!r} has already, expected another name"
                 )
-            taken[name] = column.column
+            column_of[name] = column.column
 
 
 def _check_events(mapped: TableMapping, path: str) -> None:

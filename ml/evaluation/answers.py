@@ -62,7 +62,7 @@ def answer(
     Raises:
         OtherData: if the split holds out other pairs than the report says.
     """
-    found = []
+    answers = []
     edges = len(split.observed.schema.edges)
     for number, (edge, queries) in enumerate(all_queries(split, seed=measured.seed)):
         if on_progress is not None:
@@ -78,8 +78,8 @@ def answer(
         )  # fmt: skip
         candidates = count_candidates(queries, targets, without_self=itself)
         ranks, new = (ranked.places[way].ranks for way in WAYS)
-        found.append(Answers(edge, queries, ranks, new, candidates))
-    return found
+        answers.append(Answers(edge, queries, ranks, new, candidates))
+    return answers
 
 
 def count_candidates(queries: Queries, targets: int, *, without_self: bool) -> Ints:

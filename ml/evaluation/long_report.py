@@ -73,7 +73,7 @@ def long_report(
         score=metrics.score,
         slices=slices,
         worst=WorstCases(
-            links=[row for found in answers for row in worst_links(split.observed, found)],
+            links=[row for of_edge in answers for row in worst_links(split.observed, of_edge)],
             users=worst_users(answered, users),
         ),
         suggestions=suggest(slices, metrics.score, _without(split, answers)),
@@ -94,20 +94,20 @@ def _without(split: Split, answers: list[Answers]) -> dict[str, int]:
     """How many sources had no edge of a type at the test cut."""
     nodes = split.observed.num_nodes
     return {
-        found.edge.name: nodes[found.edge.source] - len(np.unique(found.queries.known.src))
-        for found in answers
+        of_edge.edge.name: nodes[of_edge.edge.source] - len(np.unique(of_edge.queries.known.src))
+        for of_edge in answers
     }
 
 
 def _drift(answers: list[Answers], measured: LinkReport) -> list[str]:
     """Where the model answers otherwise than in the training, as on another machine."""
     notes = []
-    for found in answers:
-        now = float((1 / found.ranks).mean())
-        then = measured.edge_types[found.edge.name].model.mrr
+    for of_edge in answers:
+        now = float((1 / of_edge.ranks).mean())
+        then = measured.edge_types[of_edge.edge.name].model.mrr
         if then is not None and abs(now - then) > DRIFT:
             notes.append(
-                f"{found.edge.name}: MRR {now:.4f} when asked again, {then:.4f} in the training; "
+                f"{of_edge.edge.name}: MRR {now:.4f} when asked again, {then:.4f} in the training; "
                 "another device or machine answers a little otherwise"
             )
     return notes

@@ -114,7 +114,7 @@ def _places(
     if without_self:
         other, itself = src != dst, scores[rows, src]
         above, level = above - (other & (itself > mine)), level - (other & (itself == mine))
-    found = {}
+    counts_of = {}
     for name, gone in removed.items():
         more, same = above, level
         if gone is not None:
@@ -126,8 +126,8 @@ def _places(
             out = scores[query, target]
             more = above - np.bincount(query[out > mine[query]], minlength=len(src))
             same = level - np.bincount(query[out == mine[query]], minlength=len(src))
-        found[name] = (more, same)
-    return found
+        counts_of[name] = (more, same)
+    return counts_of
 
 
 def _sources_at_once(score: Scorer, src: Ints) -> int:

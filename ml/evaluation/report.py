@@ -130,21 +130,21 @@ def _measure(
     score: Scorer, queries: Queries, *, without_self: bool
 ) -> tuple[LinkMetrics, dict[str, LinkMetrics]]:
     """All metrics of one scorer, and those of each slice."""
-    found = rank_queries(
+    ranked = rank_queries(
         score, queries.src, queries.dst, removed=queries.removed, without_self=without_self,
         others={"random": queries.random, "historical": queries.historical},
     )  # fmt: skip
-    ranks = found.places["filtered"].ranks
+    ranks = ranked.places["filtered"].ranks
     new, old = queries.has_random, queries.has_historical
     whole = (
         rank_metrics(ranks)
-        | list_metrics(queries.src, found.places["list"])
-        | pair_metrics(found.value[new], found.others["random"][new])
-        | pair_metrics(found.value[old], found.others["historical"][old], "_historical")
+        | list_metrics(queries.src, ranked.places["list"])
+        | pair_metrics(ranked.value[new], ranked.others["random"][new])
+        | pair_metrics(ranked.value[old], ranked.others["historical"][old], "_historical")
     )
     parts = {}
     for name, rows in queries.slices.items():
-        of = found.places["new"].ranks if name == "new" else ranks
+        of = ranked.places["new"].ranks if name == "new" else ranks
         parts[name] = LinkMetrics.from_dict(rank_metrics(of[rows]))
     return LinkMetrics.from_dict(whole), parts
 

@@ -158,7 +158,7 @@ class TaskAdmin(ScopedAdmin):
             "stream": f"{stream}?workspace={row.workspace.slug}",
             "last_event": row.events.aggregate(last=Max("pk"))["last"] or 0,
             "waiting": waits(row),
-            "takes_over": taken_over(runs),
+            "takes_over": reused_stages(runs),
             "transitions": transitions_table(row),
             "links": [*version_links(version), *links_of(row)],
             **trained_panels(row, row.metrics or (version.metrics if version else {})),
@@ -224,7 +224,7 @@ def waits(task: Task) -> str:
     return f"{waits_for.reason[0].upper()}{waits_for.reason[1:]}."
 
 
-def taken_over(runs: list[StageRun]) -> list[str]:
+def reused_stages(runs: list[StageRun]) -> list[str]:
     """Which finished stages a retry took over, and from where."""
     return [
         f"{run.kind}: {len(run.metrics['reused']['artifacts'])} artifact(s) of task "
