@@ -69,7 +69,9 @@ def test_a_cut_connection_is_opened_again(listener):
             [f"LISTEN {CHANNEL}"],
         )
         assert cursor.fetchone()[0] == 1
-    assert listener.wait(LONG) == []  # at once: the end of the connection is something to hear
+    lost = listener._link
+    while listener._link is lost:  # the server's last words may come before the end is seen
+        assert listener.wait(LONG) == []
     assert listener.listen()
     tell("again")
     assert listener.wait(LONG) == ["again"]
